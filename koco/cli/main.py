@@ -25,11 +25,11 @@ from koco.errors import Interrupted, KocoError, UsageError, unexpected
 COMMANDS = {
     "init": "Create a project: a manifest, code, a test and a README.",
     "validate": "Check manifests and koco.toml without contacting a control plane.",
-    "schema": "Print a JSON Schema: of manifests, of koco.toml, or of event streams.",
+    "schema": "Print a JSON Schema of manifests, koco.toml or event streams.",
     "up": "Start koco on this machine, or on a Ray cluster with --ray.",
     "down": "Stop what `koco up` started, on this machine or on a Ray cluster.",
-    "status": "Show the control plane, Ray's nodes, the store, services and executions.",
-    "doctor": "Check this machine, the connection, and everything that flows need to run.",
+    "status": "Show the control plane, Ray, the store, services and executions.",
+    "doctor": "Check this machine, the connection and the control plane.",
     "plan": "Show what `koco deploy` would change.",
     "deploy": "Deploy services, and wait until they are live.",
     "releases": "List a service's releases, newest first, or show one.",
@@ -55,7 +55,7 @@ COMMANDS = {
     "secret set": "Set a secret.",
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
-    "audit": "Show the audit log, newest first: who changed what, and what was refused.",
+    "audit": "Show the audit log: who changed what, and what was refused.",
     "key create": "Create an API key, and print it.",
     "key list": "List API keys.",
     "key rotate": "Give an API key a new secret, and print it.",
@@ -137,7 +137,7 @@ class Registry(TyperGroup):
 
             path = f"koco {self.prefix}"
             hint = words.about_command(name, self.prefix.strip())
-            if hint is None and (near := words.nearest(name, known, prefix=self.prefix)):
+            if hint is None and (near := words.suggest(name, known, prefix=self.prefix)):
                 hint = f"did you mean `{path}{near}`?"
             hint = hint or f"`{path}--help` lists the commands"
             raise UsageError(f"there is no command {self.prefix + name!r}", hint=hint)

@@ -43,9 +43,9 @@ def _about_option(option: str, path: str, known: list[str], args: list[str]) -> 
         return f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
     takes_inputs = path in _TAKE_INPUTS
     names = [name for name in known if name.startswith("--")]
-    if told := words.about_option(option, names):
-        return told
-    if near := words.nearest(option, names, is_sure=takes_inputs):
+    if hint := words.about_option(option, names):
+        return hint
+    if near := words.suggest(option, names, is_sure=takes_inputs):
         return f"did you mean {near}?"
     return _about_input(option, args) if takes_inputs and option.startswith("--") else None
 

@@ -4,8 +4,9 @@ A word in these tables has its own hint. For any other word, the nearest name is
 suggestion is never a destructive command, because users may follow it without reading its help.
 """
 
-import difflib
 from collections.abc import Iterable
+
+from koco.spelling import nearest
 
 #: Commands that remove something permanently, or take it from others. They are never suggested.
 DESTROYING = frozenset(
@@ -166,7 +167,7 @@ def hints() -> list[str]:
     return [*_COMMANDS, *(hint for group in _OF_GROUPS.values() for hint in group), *_OPTIONS]
 
 
-def nearest(
+def suggest(
     name: str, names: Iterable[str], *, prefix: str = "", is_sure: bool = False
 ) -> str | None:
     """Return the most similar name; None if none is similar, or if that name is destructive.
@@ -174,8 +175,7 @@ def nearest(
     The second best is not returned then: for `undeplo` it would be `deploy`. `prefix` comes before
     each name in `DESTROYING`.
     """
-    cutoff = _SAME if is_sure else _ALIKE
-    near = next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)), None)
+    near = nearest(name, names, cutoff=_SAME if is_sure else _ALIKE)
     return None if near is None or prefix + near in DESTROYING else near
 
 

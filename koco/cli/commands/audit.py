@@ -40,7 +40,9 @@ def command(
     ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Show the audit log, newest first: who changed what, and what was refused.
+    """Show the audit log: who changed what, and what was refused.
+
+    The newest entries come first. This needs a key with the scope admin.
 
     Example: koco audit --since 24h
     """

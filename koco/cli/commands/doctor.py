@@ -30,7 +30,7 @@ def command(
         bool, typer.Option("--json", help="Print each finding as one line of JSON.")
     ] = False,
 ) -> None:
-    """Check this machine, the connection, and everything that flows need to run.
+    """Check this machine, the connection and the control plane.
 
     Each finding is ok, a warning or failed, with a hint about what to do. As a proof, an
     event is sent from end to end. The exit code is 1 if something failed. Every check has a

@@ -28,7 +28,7 @@ def command(
         bool, typer.Option("--koco-toml", help="Print the schema of koco.toml instead.")
     ] = False,
 ) -> None:
-    """Print a JSON Schema: of manifests, of koco.toml, or of event streams.
+    """Print a JSON Schema of manifests, koco.toml or event streams.
 
     Editors check and complete manifests with it; programs rely on the schema of streams.
 

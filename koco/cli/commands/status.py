@@ -15,7 +15,7 @@ from koco.sizes import GB, format_size
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the control plane, Ray's nodes, the store, services and executions.
+    """Show the control plane, Ray, the store, services and executions.
 
     Example: koco status --json
     """

@@ -1,4 +1,4 @@
-"""`koco inbox`, `koco answer`, and what other commands do where a person is awaited."""
+"""`koco inbox`, `koco answer`, and other commands while an execution waits for a person."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def koco(*args: str, stdout: Path | None = None) -> Typist:
 
 
 def test_inbox_lists_open_locks_oldest_first(plane: Plane, cli: Cli, fid: str) -> None:
-    """Piped: a header, tabs, and nothing on stderr; what is answered is gone."""
+    """In a pipe: a header, tabs, and nothing on stderr; answered locks are not listed."""
     plane.lock(fid, "first")
     lid = plane.lock(plane.launch(flow="hello/other"), "second")
     ran = cli("inbox")
@@ -56,7 +56,7 @@ def test_inbox_lists_open_locks_oldest_first(plane: Plane, cli: Cli, fid: str) -
 def test_inbox_fits_80_columns_and_shows_how_to_answer(
     plane: Plane, terminal: Cli, fid: str
 ) -> None:
-    """The fid is whole, for it is what one types next."""
+    """The fid is not shortened, because users type it next."""
     assert terminal("inbox").out == "no lock waits for an answer\n"
     plane.executions[fid]["flow"] = f"service/{'very-' * 10}long"
     plane.lock(fid, "a-lock-of-twenty-char")
@@ -77,7 +77,7 @@ def test_inbox_notes_that_there_are_more(plane: Plane, cli: Cli, fid: str) -> No
 
 
 def test_answering_with_inputs(plane: Plane, cli: Cli, fid: str) -> None:
-    """The form types what `-i` gives, on the server; one line says what was answered."""
+    """The server converts the values of `-i`; one line has the outcome."""
     lid = plane.lock(fid, form=FORM)
     ran = cli("answer", fid[:5], "-i", "ok=yes", "-i", "stars=4")
     assert (ran.code, ran.out, ran.err) == (0, f"{fid}\tapproval\tanswered\n", "")
@@ -115,7 +115,7 @@ def test_a_refused_answer_leaves_the_lock_open(plane: Plane, cli: Cli, fid: str)
 
 
 def test_without_a_lock_it_must_be_clear_which(plane: Plane, cli: Cli, fid: str) -> None:
-    """None open, or several: an error that says what there is."""
+    """If none or several are open, the error lists them."""
     ran = cli("answer", fid, "-i", "a=b")
     assert (ran.code, ran.err.splitlines()[0]) == (
         2,
@@ -150,7 +150,7 @@ def test_a_late_answer_reports_who_was_first(plane: Plane, cli: Cli, fid: str) -
 
 
 def test_a_terminal_shows_the_form_and_asks_for_it(plane: Plane, fid: str, tmp_path: Path) -> None:
-    """What is asked stands first; what the server refuses is asked again."""
+    """The question comes first; refused values are asked for again."""
     lid = plane.lock(fid, data={"page": 1}, form=FORM)
     with koco("answer", fid, stdout=tmp_path / "out") as typist:
         typist.sees("approval of hello/greet waits for an answer")
@@ -165,7 +165,7 @@ def test_a_terminal_shows_the_form_and_asks_for_it(plane: Plane, fid: str, tmp_p
 
 
 def test_at_a_terminal_any_json_is_typed(plane: Plane, fid: str) -> None:
-    """An Enter too many is no answer; what is no JSON is text; Ctrl-D leaves."""
+    """An extra Enter is not an answer; text that is not JSON stays text; Ctrl-D leaves."""
     lid = plane.lock(fid)
     with koco("answer", fid) as typist:
         typist.types("\x04")
@@ -222,7 +222,7 @@ def script(plane: Plane) -> Iterator[Script]:
 
 
 def test_following_at_a_terminal_offers_to_answer(plane: Plane, script: Script) -> None:
-    """One after the other, on the spot; then the stream goes on to its end."""
+    """One after another; then following continues to the end."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees('"page": 1')
         typist.sees("Answer first now?")
@@ -277,7 +277,7 @@ def test_declining_goes_on_following(plane: Plane, script: Script) -> None:
 
 
 def test_reports_that_somebody_else_was_faster(plane: Plane, script: Script) -> None:
-    """That is told, and no error: what was followed goes on."""
+    """It is reported and not an error: the execution goes on."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees("Answer first now?")
         typist.types("yes\n")
@@ -291,7 +291,7 @@ def test_reports_that_somebody_else_was_faster(plane: Plane, script: Script) -> 
 
 
 def test_somebody_else_may_answer_before_the_offer_is_taken(plane: Plane, script: Script) -> None:
-    """Nothing is asked for any more."""
+    """Nothing is asked again."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees("Answer first now?")
         script.settle()
@@ -304,7 +304,7 @@ def test_somebody_else_may_answer_before_the_offer_is_taken(plane: Plane, script
 
 
 def test_a_lease_that_fails_does_not_end_the_following(plane: Plane, script: Script) -> None:
-    """It is told, with how to answer later; the exit code is the execution's."""
+    """It is reported, with the command to answer later; the exit code is the execution's."""
     plane.failing.add("second")
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees("Answer first now?")
@@ -330,7 +330,7 @@ def test_ctrl_c_at_an_offer_leaves_the_execution_running(plane: Plane, script: S
 
 
 def test_no_input_follows_without_an_offer(plane: Plane, script: Script) -> None:
-    """What is asked is shown, with the command that answers it."""
+    """The question is shown, with the command to answer it."""
     with koco("run", "greet", "-i", "who=Ada", "-f", "--no-input") as typist:
         typist.sees(f"lock: first waits for an answer until {LATER[:10]} ")
         typist.sees(f"koco answer {script.fid} second")
@@ -358,7 +358,7 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
 
 
 def test_wait_notes_the_lock_that_needs_an_answer(plane: Plane, cli: Cli, fid: str) -> None:
-    """Once, on stderr; it goes on to the end."""
+    """Once, on stderr; then it waits until the end."""
     lid = plane.lock(fid)
 
     def settle() -> None:
@@ -373,7 +373,7 @@ def test_wait_notes_the_lock_that_needs_an_answer(plane: Plane, cli: Cli, fid: s
 
 
 def test_run_and_wait_without_input_gives_up_too(plane: Plane, cli: Cli, script: Script) -> None:
-    """The fid is on stdout: what was launched goes on."""
+    """The fid is on stdout, because the execution goes on."""
     ran = cli("run", "greet", "-i", "who=Ada", "--wait", "--no-input")
     assert (ran.code, ran.out) == (8, f"{script.fid}\n")
     assert ran.err.startswith(f"error: {script.fid} waits for an answer: first")
@@ -389,7 +389,7 @@ def test_several_executions_end_in_the_order_given(plane: Plane, cli: Cli, fid: 
 
 
 def test_show_lists_open_locks(plane: Plane, cli: Cli, fid: str) -> None:
-    """With what is asked, and until when."""
+    """With the question and its expiry."""
     plane.answer(plane.lock(fid, "past"), 1)
     plane.lock(fid, "now", {"page": 1})
     assert f'awaits    now (until {LATER}) {{"page": 1}}\n' in cli("show", fid).out

@@ -1,4 +1,4 @@
-"""What the docs say of commands and exit codes, against what there is."""
+"""Compare the docs on commands and exit codes with the code."""
 
 import re
 from typing import Any
@@ -32,13 +32,13 @@ def section(name: str) -> str:
 
 
 def test_the_sections_are_the_commands() -> None:
-    """All of them, in the order of `koco --help`, and none that is gone."""
+    """All commands, in the order of `koco --help`, and no others."""
     assert re.findall(r"^## `koco ([^`]+)`$", COMMANDS, re.M) == list(main.COMMANDS)
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_option_and_argument_is_documented(name: str) -> None:
-    """Long and short names, with what they take; and none that is gone."""
+    """Long and short names with their values, and no others."""
     told = set(re.findall(r"`(--?[a-z][a-z-]*)", section(name)))
     rows = set(
         re.findall(
@@ -93,7 +93,7 @@ def test_every_command_has_help(cli: Cli) -> None:
 
 @pytest.mark.parametrize("name", main.GROUPS)
 def test_the_help_of_a_group_lists_its_commands(cli: Cli, name: str) -> None:
-    """With what each does; its example is one of theirs."""
+    """With the help of each; the example uses one of them."""
     ran = cli(name, "--help")
     assert ran.code == 0
     ours = [each.removeprefix(f"{name} ") for each in main.COMMANDS if each.startswith(f"{name} ")]

@@ -32,7 +32,7 @@ def test_an_unknown_command_without_a_similar_one_points_to_the_list(
 
 
 def test_explains_where_a_global_option_goes(plane: Plane, cli: Cli) -> None:
-    """`koco ps --context x` is what many will type."""
+    """Many users will type `koco ps --context x`."""
     ran = cli("ps", "--context", "x")
     assert ran.code == 2
     assert "hint: it goes before the command: `koco --context … ps`" in ran.err
@@ -47,7 +47,7 @@ def test_the_context_flag_counts(plane: Plane, cli: Cli) -> None:
 
 
 def test_without_arguments_it_shows_its_help(plane: Plane, cli: Cli) -> None:
-    """On stderr, as nothing was asked for."""
+    """On stderr, because nothing was requested."""
     ran = cli()
     assert (ran.code, ran.out) == (2, "")
     assert all(f"  {name.partition(' ')[0]} " in ran.err for name in COMMANDS)
@@ -62,7 +62,7 @@ def test_each_command_has_help(plane: Plane, cli: Cli, name: str) -> None:
 
 
 def test_an_unknown_command_of_a_group_names_the_nearest(plane: Plane, cli: Cli) -> None:
-    """As at the top; and a group alone shows what it has."""
+    """As for other commands; a group alone lists its commands."""
     ran = cli("files", "putt", "x")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
@@ -91,7 +91,7 @@ ERRORS = [
 def test_prints_an_api_error_with_its_exit_code(
     plane: Plane, cli: Cli, error: errors.KocoError, code: int
 ) -> None:
-    """What and where on one line, what to do on the next, nothing on stdout."""
+    """The error on one line, the hint on the next, nothing on stdout."""
     plane.refuses = error
     ran = cli("status")
     assert (ran.code, ran.out, ran.err) == (code, "", "error: m\nhint: h\n")
@@ -134,7 +134,7 @@ def test_an_unexpected_error_is_called_a_bug(
 
 
 def test_a_removed_current_folder_is_a_usage_error(plane: Plane, cli: Cli, tmp_path: Path) -> None:
-    """What needs no folder works there, and the rest says what is wrong."""
+    """Commands that need no folder work there; the others report the problem."""
     folder = tmp_path / "gone"
     folder.mkdir()
     os.chdir(folder)
@@ -231,7 +231,7 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="not on this s
     ],
 )
 def test_a_full_disk_is_reported_as_such(plane: Plane, args: list[str], unbuffered: str) -> None:
-    """It is no bug, and its exit code is no outcome: what there was to say is not all there."""
+    """It is not a bug, and its exit code is not an outcome: the output is incomplete."""
     plane.end(plane.launch(("final", "hi")), "finished")
     done = ran_into("/dev/full", args, unbuffered)
     assert done.returncode == 74, done
@@ -242,7 +242,7 @@ def test_a_full_disk_is_reported_as_such(plane: Plane, args: list[str], unbuffer
 
 @FULL
 def test_an_error_goes_before_a_full_disk(plane: Plane) -> None:
-    """Where nothing was written, the error is what is to be known."""
+    """If nothing was written, the error is more important."""
     done = ran_into("/dev/full", ["show", "nope"], "")
     assert done.returncode == 4 and "no execution is called 'nope'" in done.stderr
 
@@ -250,7 +250,7 @@ def test_an_error_goes_before_a_full_disk(plane: Plane) -> None:
 @FULL
 @pytest.mark.parametrize("args", [["logs", "-f"], ["show", "nope"], ["xyzzy"], ["ps", "--json"]])
 def test_a_full_stderr_changes_nothing(plane: Plane, args: list[str]) -> None:
-    """Neither what is done nor the exit code."""
+    """Neither the work nor the exit code changes."""
     plane.end(plane.launch(("stdout", "hi")), "cancelled")
     code = {"logs": 7, "show": 4, "xyzzy": 2, "ps": 0}[args[0]]
     with open("/dev/full", "w") as full:  # noqa: PTH123

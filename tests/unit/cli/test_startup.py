@@ -1,4 +1,4 @@
-"""How fast the command line starts, and what it leaves alone for that."""
+"""How fast the command line starts, and which modules it does not import."""
 
 import ast
 import json
@@ -93,7 +93,7 @@ def test_the_probe_finds_loaded_modules(env: dict[str, str]) -> None:
 
 
 def test_version_needs_not_even_typer(env: dict[str, str]) -> None:
-    """It is asked for by scripts and prompts, all the time."""
+    """Scripts and prompts call it all the time."""
     modules, stdout = loaded(env, "--version")
     assert "typer" not in modules
     assert stdout.startswith("koco 0.")
@@ -121,6 +121,7 @@ def test_the_table_has_the_first_line_of_each_docstring(name: str) -> None:
     for word in name.split():
         command = command.get_command(None, word)
     assert command.help.partition("\n")[0] == main.COMMANDS[name]
+    assert len(f"  validate  {main.COMMANDS[name]}") <= 80, "it fits a line of a terminal"
 
 
 #: Packages that no module of the command line may import at its top, so no reason is needed.

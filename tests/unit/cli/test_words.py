@@ -1,4 +1,4 @@
-"""What people type who know other tools, and where that leads them."""
+"""Words of other tools, and the hints that they lead to."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_every_hint_names_commands_and_options_that_are_there(hint: str) -> None
 @pytest.mark.parametrize("group", main.GROUPS)
 @pytest.mark.parametrize("word", ["delete", "add", "all", "new", "remove", "ls", "rm"])
 def test_words_are_known_in_groups(plane: Plane, cli: Cli, group: str, word: str) -> None:
-    """Of what a group has, its own command is named."""
+    """The hint names the group's own command."""
     if f"{group} {word}" in COMMANDS or (word == "new" and group in ("files",)):
         pytest.skip("a command of its own")
     assert f"hint: `koco {group} " in cli(group, word).err
@@ -170,13 +170,13 @@ def test_help_works_as_a_command(plane: Plane, cli: Cli, name: str) -> None:
 
 
 def test_help_of_nothing_is_an_error(plane: Plane, cli: Cli) -> None:
-    """As for any other command that is none."""
+    """As for any other unknown command."""
     ran = cli("help", "statuss")
     assert ran.code == 2 and "did you mean `koco status`?" in ran.err
 
 
 def test_version_works_as_a_command(plane: Plane, cli: Cli) -> None:
-    """It says what `--version` does."""
+    """It prints the same as `--version`."""
     assert cli("version") == cli("--version")
 
 
@@ -187,7 +187,7 @@ def test_version_works_as_a_command(plane: Plane, cli: Cli) -> None:
 def test_accepts_statuses_in_the_words_of_other_tools(
     plane: Plane, cli: Cli, word: str, status: str
 ) -> None:
-    """`koco ps --status failed` means `error`; one that nobody knows is the server's to refuse."""
+    """`koco ps --status failed` means `error`; the server refuses unknown words."""
     cli("ps", "--status", word)
     assert f"status={status}" in plane.requests[-1][1]
     cli("ps", "--status", f"{word},running", "--status", "odd")

@@ -164,7 +164,7 @@ def test_a_missing_server_is_reported_within_two_seconds() -> None:
 
 
 def test_nothing_there_ends_a_follower_soon() -> None:
-    """`koco logs -f` with nothing up is no minute of silence."""
+    """`koco logs -f` without a control plane does not hang for a minute."""
     with waiting(0.0, 1.5), pytest.raises(errors.UnreachableError):
         seqs(client_of(free_port()), follow=True)
 
@@ -232,7 +232,7 @@ def test_repeats_a_request_if_the_answer_breaks(serve: Any) -> None:
 
 
 def test_a_launch_that_breaks_is_never_sent_twice(serve: Any) -> None:
-    """It may have been accepted: the user is told where to look."""
+    """It may have been accepted: the hint says where to look."""
     server = serve(lambda request: request.drop())
     with pytest.raises(errors.UnreachableError) as caught:
         client_of(server.port).launch("greet", {})
@@ -279,7 +279,7 @@ def test_a_launch_with_a_key_survives_a_restart(serve: Any) -> None:
 
 
 def test_503_is_waited_out(serve: Any) -> None:
-    """A control plane that is starting is asked again."""
+    """The request is repeated while the control plane starts."""
 
     def starting(request: Request) -> None:
         ready = len(server.requests) > 2
@@ -290,7 +290,7 @@ def test_503_is_waited_out(serve: Any) -> None:
 
 
 def test_degraded_health_is_an_answer(serve: Any) -> None:
-    """`/health` says 503 where executions cannot run: that is told, at once."""
+    """`/health` answers 503 if executions cannot run: this is reported at once."""
     server = serve(lambda request: request.answer(503, {"status": "degraded"}))
     assert client_of(server.port).health() == {"status": "degraded"}
     assert len(server.requests) == 1
@@ -335,7 +335,7 @@ def test_resumes_the_upload_of_a_bundle(serve: Any, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_head_tells_whether_a_bundle_exists(serve: Any, is_there: bool) -> None:
-    """All of it: a part is none yet."""
+    """Only a complete upload counts."""
     server = serve(uploads(5, 5 if is_there else 6))
     assert client_of(server.port).has_bundle("x") is is_there
 
@@ -349,7 +349,7 @@ def test_a_forbidden_head_is_not_a_missing_bundle(serve: Any) -> None:
 
 @pytest.mark.parametrize("fid", ["", "..", "../flows"])
 def test_a_fid_cannot_be_another_path(fid: str) -> None:
-    """An empty or dotted one is refused before anything is asked."""
+    """An empty or dotted name is refused before any request."""
     with pytest.raises(errors.UsageError):
         client_of(1).execution(fid)
 
@@ -384,7 +384,7 @@ def test_a_follower_goes_on_after_each_break_without_loss_or_repetition(serve: A
 
 
 def test_a_clean_end_without_the_final_status_is_a_break(serve: Any) -> None:
-    """A server that shuts down in good order has not ended the execution."""
+    """A server that shuts down properly has not ended the execution."""
 
     def part(request: Request) -> None:
         if not request.path.partition("?")[0].endswith("/events"):
@@ -445,7 +445,7 @@ def test_events_that_come_again_are_dropped(serve: Any) -> None:
 
 
 def test_latest_is_pinned_once_it_has_answered(serve: Any) -> None:
-    """After a break the same execution goes on, though another is now the latest."""
+    """After a break the same execution is followed, although another is now the latest."""
 
     def once(request: Request) -> None:
         request.begin()
@@ -465,7 +465,7 @@ def test_latest_is_pinned_once_it_has_answered(serve: Any) -> None:
 
 
 def test_requests_the_tail_once(serve: Any) -> None:
-    """After a break it is the last number that counts, not the tail of what is there by then."""
+    """After a break the last seq counts, not the tail."""
 
     def once(request: Request) -> None:
         request.begin()
@@ -600,7 +600,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(serve: Any, key: str
 def test_an_environment_that_httpx_refuses_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, url: str, name: str, value: str
 ) -> None:
-    """A proxy or certificates that cannot be used are the user's to mend, no bug of koco."""
+    """An unusable proxy or certificate is the user's problem, not a bug in koco."""
     monkeypatch.setenv(name, value)
     with pytest.raises(errors.UsageError, match=url) as caught:
         Client(Context("test", url, "k"))
@@ -621,7 +621,7 @@ def test_lines_are_whole_whatever_the_pieces() -> None:
 
 
 def test_a_stream_cut_within_a_line_is_completed_without_following(serve: Any) -> None:
-    """A proxy may end an answer in good order although it has only a part of it."""
+    """A proxy may end an answer properly although it has only a part of it."""
     events = b"".join([event(1), event(2), end(3)])
 
     def cut(request: Request) -> None:

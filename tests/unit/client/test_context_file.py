@@ -28,7 +28,7 @@ def save(name: str, *, current: bool = True) -> Context:
 
 
 def test_without_any_context_the_hint_is_koco_up() -> None:
-    """Nothing known is unreachable (exit 3), and says what to do."""
+    """Without contexts the exit code is 3, with a hint."""
     with pytest.raises(errors.UnreachableError) as caught:
         context_file.current()
     assert "koco up" in (caught.value.hint or "")
@@ -102,7 +102,7 @@ def test_a_key_alone_replaces_that_of_the_current_context(monkeypatch: pytest.Mo
 def test_ignores_white_space_around_a_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, around: str
 ) -> None:
-    """As CI's secrets and files have it at their end; a blank variable is none."""
+    """Secrets in CI and files often end with it; a blank variable counts as not set."""
     monkeypatch.setenv("KOCO_HOME", around.format(context_file.home()))
     save("a")
     save("b")
@@ -156,7 +156,7 @@ def test_a_broken_file_is_named_and_never_written_over(home: Path, text: str) ->
 
 
 def test_a_file_that_others_can_read_is_refused(home: Path) -> None:
-    """Its keys are not secret any more; the hint mends it."""
+    """Its keys are no longer secret; the hint fixes it."""
     save("a")
     path = home / "contexts.toml"
     path.chmod(0o644)
@@ -229,7 +229,7 @@ def test_a_linked_file_stays_a_link(home: Path, tmp_path: Path) -> None:
     ],
 )
 def test_an_invalid_url_is_a_usage_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said before anything is asked; an empty KOCO_URL counts as none."""
+    """Reported before any request; an empty KOCO_URL counts as not set."""
     monkeypatch.setenv("KOCO_URL", url)
     with pytest.raises(errors.UnreachableError if not url else errors.UsageError):
         context_file.current()

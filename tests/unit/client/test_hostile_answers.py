@@ -1,4 +1,4 @@
-"""Attacks by what answers: however much a server says, and however slowly, it costs little.
+"""Attacks by hostile servers: however much one sends, and however slowly, it costs little.
 
 The server here says whatever a test has it say, byte by byte if need be. What a command may take
 is measured from outside: its memory by what the kernel counted, its time by the clock.
@@ -179,7 +179,7 @@ HUGE = {
 
 @pytest.mark.parametrize("says", HUGE.values(), ids=HUGE)
 def test_answers_are_limited_in_memory(serve: Any, tmp_path: Path, says: Says) -> None:
-    """One error that names the server, and the exit code of what is no control plane."""
+    """One error that names the server, with exit code 3."""
     url = serve(says)
     ran = run(url, "ps", home=tmp_path)
     assert (ran.code, ran.out) == (3, b""), ran
@@ -267,14 +267,14 @@ def test_refuses_a_file_that_is_longer_than_announced(
 
 @pytest.mark.parametrize("told", [{"sha256": "../../../x"}, {"size_bytes": -1}, {"path": 3}])
 def test_a_files_hash_must_be_valid(serve: Any, asks: Asks, told: dict[str, Any]) -> None:
-    """The name of what is left of a download is made of what the server says."""
+    """The name of a partial download is made from the server's hash."""
     url = serve(with_file([b"abc"], **told))
     ran = asks(url, "files", "get", FID, "out/a", "--to", "got")
     assert ran.code == 3 and f"`items[0].{next(iter(told))}` is missing or wrong" in ran.err
 
 
 def test_reports_a_download_without_space(serve: Any, tmp_path: Path) -> None:
-    """Exit code 74 and the system's words; what has come stays for the next attempt."""
+    """Exit code 74 with the system's message; the downloaded part is kept for the next attempt."""
     url = serve(with_file([b"x" * 100_000], size_bytes=100_000))
     env = {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}
     script = 'ulimit -f 8; exec "$0" -m koco files get "$1" out/a --to got'
@@ -302,7 +302,7 @@ def test_a_list_has_an_end(serve: Any, asks: Asks) -> None:
 
 
 def test_heads_without_end_are_not_waited_for(serve: Any) -> None:
-    """A server may announce what it will answer, but not for ever."""
+    """A server may send interim answers, but not without end."""
     url = serve(again(b"HTTP/1.1 103 Early Hints\r\n\r\n", b""))
     with pytest.raises(UnreachableError, match="does not answer in time"):
         Transport(Context("x", url, "k")).call("GET", "/v1/x", timeout_s=0.5)
@@ -396,7 +396,7 @@ def test_a_large_answer_on_a_slow_line_has_its_time(serve: Any) -> None:
 def test_a_download_that_does_not_come_on_ends(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    """An answer without content, or with a byte of it, is no reason to ask for ever."""
+    """Answers without content, or with a byte of it, are not requested again without end."""
     monkeypatch.setattr("koco.client.files._PATIENCE_S", 0.5)
     url = serve(with_file([sent], size_bytes=10**9))
     files = Client(Context("x", url, "k")).files
@@ -442,7 +442,7 @@ def test_any_odd_answer_is_one_clear_error(
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("key", ["code", "detail", "hint", "errors", "status", "request_id"])
 def test_accepts_odd_refusals(serve: Any, key: str, odd: Any) -> None:
-    """It is an error all the same, and one that can be shown."""
+    """It is still an error, and can be printed."""
     problem = {"code": "conflict", "detail": "no", "hint": None, "status": 409}
     url = serve(lambda _: [answer({**problem, key: odd}, status=409)])
     with pytest.raises(KocoError) as caught:

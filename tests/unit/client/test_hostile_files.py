@@ -1,4 +1,4 @@
-"""Attacks by a hostile control plane: what it calls files must not lead anywhere else."""
+"""Attacks by a hostile control plane: its file names must not lead anywhere else."""
 
 import hashlib
 import json
@@ -96,7 +96,7 @@ def files(folder: Path) -> list[str]:
 def test_never_writes_outside_of_the_target(
     hostile: type[_Hostile], cli: Cli, tmp_path: Path, name: str
 ) -> None:
-    """Of another name than was asked for, nothing is written: a `.bashrc` least of all."""
+    """A file with another name than requested is not written, such as `.bashrc`."""
     hostile.name = name
     ran = cli("files", "get", "f1", "out/a.csv", "--to", ".", "--force")
     assert ran.code != 0
@@ -105,7 +105,7 @@ def test_never_writes_outside_of_the_target(
 
 
 def test_downloads_the_requested_file(hostile: type[_Hostile], cli: Cli, tmp_path: Path) -> None:
-    """So that the others are refused for what they are called."""
+    """So that the others are refused because of their names."""
     hostile.name = "out/a.csv"
     assert cli("files", "get", "f1", "out/a.csv").code == 0
     assert files(tmp_path / "here") == ["a.csv"]

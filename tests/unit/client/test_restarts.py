@@ -1,4 +1,4 @@
-"""Commands that begin while the control plane restarts: they wait where one has answered before."""
+"""Commands that start while the control plane restarts: they wait if it has answered before."""
 
 import os
 import subprocess
@@ -145,7 +145,7 @@ def test_waits_for_local_only_if_its_cluster_is_left(home: Path, cli: Cli) -> No
 
 
 def test_a_launch_that_was_not_sent_is_repeated(serve: Any) -> None:
-    """It has no key, and is sent once: nobody was there to carry it out before."""
+    """It has no key and is sent once: no server was there to carry it out before."""
     port = free_port()
     launched = lambda request: request.answer(201, {"result": FID})  # noqa: E731
     with back_soon(serve, port, launched) as servers:
@@ -221,7 +221,7 @@ def test_a_server_that_never_answered_is_given_up_soon(ask: Any, how: str, tmp_p
 @pytest.mark.parametrize("follows", [False, True], ids=["request", "follower"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_proxy_alone_is_not_a_control_plane(serve: Any, status: int, *, follows: bool) -> None:
-    """What it says for one that never answered is told soon; for one that has, it is waited out."""
+    """Its error is reported soon if no control plane has ever answered, else after waiting."""
 
     def behind_a_proxy(request: Request) -> None:
         if len(server.requests) < tries:
@@ -246,7 +246,7 @@ def test_a_proxy_alone_is_not_a_control_plane(serve: Any, status: int, *, follow
 
 
 def test_a_proxys_answer_does_not_hide_a_control_plane(serve: Any) -> None:
-    """The first one that has a version is remembered, and warned of where it differs."""
+    """The first version is remembered, with a warning if it differs."""
 
     def handle(request: Request) -> None:
         if len(server.requests) < 2:
@@ -274,14 +274,14 @@ def test_an_answer_is_remembered_once(serve: Any, home: Path) -> None:
 
 
 def test_only_a_control_planes_answer_counts(serve: Any, home: Path) -> None:
-    """Whatever else listens there may go for good; and nobody notes what is not asked for."""
+    """Another server there may go for good, and only clients that remember take notes."""
     fresh(serve(fine).port).flows()
     Client(Context("test", f"http://127.0.0.1:{serve(as_koco(fine)).port}", "k")).flows()
     assert not home.exists()
 
 
 def test_a_refusal_is_an_answer(serve: Any) -> None:
-    """Whoever has no key yet has found a control plane all the same."""
+    """A control plane was found, even without a key."""
     refused = {"error": {"code": "unauthorized", "message": "no", "hint": None}}
     server = serve(as_koco(lambda request: request.answer(401, refused)))
     with pytest.raises(errors.UnauthorizedError):

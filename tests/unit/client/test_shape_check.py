@@ -51,7 +51,7 @@ def test_names_the_wrong_part(change: dict[str, Any], part: str | None) -> None:
 
 @pytest.mark.parametrize("value", [None, 1, "x", [], True])
 def test_an_entirely_different_value_has_no_part(value: Any) -> None:
-    """There is no part to name."""
+    """No part is wrong on its own."""
     assert shape_check.misfit(value, Outer) == ""
 
 

@@ -1,4 +1,4 @@
-"""`koco up --ray` and `koco down --ray` against a dashboard of memory: what is sent and saved."""
+"""`koco up --ray` and `koco down --ray` against a dashboard in memory."""
 
 import copy
 import json
@@ -73,7 +73,7 @@ def save(ray: Ray, plane: Plane) -> None:
 
 
 def test_a_control_plane_is_brought_to_a_cluster(cli: Cli, ray: Ray, plane: Plane) -> None:
-    """What is asked and what would be the default are told apart; what runs is remembered."""
+    """Requested options and defaults are sent apart; the running ones are remembered."""
     save(ray, plane)
     ray.log = answer(plane)
     port = plane.url.rpartition(":")[2]
@@ -104,7 +104,7 @@ def test_one_that_runs_is_found_without_a_job(cli: Cli, ray: Ray, plane: Plane) 
 
 
 def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plane: Plane) -> None:
-    """Another's store refuses it: exit code 6, and what was current stays so."""
+    """Another user's store refuses it: exit code 6, and the current context stays current."""
     context_file.save_context(Context("other", "http://127.0.0.1:1", "k"))
     ray.log = answer(plane, admitted=False)
     done = cli("up", "--ray", ray.url, "--name", "theirs")
@@ -117,7 +117,7 @@ def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plan
 def test_a_failed_up_changes_no_context_and_loses_no_key(
     cli: Cli, ray: Ray, plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that fails may have brought it up all the same: the next `koco up` has its key."""
+    """A failed job may have started the control plane anyway: the next `koco up` has its key."""
     made = iter((KEY, "koco_another"))
     monkeypatch.setattr(tokens, "new", lambda: next(made))
     context_file.save_context(Context("other", "http://127.0.0.1:1", "k"))
@@ -213,7 +213,7 @@ def test_does_not_wait_for_a_stopped_control_plane(cli: Cli, ray: Ray) -> None:
 def test_refuses_contradictory_options(
     cli: Cli, ray: Ray, args: tuple[str, ...], says: str
 ) -> None:
-    """Before anything is asked or started."""
+    """Before any request and any start."""
     done = cli(*args)
     assert done.code == 2, done
     assert says in done.err

@@ -18,7 +18,7 @@ def entry(**facts: Any) -> dict[str, Any]:
 
 
 def test_the_log_is_shown_newest_first_with_its_details(plane: Plane, cli: Cli) -> None:
-    """Tab-separated with a header, where no terminal is drawn on."""
+    """Tab-separated with a header, unless it is a terminal."""
     detail = {"scopes": ["read", "launch"]}
     plane.audit = [
         entry(action="create_key", target="ci", detail=detail),
@@ -42,7 +42,7 @@ def test_on_a_terminal_it_fits_eighty_columns(plane: Plane, terminal: Cli) -> No
 
 
 def test_sends_filters_to_the_control_plane(plane: Plane, cli: Cli) -> None:
-    """Times are told as RFC 3339 in UTC, whatever way they are given."""
+    """Times are sent as RFC 3339 in UTC, in whatever form they are given."""
     cli("audit", "--since", "2026-01-31T13:00:00+01:00", "--who", "ada", "--outcome", "refused")
     [(_, path, _)] = plane.requests
     assert "since=2026-01-31T12%3A00%3A00.000000Z" in path
@@ -52,7 +52,7 @@ def test_sends_filters_to_the_control_plane(plane: Plane, cli: Cli) -> None:
 
 
 def test_long_logs_come_in_pages(plane: Plane, cli: Cli) -> None:
-    """So many as were asked for, and a word about the rest."""
+    """The requested number, and a note about the rest."""
     plane.audit = [entry(seq=number) for number in range(5)]
     ran = cli("audit", "--limit", "3", "--json")
     assert [each["seq"] for each in json.loads(ran.out)["items"]] == [0, 1, 2]
@@ -62,7 +62,7 @@ def test_long_logs_come_in_pages(plane: Plane, cli: Cli) -> None:
 
 @pytest.mark.parametrize("time", ["yesterday", "", "24", "h", "-1h", "1e9h", "9" * 30 + "d"])
 def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
-    """Before anything is asked."""
+    """Before any request."""
     ran = cli("audit", "--since", time)
     assert ran.code == 2
     assert "--since" in ran.err

@@ -1,4 +1,4 @@
-"""`koco context` and `koco login`: which control plane is meant, and keys that nobody sees."""
+"""`koco context` and `koco login`: the selected control plane, and keys that are never shown."""
 
 import fcntl
 import json
@@ -151,7 +151,7 @@ def test_the_docs_have_the_same_table() -> None:
 
 
 def test_list_marks_the_current_one(cli: Cli) -> None:
-    """Tab-separated where it is piped; the keys' starts only."""
+    """Tab-separated in a pipe, with only the starts of keys."""
     save("b", "a")
     ran = cli("context", "list")
     assert (ran.code, ran.err) == (0, "")
@@ -163,7 +163,7 @@ def test_list_marks_the_current_one(cli: Cli) -> None:
 
 
 def test_list_fits_a_terminal(terminal: Cli) -> None:
-    """A long URL gives way; what chose it, the name and the key do not."""
+    """Only a long URL is shortened; the source, the name and the key are not."""
     context_file.save_context(
         Context("production-eu", f"https://{'koco.' * 20}example.com/koco", KEY)
     )
@@ -174,7 +174,7 @@ def test_list_fits_a_terminal(terminal: Cli) -> None:
 
 
 def test_an_empty_list_shows_how_to_begin(cli: Cli) -> None:
-    """It is no error, and JSON is the empty list."""
+    """It is not an error, and JSON is the empty list."""
     ran = cli("context", "list")
     assert ran.code == 0
     assert "koco login URL" in ran.err
@@ -184,7 +184,7 @@ def test_an_empty_list_shows_how_to_begin(cli: Cli) -> None:
 def test_list_works_if_the_selected_context_is_unknown(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One looks there to find out what is wrong."""
+    """Users run it to find the mistake."""
     save("a")
     monkeypatch.setenv("KOCO_CONTEXT", "gone")
     ran = cli("context", "list")
@@ -216,7 +216,7 @@ def test_use_changes_the_current_one(cli: Cli) -> None:
 def test_use_notes_what_overrides_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
 ) -> None:
-    """The file is changed all the same: another shell has another environment."""
+    """The file is still changed, because other shells have other environments."""
     save("a", "b")
     monkeypatch.setenv(variable, value)
     ran = cli("context", "use", "b")
@@ -271,7 +271,7 @@ def test_refuses_invalid_names(cli: Cli, name: str) -> None:
 
 
 def test_remove_reports_the_new_current_context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is asked; one that is not there is exit code 4."""
+    """Nothing is asked; an unknown context is exit code 4."""
     save("a", "b", "c")
     ran = cli("context", "remove", "b")
     assert (ran.code, ran.out, ran.err) == (0, "b\n", "")
@@ -287,7 +287,7 @@ def test_remove_reports_the_new_current_context(cli: Cli, monkeypatch: pytest.Mo
 def test_removing_local_is_refused_while_its_cluster_runs(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has the only admin key; once it is down, or by force, what is lost is said."""
+    """It has the only admin key. After `koco down`, or by force, a note says that it is lost."""
     with socket.create_server(("127.0.0.1", 0)) as ray:
         address = f"127.0.0.1:{ray.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
@@ -352,7 +352,7 @@ def test_a_key_that_is_refused_is_not_saved(cli: Cli, server: Plane) -> None:
 
 
 def test_a_plane_that_does_not_answer_is_not_saved(cli: Cli) -> None:
-    """Exit code 3; `--no-check` saves it all the same, and asks nobody."""
+    """Exit code 3; `--no-check` saves it anyway, without a request."""
     address = refused_url()
     ran = cli("login", address, "--key", "-", stdin=KEY)
     assert (ran.code, ran.out) == (3, "")
@@ -508,7 +508,7 @@ def test_refuses_invalid_keys(cli: Cli, stdin: str) -> None:
 
 
 def test_refuses_a_key_as_an_argument(cli: Cli) -> None:
-    """Not even where it could be used: the list of processes and the history have it."""
+    """Not even if it is valid, because the process list and the history have it."""
     for command in (("login", "https://x.test"), ("context", "add", "a", "https://x.test")):
         ran = cli(*command, "--key", KEY)
         assert (ran.code, context_file.load_contexts()) == (2, {})
@@ -516,7 +516,7 @@ def test_refuses_a_key_as_an_argument(cli: Cli) -> None:
 
 
 def test_a_closed_stdin_has_no_key() -> None:
-    """It is no bug of koco's that it is."""
+    """This is not a bug in koco."""
     line = f"exec {sys.executable} -m koco login https://x.test --key - <&-"
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
@@ -532,7 +532,7 @@ def test_without_a_terminal_login_shows_how_to_give_the_key(cli: Cli) -> None:
 
 @pytest.mark.parametrize("named", [(), ("--context", "a")])
 def test_show_can_ask_whether_it_answers(cli: Cli, server: Plane, named: tuple[str, ...]) -> None:
-    """With the version, or the exit code of what is wrong."""
+    """With the version, or the exit code of the problem."""
     context_file.save_context(Context("a", server.url, KEY))
     ran = cli(*named, "context", "show", "--check")
     assert ran.code == 0
@@ -563,7 +563,7 @@ def test_show_without_any_context_is_unreachable(cli: Cli) -> None:
 
 @pytest.mark.parametrize("option", [(), ("--key", "-")], ids=" ".join)
 def test_a_key_is_typed_unseen(server: Plane, tmp_path: Path, option: tuple[str, ...]) -> None:
-    """At a terminal it is asked for, whoever reads it; stdout has the name alone."""
+    """A terminal asks for it, wherever stdout goes; stdout has only the name."""
     args = ["-m", "koco", "login", server.url, "--name", "one", *option]
     with Typist(args, stdout=tmp_path / "out") as typist:
         typist.types(f"{KEY}\n")
@@ -585,7 +585,7 @@ def test_leaving_the_prompt_saves_nothing(server: Plane, typed: str) -> None:
 
 
 def test_a_key_left_blank(server: Plane) -> None:
-    """Is none for `add`, and no login."""
+    """`add` saves no key then, and `login` refuses it."""
     with Typist(["-m", "koco", "context", "add", "a", server.url]) as typist:
         typist.types("\n")
         assert typist.leaves() == 0
@@ -663,7 +663,7 @@ def test_a_file_that_others_can_read_is_refused_by_all(cli: Cli, home: Path, mod
     "args", [["list"], ["list", "--json"], ["use", "a"], ["show"], ["add", "b", "https://b.test"]]
 )
 def test_context_commands_send_no_request(args: list[str]) -> None:
-    """Nor does it load what makes one, or anything that is heavy."""
+    """They do not even import the client, or anything else that is slow."""
     save("a")
     modules, _ = loaded(dict(os.environ), "context", *args)
     assert modules & (HEAVY | {"httpx", "psutil"}) == set()
@@ -687,5 +687,5 @@ def test_every_context_command_has_json() -> None:
     ],
 )
 def test_recognises_loopback_hosts(name: str, loopback: bool) -> None:
-    """A name that begins like an address is none."""
+    """A name that begins like an address is not an address."""
     assert url.is_loopback(name) is loopback

@@ -1,4 +1,4 @@
-"""`koco deploy`: what is sent, in which order, and what becomes of it."""
+"""`koco deploy`: requests, their order, and outcomes."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def made(plane: Plane) -> list[tuple[str, str]]:
 
 
 def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli: Cli) -> None:
-    """Stdout says what became of it, stderr how."""
+    """Stdout has the outcome, stderr the progress."""
     ran = cli("deploy")
     assert ran.code == 0
     assert ran.out.startswith("hello  release 3  live  (")
@@ -87,7 +87,7 @@ def test_sends_the_manifest_and_its_bundle(plane: Plane, project: Path, cli: Cli
 
 
 def test_does_not_upload_an_existing_bundle(plane: Plane, project: Path, cli: Cli) -> None:
-    """It is asked for by its hash first."""
+    """It is looked up by its hash first."""
     cli("deploy")
     plane.requests.clear()
     assert "already has this bundle" in cli("deploy").err
@@ -161,7 +161,7 @@ def test_no_wait_returns_while_it_is_starting(plane: Plane, project: Path, cli: 
 
 
 def test_a_limit_ends_the_waiting_not_the_deploy(plane: Plane, project: Path, cli: Cli) -> None:
-    """Exit code 124; the control plane is told to go on for longer than that."""
+    """Exit code 124; the control plane gets a longer limit."""
     plane.releases = [{"status": "starting", "waits_for": "no node has 4 GPU\nso it waits"}]
     ran = cli("deploy", "--timeout", "0.3")
     assert ran.code == 124
@@ -200,7 +200,7 @@ def test_two_manifests_of_one_service_are_refused(
 def test_a_failure_does_not_hide_the_outcome_of_others(
     plane: Plane, project: Path, two: list[str], cli: Cli
 ) -> None:
-    """Both are begun, both are told of; the exit code is the failure's."""
+    """Both are begun and reported; the exit code is the failure's."""
     plane.releases = [BROKEN, {"status": "live"}]
     ran = cli("deploy", *two)
     assert ran.code == 5
@@ -226,7 +226,7 @@ def test_a_missing_project_is_not_found(plane: Plane, cli: Cli) -> None:
 
 
 def test_ctrl_c_notes_that_the_deploy_goes_on(plane: Plane, project: Path) -> None:
-    """Exit code 130: what has been accepted is not taken back."""
+    """Exit code 130: accepted releases are not withdrawn."""
     plane.releases = [{"status": "starting"}]
     with subprocess.Popen(
         [sys.executable, "-m", "koco", "deploy"], stderr=subprocess.PIPE, text=True, env=os.environ
@@ -258,7 +258,7 @@ def busy(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_log_has_lines_with_the_activity(project: Path, busy: None, cli: Cli) -> None:
-    """Not more than one each while; what waits for room is said once, by whom it is held."""
+    """At most one per interval; a wait for room is reported once, with the holder."""
     ran = cli("deploy")
     assert ran.code == 0
     assert "hello: packages are being installed (0 s)\n" in ran.err

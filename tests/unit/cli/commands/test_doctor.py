@@ -1,4 +1,4 @@
-"""`koco doctor`: what it finds from here, on the way, and where nothing answers."""
+"""`koco doctor`: findings here, on the connection, and without a control plane."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
 
 
 def test_the_exit_code_is_0_if_nothing_failed(plane: Plane, cli: Cli) -> None:
-    """Aligned, within 80 columns, ours first and then what the control plane finds."""
+    """Aligned within 80 columns: first the local findings, then those of the control plane."""
     plane.findings = [WELL]
     ran = cli("doctor")
     assert (ran.code, ran.err) == (0, "")
@@ -74,7 +74,7 @@ def test_reports_failures_with_hints(plane: Plane, cli: Cli) -> None:
 
 
 def test_json_is_a_line_for_each_finding_and_the_status(plane: Plane, cli: Cli) -> None:
-    """The status has the exit code, where there is one."""
+    """The status has the exit code of a failure."""
     plane.findings = [ILL]
     ran = cli("doctor", "--json")
     assert ran.code == 1
@@ -95,7 +95,7 @@ def test_asks_a_degraded_control_plane_for_the_reason(plane: Plane, cli: Cli) ->
 
 
 def test_no_context_is_a_finding(alone: pytest.MonkeyPatch, cli: Cli) -> None:
-    """With what makes one; the exit code is not 3, as other commands have it."""
+    """With a hint how to add one; the exit code is not 3 as in other commands."""
     ran = cli("doctor", "--json")
     assert ran.code == 1
     found = checks(ran)
@@ -104,7 +104,7 @@ def test_no_context_is_a_finding(alone: pytest.MonkeyPatch, cli: Cli) -> None:
 
 
 def test_a_broken_file_of_contexts_is_a_finding(alone: pytest.MonkeyPatch, cli: Cli) -> None:
-    """It is named, and what KOCO_URL names is looked at all the same."""
+    """It is named, and the control plane of KOCO_URL is still checked."""
     home = Path.cwd() / "home"
     home.mkdir()
     (home / "contexts.toml").write_text("nonsense")
@@ -119,7 +119,7 @@ def test_a_broken_file_of_contexts_is_a_finding(alone: pytest.MonkeyPatch, cli: 
 def test_a_key_that_is_refused_is_a_finding(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All before it is told; the key is not shown."""
+    """All findings before it are printed; the key is not shown."""
     monkeypatch.setenv("KOCO_KEY", "koco_wrong_wrong_wrong_wrong_wrong_wrong_wrong_wrong")
     ran = cli("doctor", "--json")
     assert checks(ran)["key"]["status"] == "failed"
@@ -182,7 +182,7 @@ def test_a_clock_that_is_wrong_is_a_warning(strange: Any) -> None:
 
 
 def test_reports_a_server_that_is_not_a_control_plane(strange: Any) -> None:
-    """Whatever it answers; it is not asked any more."""
+    """Whatever it answers, no further request is sent."""
     for body in (b"<html>", b'{"up": true}', b"[1]"):
         strange.body = body
         found = way(strange.url)
@@ -209,7 +209,7 @@ def test_reports_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reports_a_server_without_tls(strange: Any, tmp_path: Path) -> None:
-    """And a certificate that nobody vouches for."""
+    """The same for a certificate that is not trusted."""
     assert way(strange.url.replace("http:", "https:"))["tls"].status == "failed"
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     made = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")

@@ -44,7 +44,7 @@ def test_ps_lists_all_newest_first(three: list[str], cli: Cli) -> None:
 
 
 def test_ps_with_a_status_includes_ended_executions(three: list[str], cli: Cli) -> None:
-    """Who asks for the failed ones wants ended ones."""
+    """Failed executions have ended."""
     assert re.findall("^....(?=\t)", cli("ps", "--status", "error").out, re.M) == ["cccc"]
     found = cli("ps", "--status", "error", "--status", "running").out
     assert re.findall("^....(?=\t)", found, re.M) == ["cccc", "aaaa"]
@@ -59,7 +59,7 @@ def test_ps_notes_that_there_are_more(plane: Plane, three: list[str], cli: Cli) 
 
 
 def test_ps_gathers_pages(plane: Plane, cli: Cli) -> None:
-    """The server's page is no limit to the user's."""
+    """The server's page size does not limit the user's."""
     for _ in range(1200):
         plane.launch()
     assert len(json.loads(cli("ps", "--limit", "1100", "--json").out)["items"]) == 1100
@@ -73,7 +73,7 @@ def test_ps_as_json_is_a_list_with_a_cursor(three: list[str], cli: Cli) -> None:
 
 
 def test_ps_shows_users_if_there_are_several(plane: Plane, terminal: Cli) -> None:
-    """Who sees only their own needs no column for that."""
+    """If all are of one user, the column is not shown."""
     plane.launch(fid="aaaa")
     assert "BY" not in terminal("ps").out
     plane.launch(fid="bbbb", user="ada")
@@ -106,7 +106,7 @@ def test_an_unknown_option_names_the_nearest(plane: Plane, cli: Cli) -> None:
 
 
 def test_show_prints_one_execution(three: list[str], cli: Cli) -> None:
-    """By prefix; the latest where nothing is said."""
+    """By prefix; the latest by default."""
     out = cli("show", "b").out
     assert re.search(r"^fid +bbbb$", out, re.M)
     assert re.search(r'^inputs +\{"who": "Ada"\}$', out, re.M)
@@ -152,7 +152,7 @@ def test_result_as_json_has_either(three: list[str], cli: Cli) -> None:
 
 
 def test_result_of_a_running_execution_is_a_conflict(three: list[str], cli: Cli) -> None:
-    """Exit code 2, telling where it stands."""
+    """Exit code 2, with the place."""
     ran = cli("result", "aaaa")
     assert ran.code == 2
     assert "no result yet: it is running" in ran.err
@@ -182,7 +182,7 @@ def test_wait_waits(plane: Plane, three: list[str]) -> None:
 
 
 def test_wait_looks_all_up_before_it_waits(three: list[str], cli: Cli) -> None:
-    """A mistyped fid is told of now, not after the others have ended."""
+    """A mistyped fid is reported now, not after the others have ended."""
     began = calm_s()
     assert cli("wait", "aaaa", "zzzz").code == 4
     assert calm_s() - began < 5
@@ -214,7 +214,7 @@ def test_ctrl_c_on_wait(plane: Plane, three: list[str]) -> None:
 
 
 def test_cancel_sends_the_grace_period(plane: Plane, three: list[str], cli: Cli) -> None:
-    """It returns at once, saying what will happen."""
+    """It returns at once, with a note."""
     ran = cli("cancel", "aaaa", "--grace", "3")
     assert (ran.code, ran.out) == (0, "aaaa\trunning\n")
     assert "has 3 s to end" in ran.err
@@ -222,7 +222,7 @@ def test_cancel_sends_the_grace_period(plane: Plane, three: list[str], cli: Cli)
 
 
 def test_cancel_can_wait_for_the_end(three: list[str], cli: Cli) -> None:
-    """And then has done what it was asked to: exit code 0."""
+    """Then its work is done: exit code 0."""
     ran = cli("cancel", "aaaa", "--wait")
     assert (ran.code, ran.out, ran.err) == (0, "aaaa\tcancelled\n", "")
 
@@ -240,7 +240,7 @@ def test_cancel_as_json_is_the_execution(three: list[str], cli: Cli) -> None:
 
 
 def test_ps_filters_go_to_the_server(plane: Plane, three: list[str], cli: Cli) -> None:
-    """Who asks for a time or for words is shown what has ended, too."""
+    """Times and words include ended executions."""
     options = ["--user", "ada", "--tag", "a", "--tag", "b c", "--service", "hello"]
     cli("ps", *options)
     asked = plane.requests[-1][1]
@@ -265,7 +265,7 @@ def test_retry_prints_the_new_fid(plane: Plane, three: list[str], cli: Cli) -> N
 
 
 def test_retry_can_follow_to_the_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
-    """As what `koco run` launches: the exit code is the outcome."""
+    """As with `koco run`: the exit code is the outcome."""
     plane.script = [("stdout", "again"), ("error", ERROR), ("status", {"status": "error"})]
     ran = cli("retry", "bbbb", "--follow")
     assert (ran.code, "again" in ran.out) == (1, True)
@@ -275,7 +275,7 @@ def test_retry_can_follow_to_the_outcome(plane: Plane, three: list[str], cli: Cl
 
 
 def test_delete_removes_all_executions_or_none(plane: Plane, three: list[str], cli: Cli) -> None:
-    """One that has not ended keeps the others; who is not asked says --yes."""
+    """If one has not ended, none is deleted; scripts need --yes."""
     assert cli("delete", "aaaa", "bbbb", "--yes").code == 2
     ran = cli("delete", "bbbb")
     assert (ran.code, "--yes" in ran.err) == (2, True)

@@ -77,7 +77,7 @@ def test_files_go_up_and_come_back(api: Api, cli: Cli, write: Callable[..., None
 def test_a_download_overwrites_only_by_force(
     api: Api, cli: Cli, write: Callable[..., None]
 ) -> None:
-    """What is there is kept without --force; two of one name are refused; folders stay folders."""
+    """Existing files are kept without --force; two of one name are refused."""
     fid = api.execution()
     write(a_txt="A", sub__a_txt="other")
     cli("files", "put", fid, "a.txt")
@@ -128,7 +128,7 @@ def test_a_download_does_not_leave_its_folder_through_a_link(
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a", "in/../a", "a", "in//a", "in/%2e%2e/a"])
 def test_refuses_invalid_paths_before_any_request(api: Api, cli: Cli, name: str) -> None:
-    """Exit code 2, and where paths begin."""
+    """Exit code 2, with the allowed beginnings of paths."""
     for command in (["ls", "x"], ["get", "x"], ["rm", "x"]):
         ran = cli("files", *command, name)
         assert ran.code in (2, 4), ran

@@ -82,7 +82,7 @@ def test_the_defaults_of_hello_pass_its_form(here: Path) -> None:
 
 
 def test_prints_the_next_steps_on_stderr(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder on stdout, what to do on stderr."""
+    """The folder on stdout, the next steps on stderr."""
     assert run(["init", "demo"]) == 0
     told = capsys.readouterr()
     assert told.out == "demo\n"

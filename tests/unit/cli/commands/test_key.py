@@ -16,7 +16,7 @@ def asked(plane: Plane, part: str) -> Any:
 
 
 def test_prints_only_the_new_key_on_stdout(plane: Plane, cli: Cli) -> None:
-    """So that `KEY=$(koco key create …)` works; what it is for is told on stderr."""
+    """So that `KEY=$(koco key create …)` works; the scopes go to stderr."""
     args = ("--scope", "read,launch", "--scope", "deploy", "--flow", "hymn/*", "--expires", "30d")
     ran = cli("key", "create", "ci", *args)
     assert (ran.code, ran.out) == (0, f"{'koco_ci-1'.ljust(48, 'x')}\n")
@@ -41,7 +41,7 @@ def test_by_default_a_key_launches_and_does_not_expire(plane: Plane, cli: Cli) -
 
 @pytest.mark.parametrize("time", ["30", "d", "1.5h", "-1d", "3 d", "", "1w"])
 def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
-    """Before anything is asked."""
+    """Before any request."""
     ran = cli("key", "create", "ci", "--expires", time)
     assert ran.code == 2
     assert "30d, 12h" in ran.err
@@ -49,7 +49,7 @@ def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
 
 
 def test_they_are_listed_without_secrets(plane: Plane, cli: Cli, terminal: Cli) -> None:
-    """For scripts with tabs, or as JSON; for people with what each is for."""
+    """For scripts with tabs or as JSON; for people with the scopes of each."""
     plane.key("ci", scopes=["deploy"], flows=["hymn/*"], all_executions=False)
     listed, as_json = cli("key", "list"), cli("key", "list", "--json")
     assert listed.out.splitlines()[1].startswith("ci\tactive\tdeploy\thymn/*\tno\t2026-")
@@ -61,14 +61,14 @@ def test_they_are_listed_without_secrets(plane: Plane, cli: Cli, terminal: Cli) 
 
 
 def test_one_is_revoked(plane: Plane, cli: Cli) -> None:
-    """What is not there is told: exit code 4."""
+    """A missing file is reported: exit code 4."""
     plane.key("ci", scopes=["deploy"], flows=[], all_executions=False)
     assert cli("key", "revoke", "ci").out == "ci  revoked\n"
     assert cli("key", "revoke", "ci").code == 4
 
 
 def test_rotating_reports_how_long_the_old_secret_is_valid(plane: Plane, cli: Cli) -> None:
-    """A day if nothing is said; `0` is at once."""
+    """A day by default; with `0` at once."""
     plane.key("ci", scopes=["deploy"], flows=[], all_executions=False)
     ran = cli("key", "rotate", "ci")
     assert ran.out == f"{'koco_ci-1'.ljust(48, 'x')}\n"
@@ -98,7 +98,7 @@ def test_rotating_the_contexts_own_key_updates_the_context(
 
 
 def test_does_not_rotate_if_the_new_key_cannot_be_saved(plane: Plane, cli: Cli) -> None:
-    """A file of contexts that is broken is told of before."""
+    """A broken file of contexts is reported before that."""
     plane.key("admin", scopes=["admin"], flows=[], all_executions=True)
     context_file.save_context(Context("here", plane.url, KEY))
     context_file.contexts_path().write_text("contexts = 1\n")
@@ -107,7 +107,7 @@ def test_does_not_rotate_if_the_new_key_cannot_be_saved(plane: Plane, cli: Cli) 
 
 
 def test_notes_that_koco_key_is_the_old_key(plane: Plane, cli: Cli) -> None:
-    """There is nowhere to keep the new one but where the user keeps KOCO_KEY."""
+    """Only the user knows where KOCO_KEY is set."""
     plane.key("admin", scopes=["admin"], flows=[], all_executions=True)
     ran = cli("key", "rotate", "admin")
     assert ran.code == 0

@@ -39,14 +39,14 @@ ERROR = {"type": "ValueError", "message": "no", "traceback": 'File "a.py"\nValue
 
 
 def test_piped_it_is_the_texts_and_nothing_else(plane: Plane, cli: Cli) -> None:
-    """No colour, no status changes, no meta: what the flow said, in order."""
+    """No colour, no status changes, no meta: only the flow's output, in order."""
     plane.launch(*EVENTS, ("status", {"status": "finished"}))
     ran = cli("logs")
     assert (ran.code, ran.out, ran.err) == (0, TEXT, "")
 
 
 def test_shows_stored_events_without_waiting(plane: Plane, cli: Cli) -> None:
-    """An execution that runs is no error; only -f exits with an outcome."""
+    """A running execution is not an error; only -f exits with an outcome."""
     fid = plane.launch(("stdout", "one"))
     assert cli("logs", fid) == cli("logs", "-")
     assert (cli("logs", fid).code, cli("logs", fid).out) == (0, "one\n")
@@ -54,7 +54,7 @@ def test_shows_stored_events_without_waiting(plane: Plane, cli: Cli) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [("finished", 0), ("error", 1), ("cancelled", 7)])
 def test_following_exits_with_the_outcome(plane: Plane, cli: Cli, status: str, code: int) -> None:
-    """And an end that is no success is told of on stderr."""
+    """An end other than success is noted on stderr."""
     fid = plane.launch(("stdout", "one"), ("status", {"status": status}))
     ran = cli("logs", "-f", fid)
     assert (ran.code, ran.out) == (code, "one\n")
@@ -95,7 +95,7 @@ def test_several_bodies_are_shown_one_after_another(plane: Plane, cli: Cli) -> N
 
 
 def test_shows_a_value_that_is_not_json_as_its_repr(plane: Plane, cli: Cli) -> None:
-    """The store keeps it so; its wrapping is no use to a reader."""
+    """The store has it so, but readers do not need the wrapping."""
     plane.launch(("result", {"$repr": "<Thing>", "$type": "app.Thing"}))
     assert cli("logs").out == "<Thing>\n"
 
@@ -187,7 +187,7 @@ def test_a_terminal_draws(plane: Plane, terminal: Cli) -> None:
 
 
 def test_no_color_is_respected(plane: Plane, terminal: Cli) -> None:
-    """A terminal whose user wants none gets none, not even from Markdown."""
+    """If the user wants no colour, there is none, not even from Markdown."""
     plane.launch(*EVENTS[:7], ("status", {"status": "error"}))
     out = terminal("logs", "-f", env={"NO_COLOR": "1"}).out
     assert "\x1b[3" not in out
@@ -198,7 +198,7 @@ def test_no_color_is_respected(plane: Plane, terminal: Cli) -> None:
 def test_control_sequences_cannot_reach_a_terminal(
     plane: Plane, terminal: Cli, args: tuple[str, ...]
 ) -> None:
-    """A flow's output may not retitle a window or hide what it did."""
+    """A flow's output cannot change a window's title or hide other output."""
     evil = "a\x1b]0;title\x07b\x9b2Jc\rd\u202ee"
     plane.launch(
         ("stdout", evil),
@@ -220,7 +220,7 @@ def test_piped_it_leaves_text_alone(plane: Plane, cli: Cli) -> None:
 
 
 def test_an_unknown_execution_is_not_found(plane: Plane, cli: Cli) -> None:
-    """Exit code 4, also where there is none at all."""
+    """Exit code 4, also if there are no executions at all."""
     assert cli("logs").code == 4
     assert cli("logs", "-f", "nope").code == 4
 

@@ -1,4 +1,4 @@
-"""`koco plan`, and what `koco deploy` makes of a plan."""
+"""`koco plan`, and plans within `koco deploy`."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_sends_only_the_manifests_own_values(plane: Plane, project: Path, cli: C
 
 
 def test_shows_an_update_line_by_line(plane: Plane, project: Path, cli: Cli) -> None:
-    """Files with their sizes, settings from what to what."""
+    """Files with their sizes, settings with their old and new values."""
     plane.steps["hello"] = UPDATE
     assert cli("plan").out == (
         "hello  update  release 3  code, replicas\n"
@@ -111,7 +111,7 @@ def test_shows_an_added_value_once(plane: Plane, project: Path, cli: Cli) -> Non
 
 
 def test_names_public_paths(plane: Plane, project: Path, cli: Cli) -> None:
-    """What a deploy opens, closes and leaves open to everybody; also where it is asked for."""
+    """The paths that a deploy opens, closes and keeps open, also before confirmation."""
     public = {"public": ["/a", "/b/*"]}
     plane.steps["hello"] = public
     assert cli("plan").out == (
@@ -139,7 +139,7 @@ def test_names_public_paths(plane: Plane, project: Path, cli: Cli) -> None:
 
 
 def test_does_not_list_all_of_many_files(plane: Plane, project: Path, cli: Cli) -> None:
-    """Twenty, and how many more; `--verbose` and `--json` have them all."""
+    """Twenty, and the number of the others; `--verbose` and `--json` have all."""
     file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33}
     ran = cli("plan")
@@ -175,7 +175,7 @@ def test_lists_the_files_of_a_new_service(plane: Plane, project: Path, cli: Cli)
 def test_leaves_out_and_lists_files_that_look_like_secrets(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
-    """By its name or content, with what to do; in plans and deploys, for people and scripts."""
+    """By name or content, with a hint; in plans and deploys, for people and scripts."""
     (project / ".env").write_text("TOKEN=1\n")
     (project / ".env.example").write_text("TOKEN=\n")
     (project / "deploy").write_text("-----BEGIN PRIVATE KEY-----\n")
@@ -203,7 +203,7 @@ def test_leaves_out_and_lists_files_that_look_like_secrets(
 def test_a_manifest_can_include_files_that_look_like_secrets(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
-    """Then it is shipped, though git ignores it, and nothing is told of it."""
+    """Then it is shipped although git ignores it, without a note."""
     (project / ".env").write_text("A=1\n")
     (project / ".gitignore").write_text(".env\n")
     with (project / "koco.yaml").open("a") as manifest:
@@ -249,7 +249,7 @@ def test_warns_of_large_files(
 def test_a_name_of_two_lines_is_shown_on_one(
     plane: Plane, project: Path, cli: Cli, terminal: Cli
 ) -> None:
-    """Else a file could tell what is deployed; also in a log that nobody's terminal draws."""
+    """Otherwise a file name could fake output, also in a log."""
     evil = "a\x1b[2K\nother  create  1 file, 17 B\n1 to create"
     files = [{"path": evil, "change": "added", "old_bytes": None, "new_bytes": 5}]
     change = {"path": evil, "part": "settings", "old": evil, "new": "x"}
@@ -271,7 +271,7 @@ def test_json_is_one_document(plane: Plane, project: Path, cli: Cli) -> None:
 def test_the_exit_code_tells_whether_there_is_something_to_do(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
-    """10 where there is; only where it is asked for."""
+    """Exit code 10 if there is something to do, and only with the option."""
     assert cli("plan", "--exit-code").code == 10
     assert cli("plan", "--exit-code", "--json").code == 10
     plane.unchanged = True
@@ -292,7 +292,7 @@ def test_errors_keep_their_codes(
 
 
 def test_reports_problems_with_their_place(plane: Plane, project: Path, cli: Cli) -> None:
-    """The plan is shown all the same; exit code 2, and a deploy sends nothing."""
+    """The plan is still shown; exit code 2, and a deploy sends nothing."""
     found = {"message": "secret TOKEN is not set", "hint": "koco secret set", "path": ["flows", 0]}
     plane.steps["hello"] = {"problems": [found]}
     ran = cli("plan", "--exit-code")
@@ -306,7 +306,7 @@ def test_reports_problems_with_their_place(plane: Plane, project: Path, cli: Cli
 
 
 def test_warnings_stop_nothing(plane: Plane, project: Path, cli: Cli) -> None:
-    """They are told on stderr, where they stand."""
+    """They are reported on stderr, with their place."""
     found = {"message": "looks like a key", "hint": None, "path": ["service"]}
     plane.steps["hello"] = {"warnings": [found]}
     ran = cli("plan")
@@ -314,7 +314,7 @@ def test_warnings_stop_nothing(plane: Plane, project: Path, cli: Cli) -> None:
 
 
 def test_a_deploy_carries_out_the_plan(plane: Plane, project: Path, cli: Cli) -> None:
-    """It names the release that it replaces, and what is unchanged is left alone."""
+    """It names the release that it replaces, and leaves unchanged services alone."""
     (project / "other.yaml").write_text(MANIFEST.format("other"))
     plane.steps["hello"] = UPDATE
     plane.steps["other"] = {"action": "unchanged", "release": 7}
@@ -371,7 +371,7 @@ def test_without_a_terminal_a_removal_needs_yes(plane: Plane, project: Path, cli
 
 
 def test_at_a_terminal_it_asks(plane: Plane, project: Path) -> None:
-    """No is the default, and does nothing at all; nothing is asked where nothing goes."""
+    """No is the default and does nothing; nothing is asked if nothing is removed."""
     plane.steps["old"] = REMOVE
     with Typist(["-m", "koco", "deploy", "--prune"]) as typist:
         typist.sees("Remove old?")
@@ -457,7 +457,7 @@ def unprivileged() -> Iterator[None]:
 
 
 def test_reports_a_deploy_by_somebody_else(plane: Plane, project: Path, cli: Cli) -> None:
-    """What was live when the plan was made is not any more: exit code 2, and what to do."""
+    """Another release is live than when the plan was made: exit code 2, with a hint."""
     plane.crossed = ConflictError("hello has changed meanwhile", hint="koco plan")
     ran = cli("deploy")
     assert (ran.code, ran.out) == (2, "")
@@ -477,7 +477,7 @@ def test_of_several_the_others_are_deployed(plane: Plane, project: Path, cli: Cl
 
 
 def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> None:
-    """Long values are cut there; what a file is called cannot steer it."""
+    """Long values are cut; a file name cannot control the terminal."""
     long = {"path": "description", "part": "settings", "old": "", "new": "x" * 100}
     evil = {"path": "\x1b[2J", "change": "added", "old_bytes": None, "new_bytes": 5}
     plane.steps["hello"] = {**UPDATE, "changes": [long], "files": [evil]}

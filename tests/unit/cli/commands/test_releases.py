@@ -1,4 +1,4 @@
-"""`koco releases`, `koco rollback` and `koco undeploy`; and where a release comes from."""
+"""`koco releases`, `koco rollback` and `koco undeploy`; and the origin of a release."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_releases_fit_a_terminal(plane: Plane, terminal: Cli) -> None:
 
 
 def test_a_rollback_waits_as_a_deploy_does(plane: Plane, cli: Cli) -> None:
-    """To the release that served before, where no number is given."""
+    """Without a number, to the release that was live before."""
     plane.releases = [{"status": "starting"}, {"status": "live"}]
     ran = cli("rollback", "hello", "--timeout", "900")
     assert ran.code == 0
@@ -116,7 +116,7 @@ def test_a_rollback_that_fails_exits_5(plane: Plane, cli: Cli) -> None:
 
 
 def test_a_rollback_to_nothing_is_refused(plane: Plane, cli: Cli) -> None:
-    """Exit 4 where nothing served before, or nothing is called so."""
+    """Exit code 4 if there was no earlier release, or no such service."""
     plane.former = None
     ran = cli("rollback", "hello")
     assert ran.code == 4
@@ -143,7 +143,7 @@ def test_undeploying_in_a_script_needs_yes(plane: Plane, cli: Cli) -> None:
 
 @pytest.mark.parametrize(("typed", "code"), [("y\r", 0), ("\r", 130), ("no\r", 130)])
 def test_undeploying_asks_a_person(plane: Plane, typed: str, code: int) -> None:
-    """What goes is said; Enter alone is a no."""
+    """The question names the services; Enter alone means no."""
     with Typist(["-m", "koco", "undeploy", "hello"]) as person:
         person.types(typed, after="Undeploy hello? 2 flows, release 3 live [y/N]")
         assert person.leaves() == code
@@ -175,7 +175,7 @@ def test_undeploying_refuses_while_executions_run(plane: Plane, cli: Cli) -> Non
 def test_undeploying_waits_for_open_executions(
     plane: Plane, cli: Cli, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left is told when it changes."""
+    """The number of open executions is reported when it changes."""
     monkeypatch.setattr(undeploy, "_POLL_S", 0.01)
     plane.running = [{"running": 2}, {"running": 2}, {"running": 1}]
     plane.deployed = False
@@ -188,7 +188,7 @@ def test_undeploying_waits_for_open_executions(
 
 
 def test_a_drain_has_its_time(plane: Plane, cli: Cli) -> None:
-    """Exit 124; what runs goes on, and the next one waits for it."""
+    """Exit code 124; the executions go on, and the next command waits for them."""
     plane.running = [{"running": 1}] * 99
     plane.deployed = False
     ran = cli("undeploy", "hello", "--drain", "--yes", "--timeout", "0.2")
@@ -219,7 +219,7 @@ def test_undeploying_twice_is_not_an_error(plane: Plane, cli: Cli) -> None:
 
 
 def test_flows_notes_services_that_are_not_served(plane: Plane, cli: Cli) -> None:
-    """On stderr, below what can be run; also where nothing can."""
+    """On stderr, below the flows; also if there are none."""
     plane.services = [{"service": "strict", "release": 2, "status": "failed"}]
     told = "strict is not served: release 2 failed; `koco status` says why\n"
     assert cli("flows").err == told
@@ -253,7 +253,7 @@ def target(tmp_path: Path) -> project.Target:
 
 
 def test_sends_the_commit_and_whether_files_differ(target: project.Target) -> None:
-    """Only those in the service's folder count, and none that git ignores."""
+    """Only files in the service's folder count, except those that git ignores."""
     commit = git(target.root, "rev-parse", "HEAD")
     clean = {"commit": commit, "dirty": False}
     assert origin(target) == clean

@@ -1,4 +1,4 @@
-"""`koco run`: what is sent, what is printed where, and which exit code it ends with."""
+"""`koco run`: requests, output and exit codes."""
 
 import json
 import os
@@ -174,7 +174,7 @@ def test_a_missing_control_plane_is_unreachable(
 
 
 def test_a_key_goes_with_the_launch(plane: Plane, cli: Cli) -> None:
-    """As it was given; without one there is none."""
+    """Unchanged; without a key there is no header."""
     assert cli("run", "greet", "-i", "who=Ada", "--key", "order 7").code == 0
     assert cli("run", "greet", "-i", "who=Ada").code == 0
     assert plane.keys == ["order 7", None]
@@ -220,7 +220,7 @@ def test_a_person_is_asked_for_the_inputs(plane: Plane, tmp_path: Path) -> None:
 
 
 def test_asks_only_for_refused_inputs_if_some_are_given(plane: Plane, tmp_path: Path) -> None:
-    """What was typed is offered again; what was right is kept, what was left out is left out."""
+    """Typed text is offered again; valid values are kept, and left-out fields stay left out."""
     greet = plane.flows["greet"]
     more = [{"type": "text", "name": "other"}, {"type": "date", "name": "day"}]
     plane.flows["greet"] = {**greet, "form": [*greet["form"], *more]}
@@ -236,7 +236,7 @@ def test_asks_only_for_refused_inputs_if_some_are_given(plane: Plane, tmp_path: 
 
 
 def test_right_inputs_are_launched_without_a_question(plane: Plane, tmp_path: Path) -> None:
-    """A person who gave what is needed is left in peace, and the form alone."""
+    """If all inputs are given, nothing is asked and the form is not fetched."""
     with run_at("greet -i who=Ada", tmp_path) as typist:
         assert typist.leaves() == 0
     assert typist.seen == ""
@@ -244,7 +244,7 @@ def test_right_inputs_are_launched_without_a_question(plane: Plane, tmp_path: Pa
 
 
 def test_no_input_asks_nobody(plane: Plane, tmp_path: Path) -> None:
-    """What is refused is told, with exit code 2."""
+    """The refusal is reported, with exit code 2."""
     with run_at("greet --no-input -i who=nobody", tmp_path) as typist:
         assert typist.leaves() == 2
     assert "error: who: must be somebody" in typist.seen
@@ -252,7 +252,7 @@ def test_no_input_asks_nobody(plane: Plane, tmp_path: Path) -> None:
 
 
 def test_ends_if_no_answer_can_fix_the_inputs(plane: Plane, tmp_path: Path) -> None:
-    """An input that the form does not have is told, and not asked for."""
+    """An unknown input is reported and not asked for."""
     form = [{"type": "text", "name": "whom"}]
     plane.flows["greet"] = {**plane.flows["greet"], "form": form}
     with run_at("greet -i who=nobody", tmp_path) as typist:

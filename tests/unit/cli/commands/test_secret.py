@@ -13,7 +13,7 @@ VALUE = "sesame-open"
 
 @pytest.mark.parametrize("args", [(), ("-",)], ids=["pipe", "dash"])
 def test_a_value_comes_from_stdin(plane: Plane, cli: Cli, args: tuple[str, ...]) -> None:
-    """One newline at its end is no part of it; other space is."""
+    """One newline at its end is removed; other white space is kept."""
     ran = cli("secret", "set", "TOKEN", *args, stdin=f" {VALUE}\n\n")
     assert (ran.code, ran.out) == (0, "TOKEN  set\n")
     assert plane.secrets == {"TOKEN": f" {VALUE}\n"}
@@ -67,7 +67,7 @@ def test_refuses_invalid_values(
 
 
 def test_a_typed_value_is_not_shown(plane: Plane) -> None:
-    """At a terminal it is asked for; Ctrl-C leaves all as it was."""
+    """A terminal asks for it; Ctrl-C changes nothing."""
     args = ["-m", "koco", "secret", "set", "TOKEN"]
     with Typist(args) as typist:
         typist.types(f"{VALUE}\r")
@@ -91,7 +91,7 @@ def test_they_are_listed_by_name(plane: Plane, cli: Cli) -> None:
 
 
 def test_one_is_forgotten(plane: Plane, cli: Cli) -> None:
-    """What is not there is told: exit code 4."""
+    """A missing file is reported: exit code 4."""
     plane.secrets["TOKEN"] = VALUE
     assert cli("secret", "unset", "TOKEN").out == "TOKEN  unset\n"
     assert cli("secret", "unset", "TOKEN").code == 4

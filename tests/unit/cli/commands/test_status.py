@@ -14,7 +14,7 @@ def test_flows_lists_flows(plane: Plane, cli: Cli) -> None:
 
 
 def test_flows_shows_one_with_its_inputs(plane: Plane, cli: Cli) -> None:
-    """What is asked for, what must be given, and a command that works."""
+    """The inputs, the required ones, and a command that works."""
     ran = cli("flows", "greet")
     assert re.search(r"^entrypoint +hello\.app:greet$", ran.out, re.M)
     rows = [line.split("\t") for line in ran.out.splitlines() if "\t" in line]
@@ -90,7 +90,7 @@ def test_flows_suggests_a_similar_name(plane: Plane, cli: Cli) -> None:
 
 
 def test_flows_on_a_terminal_notes_that_there_are_none(plane: Plane, terminal: Cli) -> None:
-    """And what to do about it."""
+    """With a hint."""
     plane.flows.clear()
     assert "no flows yet: `koco deploy`" in terminal("flows").out
 
@@ -116,7 +116,7 @@ def test_status_shows_the_whole_state(plane: Plane, cli: Cli) -> None:
 
 
 def test_status_fits_a_terminal(plane: Plane, terminal: Cli) -> None:
-    """What is long goes on below, beside its name."""
+    """Long texts continue below, next to the name."""
     [service, *others] = STATUS["services"]
     flows = [f"flow-{number}" for number in range(20)]
     plane.status = {**STATUS, "services": [{**service, "flows": flows}, *others]}
@@ -131,7 +131,7 @@ def test_status_as_json_is_the_apis_answer(plane: Plane, cli: Cli) -> None:
 
 
 def test_status_lists_leftovers_in_ray(plane: Plane, cli: Cli) -> None:
-    """Whose it is: the execution's, or the service's where that is not known any more."""
+    """With its execution, or with its service if the execution is unknown."""
     left = {"kind": "task", "name": "count", "service": "hello", "release": 2, "node": "ab"}
     plane.status = {
         **STATUS,

@@ -1,4 +1,4 @@
-"""`koco user`, `koco login --user` and `koco logout`: passwords that nobody sees."""
+"""`koco user`, `koco login --user` and `koco logout`: passwords are never shown."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def log_in(plane: Plane, cli: Cli) -> None:
 
 
 def test_a_user_is_made_with_a_password_from_stdin(plane: Plane, cli: Cli) -> None:
-    """They may launch flows where nothing else is said; how to log in is told."""
+    """By default they may launch flows; a note shows how to log in."""
     ran = cli("user", "create", "eve", "-", stdin=f"{PASSWORD}\n")
     assert (ran.code, ran.out) == (0, "eve\n")
     assert f"koco login {plane.url} --user eve" in ran.err
@@ -83,7 +83,7 @@ def test_refuses_invalid_passwords(
 
 
 def test_a_password_is_typed_twice_and_not_shown(plane: Plane) -> None:
-    """Two that differ are none; Ctrl-C leaves all as it was."""
+    """Two different passwords are refused; Ctrl-C changes nothing."""
     args = ["-m", "koco", "user", "create", "eve"]
     with Typist(args) as typist:
         typist.types(f"{PASSWORD}\r")
@@ -194,7 +194,7 @@ def test_a_password_is_typed_unseen(home: Plane) -> None:
 def test_a_login_that_fails_saves_nothing(
     home: Plane, cli: Cli, args: tuple[str, ...], code: int, said: str
 ) -> None:
-    """Nor does it show what was given."""
+    """The value is not shown."""
     ran = cli("login", home.url, "--name", "there", *args, stdin=OTHER)
     assert ran.code == code
     assert said in ran.err
@@ -232,7 +232,7 @@ def test_logging_out_ends_the_session_and_forgets_it(home: Plane, cli: Cli) -> N
 
 
 def test_logout_forgets_an_expired_session(home: Plane, cli: Cli) -> None:
-    """Which is what was asked for."""
+    """As requested."""
     log_in(home, cli)
     home.logged_in = ""
     ran = cli("logout")
@@ -263,7 +263,7 @@ def test_a_session_of_the_environment_is_ended(
 
 
 def test_tokens_are_masked_in_errors(plane: Plane, cli: Cli) -> None:
-    """As keys are, where one was typed in the wrong place."""
+    """Like keys that were typed in the wrong place."""
     ran = cli(f"{TOKEN}")
     assert ran.code == 2
     assert TOKEN not in ran.err and "kocos_012" in ran.err

@@ -1,4 +1,4 @@
-"""Deploying from a desk: files change meanwhile, output goes to them, and it works all the same."""
+"""Deploying while files change and output goes to them."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_leaves_out_the_first_log_of_the_deploy(plane: Plane, project: Path) -> 
 
 
 def test_a_log_of_which_nothing_is_known_is_shipped_as_it_was(plane: Plane, project: Path) -> None:
-    """As where a program reads what it has started prints, and writes that, line by line."""
+    """As if a program read another one's output and wrote it line by line."""
     script = (
         "import subprocess, sys\n"
         "with open('deploy.log', 'w', buffering=1) as log:\n"
@@ -133,7 +133,7 @@ def saving(folder: Path, *, by: str) -> Iterator[None]:
 def test_a_deploy_while_an_editor_saves_works(
     plane: Plane, project: Path, cli: Cli, by: str
 ) -> None:
-    """Each time, with a file that was whole; the plan is of what is deployed."""
+    """Each time with a complete file, and with the plan of the deployed files."""
     with saving(project, by=by):
         for _ in range(3):
             ran = cli("deploy", "--json")
@@ -164,7 +164,7 @@ def changing(monkeypatch: pytest.MonkeyPatch, project: Path) -> list[str]:
 def test_plans_again_if_files_have_changed(
     plane: Plane, project: Path, cli: Cli, changing: list[str]
 ) -> None:
-    """Quietly: one plan is shown, that of what is deployed."""
+    """Only one plan is shown: that of the deployed files."""
     changing += [f"{CODE}# changed\n"]
     ran = cli("deploy")
     assert (ran.code, ran.err.count("hello  create")) == (0, 1)
@@ -194,7 +194,7 @@ def test_files_that_were_changed_back_deploy_nothing(
 def test_files_that_never_rest_are_deployed_as_they_were_read(
     plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When patience is over; what the plan says is what is sent."""
+    """After some attempts; the planned files are sent."""
     monkeypatch.setattr(pack, "_PATIENCE_S", 0.2)
     packed, count = pack._packed, iter(range(100))
 
@@ -219,7 +219,7 @@ def bodies(plane: Plane) -> list[Any]:
 
 
 def test_deploys_the_confirmed_plan(plane: Plane, project: Path) -> None:
-    """Though a file changes while somebody is asked: that is for the next deploy."""
+    """Even if a file changes during the question: that is for the next deploy."""
     plane.steps["old"] = {"action": "remove", "release": 2, "expect": 2}
     with Typist(["-m", "koco", "deploy", "--prune"]) as typist:
         typist.sees("Remove old?")
@@ -262,7 +262,7 @@ def test_one_folder_makes_one_bundle_from_wherever(
 def test_a_project_reached_by_its_manifest_is_the_same_project(
     plane: Plane, project: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    """Its other manifests are no code either, and its name is the origin's."""
+    """Its other manifests are not code either, and its name is part of the origin."""
     (project / "koco.toml").write_text(
         '[project]\nname = "demo"\nmanifests = ["*.yaml", "d/*.yaml"]\n'
     )

@@ -16,7 +16,7 @@ def test_pairs_stay_text_and_may_hold_an_equals_sign() -> None:
 
 
 def test_a_pair_overrides_the_file(tmp_path: Path) -> None:
-    """What was typed is newer than what was saved."""
+    """Typed text is newer than the saved one."""
     file = tmp_path / "in.json"
     file.write_text('{"who": "Ada", "size": 3}')
     assert key_values.gather(["who=Bob"], str(file)) == {"who": "Bob", "size": 3}
@@ -33,7 +33,7 @@ def test_converts_yaml_to_json_values(tmp_path: Path) -> None:
 
 
 def test_yaml_is_read_as_manifests_are(tmp_path: Path) -> None:
-    """A country stays `no`, and a time of day is no number to base 60."""
+    """The country code `no` stays text, and a time of day is not a number to base 60."""
     file = tmp_path / "in.yaml"
     file.write_text("country: no\nat: 10:30\nok: true\n")
     assert key_values.gather([], str(file)) == {"country": "no", "at": "10:30", "ok": True}
@@ -50,14 +50,14 @@ def test_null_is_an_answer_but_an_empty_file_is_not(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--inputs -` takes what is piped in."""
+    """`--inputs -` reads stdin."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"a": 1}')))
     assert key_values.gather([], "-") == {"a": 1}
 
 
 @pytest.mark.parametrize("pair", ["who", "=x", ""])
 def test_refuses_invalid_pairs(pair: str) -> None:
-    """A forgotten `=` is told of, with an example."""
+    """A missing `=` is reported with an example."""
     with pytest.raises(UsageError, match="not in the form key=value") as caught:
         key_values.gather([pair], None)
     assert "who=World" in str(caught.value.hint)

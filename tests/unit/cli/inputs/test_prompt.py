@@ -1,4 +1,4 @@
-"""Forms at a terminal: what is asked, what is answered, and how one leaves."""
+"""Forms at a terminal: questions, answers, and leaving."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -145,7 +145,7 @@ def test_reports_an_unknown_option(at: At, answers: Answers) -> None:
 
 
 def test_blank_and_optional_is_left_out(at: At, answers: Answers) -> None:
-    """The form decides what nothing means."""
+    """The form decides the meaning of an absent input."""
     kinds = ("text", "number", "date", "textarea", "password", "json", "file")
     typist = at([{"type": kind, "name": kind} for kind in kinds])
     for _ in kinds:
@@ -186,7 +186,7 @@ def test_a_text_has_lines(at: At, answers: Answers, end: str) -> None:
 
 
 def test_a_pasted_text_keeps_its_empty_lines(at: At, answers: Answers) -> None:
-    """A terminal says what is pasted: it ends no text, nor answers the next question."""
+    """Pasted text neither ends a text nor answers the next question."""
     typist = at([{"type": "textarea", "name": "x"}, {"type": "text", "name": "y"}])
     typist.types("\x1b[200~one\n\ntwo\x1b[201~\n")
     typist.types("\n")
@@ -195,7 +195,7 @@ def test_a_pasted_text_keeps_its_empty_lines(at: At, answers: Answers) -> None:
 
 
 def test_a_line_can_be_edited(at: At, answers: Answers) -> None:
-    """Cursor keys work where there is readline, also with stdout in a file."""
+    """Cursor keys work if readline is available, also with stdout in a file."""
     typist = at([{"type": "text", "name": "x"}])
     typist.types("bc\x01a\n")  # Ctrl-A: to the start
     assert answers(typist) == {"x": "abc"}
@@ -210,7 +210,7 @@ def test_a_letter_is_a_letter_in_any_locale(at: At, answers: Answers, name: str)
 
 
 def test_asks_for_a_files_path(at: At, answers: Answers, tmp_path: Path) -> None:
-    """It must be there; the answer is what `-i` would be given."""
+    """It must exist; the answer is the same as for `-i`."""
     path = tmp_path / "a file.txt"
     path.write_text("a")
     typist = at([{"type": "file", "name": "x", "required": True}])
@@ -234,7 +234,7 @@ def test_asks_for_several_files_line_by_line(at: At, answers: Answers, tmp_path:
 
 
 def test_a_folder_must_be_one(at: At, answers: Answers, tmp_path: Path) -> None:
-    """A path that leads to no folder is asked for again."""
+    """A path that is not a folder is asked for again."""
     typist = at([{"type": "file", "name": "x", "directory": True}])
     typist.types("/nope\n")
     typist.types("\n")
@@ -305,7 +305,7 @@ def test_a_lone_button_is_pressed(at: At, answers: Answers) -> None:
     ],
 )
 def test_one_can_leave(at: At, tmp_path: Path, kind: str, key: str, how: str) -> None:
-    """Ctrl-C and Ctrl-D end the form without an answer, also where one may be left blank."""
+    """Ctrl-C and Ctrl-D end the form without an answer, also in optional fields."""
     typist = at([{"type": kind, "name": "x"}])
     typist.types(key)
     assert typist.leaves() == 1
@@ -332,7 +332,7 @@ def test_control_characters_of_the_server_are_not_obeyed(at: At) -> None:
 
 
 def test_asks_again_for_text_that_is_not_utf8(at: At, answers: Answers) -> None:
-    """Nothing is sent that nobody could read."""
+    """Nothing is sent that cannot be read."""
     typist = at([{"type": "text", "name": "x"}, {"type": "textarea", "name": "y"}])
     typist.types("\udcff\n")
     typist.sees("is not UTF-8")

@@ -1,4 +1,4 @@
-"""Attacks on terminals: whatever anybody has named or said, it is shown and never obeyed."""
+"""Attacks on terminals: names and texts of others are shown and never obeyed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Drawing: what a terminal gets, what a pipe gets, and what neither must."""
+"""Output at a terminal and in a pipe."""
 
 import io
 import sys
@@ -47,7 +47,7 @@ def test_control_characters_are_shown_and_not_obeyed(text: str, shown: str) -> N
 
 
 def test_json_for_a_terminal_stays_the_same_value() -> None:
-    """Escaped, not changed: what is copied from the screen is still right."""
+    """Escaped, so that text copied from the screen is still right."""
     assert output.harmless_json('"\x9b31m\u202e"') == '"\\u009b31m\\u202e"'
 
 
@@ -57,7 +57,7 @@ def test_json_for_a_terminal_stays_the_same_value() -> None:
 def test_colour_is_for_terminals_that_want_it(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], coloured: bool
 ) -> None:
-    """NO_COLOR and a dumb terminal get none."""
+    """With NO_COLOR or a dumb terminal there is no colour."""
     terminal(monkeypatch)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -104,7 +104,7 @@ def test_drawn_markdown_has_no_hyperlinks(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_prints_an_error_after_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
-    """The traceback first, so that what happened and what to do stand last on the screen."""
+    """The traceback first, so that the error and the hint are last on the screen."""
     from koco.errors import DeployError
 
     output.print_error(DeployError("it failed", detail="Traceback\nKeyError: 1\n", hint="mend it"))
@@ -112,7 +112,7 @@ def test_prints_an_error_after_its_detail(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_any_text_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lone surrogate, or a terminal of ASCII, is no reason to fail."""
+    """A lone surrogate or an ASCII terminal does not make it fail."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     output.prepare()

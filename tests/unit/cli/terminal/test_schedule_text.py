@@ -20,7 +20,7 @@ WHY = "3 run of at most 3"
 
 
 def test_flows_shows_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None:
-    """A column where there is one, and always for scripts, which are told the time itself."""
+    """The column is shown if a flow has a schedule, and always for scripts, with the exact time."""
     assert "NEXT" not in terminal("flows").out
     due = (datetime.now(UTC) + timedelta(hours=3.5)).isoformat()
     plane.flows["greet"] = {**plane.flows["greet"], "schedule": [{**SCHEDULE, "next": due}]}
@@ -31,7 +31,7 @@ def test_flows_shows_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None
 
 
 def test_flows_shows_limits_and_schedules(plane: Plane, cli: Cli) -> None:
-    """What was missed since the last run, not what has been made good by it."""
+    """Only times that were missed since the last run."""
     flow = {**plane.flows["greet"], "limits": LIMITS, "schedule": [SCHEDULE]}
     plane.flows["greet"] = flow
     out = cli("flows", "greet").out
@@ -47,7 +47,7 @@ def test_flows_shows_limits_and_schedules(plane: Plane, cli: Cli) -> None:
 
 
 def test_flows_without_limits_or_schedules_say_nothing_of_them(plane: Plane, cli: Cli) -> None:
-    """Nor do those of a control plane that knows none."""
+    """Neither do those of a control plane without schedules."""
     for more in ({}, {"limits": {"running": None, "retries": 0}, "schedule": []}):
         plane.flows["greet"] = {**plane.flows["greet"], **more}
         assert not re.search("limits|schedule", cli("flows", "greet").out)
@@ -70,7 +70,7 @@ def test_status_shows_waiting_and_missed_runs(plane: Plane, cli: Cli) -> None:
 
 
 def test_ps_and_show_say_why_one_waits(plane: Plane, cli: Cli, terminal: Cli) -> None:
-    """And which attempt it is; on a terminal the column is there where one waits."""
+    """With the attempt; a terminal shows the column if an execution waits."""
     running = plane.launch()
     assert "WHY" not in terminal("ps").out
     fid = plane.launch(status="queued", started=None, waits=WHY, attempt=2, attempts=3)
@@ -86,7 +86,7 @@ def test_ps_and_show_say_why_one_waits(plane: Plane, cli: Cli, terminal: Cli) ->
 
 
 def test_following_goes_on_through_a_retry(plane: Plane, cli: Cli, terminal: Cli) -> None:
-    """An attempt that failed is no end: what it failed with is shown, and that another follows."""
+    """A failed attempt is not the end: its error is shown, and that another attempt follows."""
     error = {"type": "ValueError", "message": "no", "traceback": "ValueError: no"}
     again = {"status": "queued", "attempt": 2, "not_before": TS}
     end = [("final", "well"), ("status", {"status": "finished"})]
@@ -99,7 +99,7 @@ def test_following_goes_on_through_a_retry(plane: Plane, cli: Cli, terminal: Cli
 
 
 def test_a_launch_beyond_the_limits_exits_with_9(plane: Plane, cli: Cli) -> None:
-    """Nothing on stdout; what to do on stderr, also as JSON."""
+    """Nothing on stdout; a hint on stderr, also as JSON."""
     message = "5 executions of hello/greet wait already, and at most 5 may: limits.queue"
     plane.refuses = TooManyError(message, hint="try again later")
     ran = cli("run", "greet", "-i", "who=Ada")

@@ -34,7 +34,7 @@ def wire(at: datetime) -> str:
 
 
 def test_a_time_at_a_terminal_is_local_and_short(zone: str) -> None:
-    """Today's is the time of day; the further away, the more of the date is told."""
+    """Today's has only the time of day; others have more of the date."""
     terminal: Any = Terminal()
     now = datetime.now().astimezone()
     assert times.at(wire(now), terminal) == f"{now:%H:%M:%S}"
