@@ -59,7 +59,13 @@ def connect(path: Path) -> Connection:
 
 
 def connect_to_read(path: Path) -> Connection:
-    """Return a connection that cannot write."""
+    """Return a connection that reads only."""
     db = connect(path)
     db.execute("PRAGMA query_only = 1")
     return db
+
+
+def connect_to_look(path: Path) -> Connection:
+    """Return a connection that changes no file, not even when it is closed."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, factory=Connection)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from koco.errors import KocoError
 from koco.store.errors import DamagedError, StoreError
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,11 @@ def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
 
     `where` names the work that met it.
     """
-    cause = exc.__cause__ if isinstance(exc, StoreError) and exc.__cause__ else exc
-    if isinstance(exc, DamagedError) or not is_damage(cause):
+    is_store_error = isinstance(exc, StoreError) and not isinstance(exc, DamagedError)
+    if isinstance(exc, KocoError) and not is_store_error:
+        return None  # some refusals are a `ValueError` as well
+    cause = exc.__cause__ if is_store_error and exc.__cause__ else exc
+    if not is_damage(cause):
         return None
     log.error("the store is damaged: %s, read by %s", path, where, exc_info=cause)
     error = DamagedError(

@@ -15,7 +15,12 @@ from koco.errors import ConflictError
 from koco.store.engine import protocol
 from koco.store.engine.sqlite import damage, schema, search
 from koco.store.engine.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
-from koco.store.engine.sqlite.connection import Connection, connect, connect_to_read
+from koco.store.engine.sqlite.connection import (
+    Connection,
+    connect,
+    connect_to_look,
+    connect_to_read,
+)
 from koco.store.engine.sqlite.readers import Readers
 from koco.store.engine.sqlite.writer import Writer, failure, is_full
 from koco.store.version import require_known
@@ -117,7 +122,7 @@ class SqliteEngine:
             raise
 
     def _look_apart(self, look: Callable[[protocol.Connection], T]) -> T:
-        with contextlib.closing(connect_to_read(self._path)) as db:
+        with contextlib.closing(connect_to_look(self._path)) as db:
             return look(db)
 
     async def probe(self) -> int:

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from koco.store.engine.sqlite.connection import connect_to_look
 from koco.store.version import require_known
 
 #: Step N migrates version N to N + 1. A step that has shipped is never edited.
@@ -314,7 +315,7 @@ def version_of(path: Path) -> int:
     """Return the version of the database in a file, or 0 if there is none. Writes nothing."""
     if not path.is_file():
         return 0
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+    with closing(connect_to_look(path)) as db:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from koco.errors import KocoError, NotFoundError
+from koco.errors import KocoError, PathError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
@@ -224,7 +224,7 @@ def test_every_way_into_the_store_reports_damage(tmp_path: Path) -> None:
         raise ValueError("not a row")
 
     def refuse(db: Connection) -> None:
-        raise NotFoundError("none")
+        raise PathError("a refusal that is a `ValueError`, too")
 
     async def main() -> None:
         store = Store.at(tmp_path / "store.db")
@@ -238,7 +238,7 @@ def test_every_way_into_the_store_reports_damage(tmp_path: Path) -> None:
             ):
                 with pytest.raises(DamagedError, match="test_every_way"):
                     await way(decode)
-                with pytest.raises(NotFoundError):
+                with pytest.raises(PathError):
                     await way(refuse)
             with pytest.raises(TypeError):
                 await store.keys.get()  # type: ignore[call-arg]
