@@ -56,8 +56,8 @@ def find_token() -> str:
         raise UsageError(f"cannot read Ray's token in {path}: {exc}", hint=_HINT_TOKEN) from exc
 
 
-class Dashboard:
-    """The dashboard of one Ray cluster."""
+class JobClient:
+    """A client of the Jobs API of one Ray cluster."""
 
     def __init__(self, url: str, token: Callable[[], str], *, ca: str = "") -> None:
         """Prepare the connection. `token` is called if the cluster asks for a token.

@@ -7,6 +7,7 @@ from typing import Any
 
 from koco.cluster import memory_guard, placement, runners
 from koco.cluster.nodes import can_grow
+from koco.cluster.runners import RunnerActor
 from koco.cluster.serve import Application, Serve
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
@@ -31,7 +32,6 @@ from koco.control.executions.ray_cleanup import Leftovers
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.last_words import LastWords
-from koco.control.runners.worker import Actor
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -89,7 +89,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         bundles, vault, publish=release_tokens.publish, base=start.environment
     )
 
-    async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
+    async def start_runner(spec: RunnerSpec, release: Release) -> RunnerActor:
         return await runners.start(
             spec,
             control=control,

@@ -2,10 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from koco.cluster.placement import ClusterState, Node
-from koco.cluster.ray_work import Item
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
 from koco.control.access.login_throttle import Attempts
@@ -13,6 +10,7 @@ from koco.control.access.open_streams import Streams
 from koco.control.access.rate_limit import Rates
 from koco.control.access.sessions import Sessions
 from koco.control.access.users import Users
+from koco.control.cluster_overview import Overview
 from koco.control.deploy.deployer import Deployer
 from koco.control.events.spooler import Spooler
 from koco.control.executions.files import Files
@@ -29,22 +27,6 @@ from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.storage.disk import Disk
 from koco.store.store import Store
-
-
-class Cluster(Protocol):
-    """The questions that the API asks Ray."""
-
-    async def describe(self) -> ClusterState:
-        """Return the state of the cluster."""
-        ...
-
-    async def nodes(self) -> list[Node]:
-        """Return the current nodes."""
-        ...
-
-    async def work(self) -> list[Item]:
-        """Return the running Ray tasks and actors of releases, as of a moment ago at most."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +52,7 @@ class Parts:
     vault: Vault
     release_tokens: ReleaseTokens
     audit: Audit
-    cluster: Cluster
+    cluster: Overview
     #: Sends events as runners do, by calling the control plane's actor.
     send: Callable[[bytes], Awaitable[bytes]]
     settings: Settings

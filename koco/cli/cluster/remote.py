@@ -227,7 +227,7 @@ def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterato
             output.note(f"warning: {address} is not encrypted: Ray's token travels in clear")
         return _read_token(token) if token is not None else jobs.find_token()
 
-    dashboard = jobs.Dashboard(address, find, ca=ca)
+    dashboard = jobs.JobClient(address, find, ca=ca)
     try:
         yield dashboard
     finally:

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from koco.cluster import placement, serve_options
+from koco.control.cluster_overview import Overview
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.errors import ManifestError
@@ -20,14 +21,6 @@ from koco.manifest import key_literals, load, module_check
 from koco.manifest.model import Manifest
 from koco.manifest.problems import Problem
 from koco.sizes import KB
-
-
-class Nodes(Protocol):
-    """Knows the cluster's nodes."""
-
-    async def nodes(self) -> list[placement.Node]:
-        """Return the nodes as they are now."""
-        ...
 
 
 class Context(Protocol):
@@ -44,7 +37,7 @@ class Context(Protocol):
         ...
 
     @property
-    def cluster(self) -> Nodes:
+    def cluster(self) -> Overview:
         """The cluster that runners start on."""
         ...
 

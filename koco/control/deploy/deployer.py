@@ -14,9 +14,10 @@ import msgspec
 from koco.control import fair_turns
 from koco.control.deploy.probation import Probations
 from koco.control.deploy.release_moves import Moves
-from koco.control.deploy.rollout import Mask, Rollouts, Watch
+from koco.control.deploy.rollout import Mask, Rollouts
 from koco.control.deploy.serve_apps import Applications
 from koco.control.deploy.serve_drift import Drift
+from koco.control.deploy.start_watch import Watch
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.pool import Pool
 from koco.control.services.bundles import Bundles

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from koco.cluster.runners import RunnerDied
 from koco.control.deploy import failure_messages
 from koco.control.deploy.cluster_room import NoPlace
 from koco.control.deploy.serve_apps import Applications
-from koco.control.deploy.start_watch import DiedAtStart
+from koco.control.deploy.start_watch import DiedAtStart, Watch
 from koco.control.executions import schedule_spec
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.pool import Pool
@@ -56,24 +56,6 @@ _TELL_S = 5.0
 Mask = Callable[[Release, ReleaseFailure], Awaitable[ReleaseFailure]]
 
 
-class Watch(Protocol):
-    """Finds out what a starting release waits for on the cluster."""
-
-    async def waits_for(self, release: Release) -> str | None:
-        """Describe the parts of a release that wait for a node, or return None."""
-        ...
-
-    async def installing(self) -> str | None:
-        """Return the latest line of output of the package installation, or None."""
-        ...
-
-    async def check(self, release: Release, pool: Pool, *, since_s: float) -> None:
-        """Raise `KocoError` if a release can no longer become ready.
-
-        `since_s` is when its rollout began (epoch seconds).
-        """
-
-
 class Rollouts:
     """Brings up releases, one at a time for each service."""
 
@@ -85,7 +67,7 @@ class Rollouts:
         *,
         applications: Applications,
         mask: Mask | None = None,
-        watch: "Watch | None" = None,
+        watch: Watch | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor

@@ -20,7 +20,7 @@ class DiedAtStart(RunnerDied):
 
 
 class Watch:
-    """Implements the `Watch` protocol of `koco.control.deploy.rollout`."""
+    """Finds out what a starting release waits for on the cluster."""
 
     def __init__(self, room: Room) -> None:
         self._room = room

@@ -12,13 +12,14 @@ import math
 import time
 import weakref
 from collections import defaultdict
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from koco.control.access import payload_checks
 from koco.control.events.spooler import Spooler
 from koco.control.executions import json_depth
+from koco.control.services.endpoint_client import Endpoints
 from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
 from koco.events import datetimes
@@ -38,26 +39,10 @@ _TIMER_S = 60.0
 _SHOWN = 10
 
 
-class Describer(Protocol):
-    """Asks a service's own endpoint about its locks: `koco.control.services.endpoint_client`."""
-
-    async def lock_form(
-        self, release: Release, name: str, *, data: Any, fid: str, user: str
-    ) -> list[dict[str, Any]] | None:
-        """Return the form that a lock shows, or None if the endpoint has no form for it."""
-        ...
-
-    async def lease(
-        self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
-    ) -> Answer:
-        """Validate a person's input; return the answer for the flow."""
-        ...
-
-
 class Locks:
     """Opens locks, tracks the requests that wait for them, and settles them."""
 
-    def __init__(self, store: Store, spooler: Spooler, *, endpoints: Describer) -> None:
+    def __init__(self, store: Store, spooler: Spooler, *, endpoints: Endpoints) -> None:
         self._store = store
         self._spooler = spooler
         self._endpoints = endpoints

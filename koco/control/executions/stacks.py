@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from koco.cluster import node_processes, runner_processes
 from koco.cluster.runner_processes import Place
+from koco.cluster.runners import RunnerActor
 from koco.control.executions.supervisor import Supervisor
-from koco.control.runners.worker import Actor
 from koco.errors import ConflictError, KocoError, UnreachableError
 from koco.events.model import Status
 from koco.runner.process import identity
@@ -94,7 +94,9 @@ async def of(execution: Execution, supervisor: Supervisor, *, everything: bool =
     return Stacks(execution.fid, execution.status, unlisted, await asyncio.gather(*looks))
 
 
-async def _runner(actor: Actor, place: Place, fid: str, *, everything: bool) -> StackedProcess:
+async def _runner(
+    actor: RunnerActor, place: Place, fid: str, *, everything: bool
+) -> StackedProcess:
     try:
         answer = actor.stack(fid, everything=everything)
         answered = await asyncio.wait_for(answer, _ANSWER_S)

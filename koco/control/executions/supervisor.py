@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
+from koco.cluster.runners import RunnerActor
 from koco.control import clock, fair_turns
 from koco.control.events.spooler import Spooler
 from koco.control.executions.deadlines import Deadlines
@@ -22,7 +23,7 @@ from koco.control.runners.pool import Pool
 from koco.control.runners.queue import Line
 from koco.control.runners.reattach import Key, Present
 from koco.control.runners.recovery import died
-from koco.control.runners.worker import Actor, Remains
+from koco.control.runners.worker import Remains
 from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import ConflictError
@@ -49,8 +50,8 @@ _REMAINS_S = 10.0
 #: wait for the commit.
 _PIECE = 100
 
-#: Starts a runner: `(spec, release) -> Actor`.
-StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
+#: Starts a runner: `(spec, release) -> RunnerActor`.
+StartRunner = Callable[[RunnerSpec, Release], Awaitable[RunnerActor]]
 
 
 class Supervisor:
@@ -178,7 +179,7 @@ class Supervisor:
         if pool := self._pool_of.get(fid):
             self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
 
-    def runner_of(self, fid: str) -> Actor | None:
+    def runner_of(self, fid: str) -> RunnerActor | None:
         """Return the runner of an execution; None if it has none."""
         pool = self._pool_of.get(fid)
         runner = pool.runner_of(fid) if pool else None
@@ -256,7 +257,7 @@ class Supervisor:
             pool.retire()
 
     def _new_pool(self, release: Release) -> Pool:
-        async def start(runner_id: str) -> Actor:
+        async def start(runner_id: str) -> RunnerActor:
             return await self._start_runner(_spec(release, runner_id), release)
 
         known: dict[str, Limits] = {}

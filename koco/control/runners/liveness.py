@@ -14,9 +14,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
 from koco.cluster.node_processes import Sighting
+from koco.cluster.runners import RunnerActor
 from koco.errors import KocoError
 from koco.runner.spec import Presence
 
@@ -51,25 +51,10 @@ _COMPUTES = 0.05
 log = logging.getLogger(__name__)
 
 
-class Watched(Protocol):
-    """The part of a runner that a vigil uses."""
-
-    #: Whether its process has answered so far.
-    is_there: bool
-
-    async def attach(self) -> Presence:
-        """Return the runner's state and the executions it holds."""
-        ...
-
-    async def look(self) -> Sighting | None:
-        """Inspect its process from outside; return None if it is gone."""
-        ...
-
-
 class Vigil:
     """Watches one runner while it has work. Use it only on the control plane's loop."""
 
-    def __init__(self, actor: Watched) -> None:
+    def __init__(self, actor: RunnerActor) -> None:
         self._actor = actor
         self._pulse = 0
         #: Since when it has not answered (monotonic seconds); None if it answers.

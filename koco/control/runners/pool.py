@@ -14,13 +14,12 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
-from koco.cluster.runners import ENDED, RunnerDied
+from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
 from koco.control.runners.queue import Line
 from koco.control.runners.recovery import Recovery, is_young
 from koco.control.runners.start_backoff import LIVED_S, Setbacks
 from koco.control.runners.worker import (
     SHORT_LIVED,
-    Actor,
     Remains,
     Runner,
     cause_of,
@@ -52,7 +51,7 @@ _BEGIN_S = 10.0
 _IMPORT_S = 60.0
 
 
-Start = Callable[[str], Awaitable[Actor]]
+Start = Callable[[str], Awaitable[RunnerActor]]
 
 
 class Pool:

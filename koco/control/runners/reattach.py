@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from koco.cluster.runners import RunnerActor
 from koco.control.runners.pool import Pool
-from koco.control.runners.worker import Actor, Runner, see_off
+from koco.control.runners.worker import Runner, see_off
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
 from koco.runner.spec import PROTOCOL, Presence
@@ -24,7 +25,7 @@ _ATTACH_S = 5.0
 #: A runner: `(service, release, id)`.
 Key = tuple[str, int, str]
 #: The runners that already exist.
-Present = dict[Key, Actor]
+Present = dict[Key, RunnerActor]
 #: Settles executions that a runner was given and does not have: `(fids, runner id)`.
 Settle = Callable[[Iterable[str], str], Awaitable[None]]
 

@@ -6,15 +6,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from koco.cluster.node_processes import Sighting
-from koco.cluster.runners import ENDED, RunnerDied
+from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
 from koco.control.runners.liveness import Vigil
 from koco.errors import KocoError
-from koco.runner.spec import Description, Launch, Presence
 from koco.sdk.process.crash import End
-from koco.sdk.process.stacks import Stack
 
 log = logging.getLogger(__name__)
 
@@ -24,55 +21,6 @@ _LEAVE_S = 10.0
 _EXIT_S = 10.0
 #: How long to wait for the exact cause of a death during the start (seconds).
 _EXACT_S = 5.0
-
-
-class Actor(Protocol):
-    """The part of a runner that a pool uses (see `koco.cluster.runners.RunnerActor`)."""
-
-    #: Whether its process has answered so far.
-    is_there: bool
-
-    @property
-    def node(self) -> str:
-        """The id of its node; empty while the node is unknown."""
-        ...
-
-    async def attach(self) -> Presence:
-        """Return the executions it holds, and which process it is."""
-        ...
-
-    async def describe(self) -> Description:
-        """Import the entrypoints and describe them."""
-        ...
-
-    async def launch(self, launch: Launch) -> None:
-        """Begin an execution."""
-
-    async def cancel(self, fid: str) -> None:
-        """Ask an execution to end."""
-
-    async def hold(self) -> None:
-        """Wait for its end. Raises if it died."""
-
-    async def end(self) -> None:
-        """Ask it to leave."""
-
-    async def stack(self, fid: str, *, everything: bool) -> list[Stack]:
-        """Return the stacks of an execution that it runs."""
-        ...
-
-    @property
-    def handle(self) -> Any:
-        """Ray's handle of the actor."""
-        ...
-
-    async def look(self) -> Sighting | None:
-        """Inspect its process from outside; return None if it is gone."""
-        ...
-
-    async def kill(self, *, after_s: float = 0.0) -> bool:
-        """End its process for certain after `after_s` seconds; return whether it is seen gone."""
-        ...
 
 
 #: The cause given for a process that ended before it could run anything.
@@ -88,7 +36,7 @@ class Runner:
     """A runner as its pool sees it."""
 
     id: str
-    actor: Actor
+    actor: RunnerActor
     running: set[str] = field(default_factory=set)
     #: Those in `running` that the store does not know to be here yet. The event is set when it
     #: does.
@@ -167,7 +115,7 @@ async def first(*futures: "asyncio.Future[Any]") -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def see_off(actor: Actor) -> None:
+async def see_off(actor: RunnerActor) -> None:
     """Ask a runner to leave, and end its process if it does not.
 
     Killing is necessary because Ray reports an actor that left as dead even if a non-daemon thread

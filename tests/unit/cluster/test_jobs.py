@@ -28,8 +28,8 @@ def url(ray: Ray) -> Iterator[str]:
     server.close()
 
 
-def opened(url: str, token: str = TOKEN, ca: str = "") -> jobs.Dashboard:
-    return jobs.Dashboard(url, lambda: token, ca=ca)
+def opened(url: str, token: str = TOKEN, ca: str = "") -> jobs.JobClient:
+    return jobs.JobClient(url, lambda: token, ca=ca)
 
 
 def test_sends_the_token_only_to_a_ray_that_asks_for_it(ray: Ray, url: str) -> None:
