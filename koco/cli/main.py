@@ -67,7 +67,7 @@ COMMANDS = {
     "login": "Log in to a control plane, and make it the current context.",
     "logout": "Log out: end the session of the current context.",
     "context list": "List contexts.",
-    "context show": "Show a context: its URL, the start of its key, and whether it is current.",
+    "context show": "Show a context: URL, start of the key, whether it is current.",
     "context use": "Make a context the current one.",
     "context add": "Add a context without contacting its control plane.",
     "context remove": "Remove a context and its key.",

@@ -23,7 +23,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
-    """Show a context: its URL, the start of its key, and whether it is current.
+    """Show a context: URL, start of the key, whether it is current.
 
     Example: koco context show staging --check
     """
