@@ -66,7 +66,6 @@ def _records(values: Any, names: tuple[str, ...], dimensions: int) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """Read a single numpy value."""
     kind = value.dtype.kind
     if kind in "Mm":
         return _replace_missing(str(value), "NaT")
@@ -119,10 +118,6 @@ def _series(series: Any) -> Any:
     return Labelled([*zip(series.index.tolist(), values, strict=True)])
 
 
-def _index(index: Any) -> Any:
-    return index.tolist() if index.nlevels > 1 else _column(index)
-
-
 def _tensor(tensor: Any) -> Any:
     tensor = tensor.detach().cpu()
     if tensor.numel() > MOST:
@@ -149,25 +144,17 @@ def _read_by(method: str) -> Read:
     return read
 
 
-def _isoformat(value: Any) -> Any:
-    return value.isoformat()
-
-
-def _null(value: Any) -> None:
-    return None
-
-
 _READERS: dict[tuple[str, str], Read] = {
     ("numpy", "ndarray"): _array,
     ("numpy", "generic"): _scalar,
     ("pandas", "DataFrame"): _frame,
     ("pandas", "Series"): _series,
-    ("pandas", "Index"): _index,
+    ("pandas", "Index"): lambda index: index.tolist() if index.nlevels > 1 else _column(index),
     ("pandas", "ExtensionArray"): _column,
-    ("pandas", "NaTType"): _null,
-    ("pandas", "NAType"): _null,
-    ("pandas", "Timestamp"): _isoformat,
-    ("pandas", "Timedelta"): _isoformat,
+    ("pandas", "NaTType"): lambda value: None,
+    ("pandas", "NAType"): lambda value: None,
+    ("pandas", "Timestamp"): lambda value: value.isoformat(),
+    ("pandas", "Timedelta"): lambda value: value.isoformat(),
     ("pandas", "Period"): str,
     ("pandas", "Interval"): str,
     ("polars", "DataFrame"): _read_by("to_dicts"),

@@ -147,7 +147,6 @@ def _compile(pattern: str) -> _Compiled:
 
 
 def _explain(exc: Exception) -> str:
-    """Return a message for RE2's refusal of a pattern."""
     reason = exc.args[0] if exc.args else ""
     reason = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
     if "too large" in reason or "repetition size" in reason:

@@ -85,7 +85,6 @@ _CONSTRAINTS = {
 
 
 def _model_at(path: KeyPath) -> Any:
-    """Return the model of the mapping at a path."""
     if path[2:3] == ("limits",):
         return Limits
     if not path:
@@ -109,7 +108,6 @@ def _check_flows_or_app(data: dict[str, Any]) -> list[Problem]:
 
 
 def _check_flow_names(data: dict[str, Any]) -> list[Problem]:
-    """Return a problem for each flow whose name an earlier flow has."""
     first: dict[str, int] = {}
     problems = []
     for index, flow in _flows(data):

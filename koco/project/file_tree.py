@@ -3,6 +3,7 @@
 The result does not depend on the current folder.
 """
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from koco import file_reading
 from koco.client import context_file
@@ -112,13 +114,13 @@ def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     return GitIgnoreSpec.from_lines(patterns, backend="simple").match_file
 
 
-def _home_below(root: Path) -> Path | None:
-    """Return koco's own directory if it is in a folder."""
-    try:
-        home = context_file.home().resolve()
-    except UsageError:  # there is none
-        return None
-    return home if root in home.parents else None
+class _Folder(NamedTuple):
+    """A folder of a walk: the prefix of its files' names, its rules, and the folders on the way."""
+
+    path: Path
+    prefix: str
+    rules: list[Rules]
+    trail: tuple[Path, ...]
 
 
 class _Walk:
@@ -126,7 +128,11 @@ class _Walk:
 
     def __init__(self, root: Path, include: tuple[str, ...], outputs: Collection[Identity]) -> None:
         self._root = root
-        self._home = _home_below(root)
+        #: Koco's own directory, if it is in the folder.
+        self._home: Path | None = None
+        with contextlib.suppress(UsageError):
+            home = context_file.home().resolve()
+            self._home = home if root in home.parents else None
         self._includes_some = bool(include)
         self._is_included = _matcher(include)
         self._outputs = outputs
@@ -143,41 +149,35 @@ class _Walk:
         seen: dict[str, SourceFile | LeftOut] = {}
         while True:
             self._is_fresh = False
-            found = [*self._folder(self._root, "", self._above, (self._root,))]
+            found = [*self._content(_Folder(self._root, "", self._above, (self._root,)))]
             if not self._is_fresh:
                 return found
             seen |= {each.name: each for each in found}
             if time.monotonic() > deadline or not patience.wait():
                 return [*seen.values()]  # a missing file may be back when it is read
 
-    def _folder(
-        self,
-        folder: Path,
-        prefix: str,
-        rules: list[Rules],
-        trail: tuple[Path, ...],
-        why: str | None = None,
-    ) -> Iterator[SourceFile | LeftOut]:
+    def _content(self, folder: _Folder, why: str | None = None) -> Iterator[SourceFile | LeftOut]:
         """Yield the content of a folder; `why` is the kind of secret that the folder looks like."""
-        here = self._root / prefix if prefix else self._root
-        entries = self._entries(folder, prefix or ".")
-        if prefix and any(entry.name == _ENVIRONMENT for entry in entries):
+        here = self._root / folder.prefix if folder.prefix else self._root
+        entries = self._entries(folder.path, folder.prefix or ".")
+        if folder.prefix and any(entry.name == _ENVIRONMENT for entry in entries):
             return
-        rules = [*rules, (here, own)] if (own := ignore_files.rules_of(folder)) else rules
+        if own := ignore_files.rules_of(folder.path):
+            folder = folder._replace(rules=[*folder.rules, (here, own)])
         for entry in entries:
-            name = prefix + entry.name
-            if self._is_never(name, folder / entry.name):
+            if self._is_never(folder.prefix + entry.name, folder.path / entry.name):
                 continue
             # Git treats a link as a file, even if it leads to a folder.
             is_folder = entry.is_dir(follow_symlinks=False)
-            is_ignored = ignore_files.is_excluded(here / entry.name, rules, is_folder=is_folder)
+            path = here / entry.name
+            is_ignored = ignore_files.is_excluded(path, folder.rules, is_folder=is_folder)
             if is_ignored is None:
                 is_ignored = bool(_TEMPORARY.fullmatch(entry.name))
             looks = why or secret_files.by_name(entry.name, is_folder=is_folder)
             if looks is None and not is_ignored:
-                yield from self._entry(entry, name, folder, rules, trail)
+                yield from self._entry(entry, folder)
             elif looks is not None:
-                found = self._sensitive(entry, name, folder, rules, trail, looks)
+                found = self._sensitive(entry, folder, looks)
                 yield from (each for each in found if not is_ignored or _is_file(each))
 
     def _is_never(self, name: str, path: Path) -> bool:
@@ -186,19 +186,12 @@ class _Walk:
         return is_homes or any(map(_NEVER.match, name.split("/")))
 
     def _entry(
-        self,
-        entry: "os.DirEntry[str]",
-        name: str,
-        folder: Path,
-        rules: list[Rules],
-        trail: tuple[Path, ...],
-        *,
-        is_included: bool = False,
+        self, entry: "os.DirEntry[str]", folder: _Folder, *, is_included: bool = False
     ) -> Iterator[SourceFile | LeftOut]:
         """Yield the files to ship for an entry that no rule leaves out."""
-        path = folder / entry.name
+        path, name = folder.path / entry.name, folder.prefix + entry.name
         if entry.is_symlink():
-            path = self._target(path, name, trail)
+            path = self._target(path, name, folder.trail)
             inside = path.relative_to(self._root).as_posix()
             looks = secret_files.by_path(inside, is_folder=path.is_dir())
             if looks is not None and not is_included:
@@ -211,29 +204,25 @@ class _Walk:
         except OSError as exc:
             raise unreadable(name, exc) from exc
         if path.is_dir():
-            yield from self._folder(path, f"{name}/", rules, (*trail, path))
+            yield from self._content(_Folder(path, f"{name}/", folder.rules, (*folder.trail, path)))
         elif path.is_file() and (status.st_dev, status.st_ino) not in self._outputs:
             # Not a socket or pipe. Its content may still begin like a secret.
             is_included = is_included or self._is_included(name)
             yield SourceFile(_utf8(name), status.st_size, path, is_included)
 
     def _sensitive(
-        self,
-        entry: "os.DirEntry[str]",
-        name: str,
-        folder: Path,
-        rules: list[Rules],
-        trail: tuple[Path, ...],
-        looks: str,
+        self, entry: "os.DirEntry[str]", folder: _Folder, looks: str
     ) -> Iterator[SourceFile | LeftOut]:
         """Yield an entry that looks like a secret: as a file if it is included, or as left out."""
+        name = folder.prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
             inside: list[SourceFile | LeftOut] = []
             if self._includes_some:
-                inside += self._folder(folder / entry.name, f"{name}/", rules, trail, looks)
+                below = folder._replace(path=folder.path / entry.name, prefix=f"{name}/")
+                inside += self._content(below, looks)
             yield from inside if any(map(_is_file, inside)) else [LeftOut(f"{name}/", looks)]
         elif self._is_included(name):
-            yield from self._entry(entry, name, folder, rules, trail, is_included=True)
+            yield from self._entry(entry, folder, is_included=True)
         else:
             yield LeftOut(name, looks)
 

@@ -67,7 +67,6 @@ def _descriptors(folder: str) -> tuple[set[Identity], set[Identity], set[Identit
 
 
 def _ancestors() -> Iterator[int]:
-    """Yield this process and its ancestors."""
     pid = os.getpid()
     while pid > 1:
         yield pid

@@ -45,7 +45,6 @@ class Target:
         return manifest.model_copy(update={"runtime": runtime})
 
     def _filled(self, env: dict[str, str]) -> dict[str, str]:
-        """Return `runtime.env` with its variables filled in."""
         from koco.manifest import variables
 
         environ = _Anything() if self.environ is None else self.environ

@@ -141,7 +141,7 @@ def _tails(path: Path) -> list[Tail]:
         unread = found.setdefault((owner.fid, owner.attempt), _Unread())
         for number, (kind, fd) in enumerate(FDS.items(), 1):
             in_pipe = _read_bytes(path / f"{pipe_keeper.PIPE}{number}")
-            unread.add_bytes(kind, pipe_buffer.read(path, fd) + in_pipe)
+            unread.output.write_bytes(kind, pipe_buffer.read(path, fd) + in_pipe)
     tails = [Tail(fid, attempt, each.lines()) for (fid, attempt), each in found.items()]
     return [tail for tail in tails if tail.lines]
 
@@ -151,20 +151,17 @@ class _Unread:
 
     def __init__(self) -> None:
         self._lines: list[tuple[Kind, str]] = []
-        self._output = Output(lambda kind, text: self._lines.append((kind, text)))
+        self.output = Output(lambda kind, text: self._lines.append((kind, text)))
         self._others: list[tuple[Kind, str]] = []
 
     def add(self, line: partial_lines.Line, text: str) -> None:
         if line.is_first:
-            self._output.write_bytes(line.kind, text.encode())
+            self.output.write_bytes(line.kind, text.encode())
         else:
             self._others.append((line.kind, text))
 
-    def add_bytes(self, kind: Kind, data: bytes) -> None:
-        self._output.write_bytes(kind, data)
-
     def lines(self) -> list[tuple[Kind, str]]:
-        self._output.finish()
+        self.output.finish()
         return self._others + self._lines
 
 

@@ -31,8 +31,6 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: `module:object` of the service's own endpoint.
     app: str | None = None
-    #: The names of its secrets. Only runners of an older koco use them.
-    secrets: tuple[str, ...] = ()
     #: The public paths of `app`.
     public: tuple[str, ...] = ()
 

@@ -37,7 +37,11 @@ async def add_cause(
     """
     match = re.search(r"^\s*pid: (\d+)", payload["message"], re.MULTILINE)
     pid = int(match[1]) if match else 0
-    found = await _find_on_this_node(release, since, pid)
+    until = time.monotonic() + _LOOK_S
+    while (found := await asyncio.to_thread(look, release, since, pid)) is None:
+        if time.monotonic() > until:
+            break
+        await asyncio.sleep(_PAUSE_S)
     if found is None:
         with contextlib.suppress(KocoError, TimeoutError):
             question = FindCrash(release=release, since=since, pid=pid)
@@ -47,15 +51,6 @@ async def add_cause(
     said = f"the process of a Ray task or actor (pid {found.pid}) {found.how}"
     traceback = "\n\n".join(filter(None, (payload["traceback"], found.traceback)))
     return {**payload, "message": f"{said}\n\n{payload['message']}", "traceback": traceback}
-
-
-async def _find_on_this_node(release: str, since: float, pid: int) -> Crash | None:
-    until = time.monotonic() + _LOOK_S
-    while (found := await asyncio.to_thread(look, release, since, pid)) is None:
-        if time.monotonic() > until:
-            return None
-        await asyncio.sleep(_PAUSE_S)
-    return found
 
 
 def look(release: str, since: float, pid: int) -> Crash | None:

@@ -401,6 +401,5 @@ def _spec(release: Release, runner_id: str) -> RunnerSpec:
         ),
         concurrency=manifest.runner.concurrency,
         app=manifest.app,
-        secrets=manifest.secrets,
         public=manifest.endpoint.public,
     )

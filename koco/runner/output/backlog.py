@@ -9,7 +9,6 @@ most of the time, the first file is reused from its start; so more than a page i
 import contextlib
 import logging
 import mmap
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from koco.events.model import Status
+from koco.runner.output.pipe_buffer import mapped_file
 
 log = logging.getLogger(__name__)
 
@@ -158,13 +158,7 @@ class Backlog:
             return None
         path = self._directory / f"{_PREFIX}{self._made}"
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                # Writing to a page that the disk has no room for would kill the process (SIGBUS).
-                os.posix_fallocate(fd, 0, size)
-                mapped = mmap.mmap(fd, size)
-            finally:
-                os.close(fd)
+            mapped = mapped_file(path, size)
         except OSError as exc:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -41,22 +41,19 @@ class Keeping:
         Does nothing without a keeper, for example on a system without pidfds.
         """
         with self._lock:
-            self._hand_over(pipes)
-
-    def _hand_over(self, pipes: list[int]) -> None:
-        for _ in range(2):
-            try:
-                if self._connection is None:
-                    self._connection = _connect_or_start(self._directory.parent)
-                socket.send_fds(self._connection, [os.fsencode(self._directory)], pipes)
-                (self._directory / HANDED_OVER).touch()
-                return
-            except (OSError, subprocess.SubprocessError) as exc:
-                # It may have been about to leave because it had no runner: then start another.
-                log.info("the keeper of pipes cannot be reached: %s", exc)
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+            for _ in range(2):
+                try:
+                    if self._connection is None:
+                        self._connection = _connect_or_start(self._directory.parent)
+                    socket.send_fds(self._connection, [os.fsencode(self._directory)], pipes)
+                    (self._directory / HANDED_OVER).touch()
+                    return
+                except (OSError, subprocess.SubprocessError) as exc:
+                    # It may have been about to leave because it had no runner: then start another.
+                    log.info("the keeper of pipes cannot be reached: %s", exc)
+                    if self._connection is not None:
+                        self._connection.close()
+                        self._connection = None
 
 
 def _connect_or_start(folder: Path) -> socket.socket:

@@ -140,16 +140,12 @@ class Output:
                 self._end(kind, rest)
             self._hold(kind, rest, tail)
         if self._unfinished is not None and (rest.size or rest.is_kept):
-            self._keep(self._unfinished, kind, key, rest)
+            # Keep an unfinished line in a file, so that it survives this process.
+            rest.is_kept = bool(rest.size)
+            if rest.size <= _KEPT_CHARS:
+                self._unfinished.keep(kind, key, "".join(rest.parts))
         if key is not None and not (rest.size or rest.returned):
             del self._partials[kind, key]  # else it would grow, because threads come and go
-
-    @staticmethod
-    def _keep(lines: Lines, kind: Kind, key: int | None, rest: _Partial) -> None:
-        """Keep an unfinished line in a file, so that it survives this process."""
-        rest.is_kept = bool(rest.size)
-        if rest.size <= _KEPT_CHARS:
-            lines.keep(kind, key, "".join(rest.parts))
 
     def _add_returning(self, kind: Kind, rest: _Partial, text: str) -> None:
         """Add text with carriage returns: each ends a line, but never an empty one."""

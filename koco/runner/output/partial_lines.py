@@ -7,13 +7,13 @@ the execution that has the runner's pipes at 1 and 2.
 
 import logging
 import mmap
-import os
 import struct
 from pathlib import Path
 
 import msgspec
 
 from koco.events.model import Kind
+from koco.runner.output.pipe_buffer import mapped_file
 from koco.sdk.process import secrets
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,8 @@ class Unfinished:
     def __init__(self, directory: Path) -> None:
         self._map: mmap.mmap | None = None
         self._free = list(range(1, _SLOTS))
-        size = _SLOTS * _SLOT_BYTES
         try:
-            fd = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, size)
-                self._map = mmap.mmap(fd, size)
-            finally:
-                os.close(fd)
+            self._map = mapped_file(directory / _NAME, _SLOTS * _SLOT_BYTES)
         except OSError as exc:
             log.warning("unfinished lines are not kept in a file: %s", exc)
 

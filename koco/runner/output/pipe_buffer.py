@@ -15,6 +15,17 @@ PREFIX = "taken."
 _HEAD = 4096
 
 
+def mapped_file(path: Path, size: int) -> mmap.mmap:
+    """Make a file of a size and map it into memory. Raises `OSError` if there is no room."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Writing to a page that the disk has no room for would kill the process (SIGBUS).
+        os.posix_fallocate(fd, 0, size)
+        return mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+
+
 class PipeFile:
     """The file for one descriptor. One pipe at a time is moved into it."""
 

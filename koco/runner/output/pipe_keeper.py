@@ -34,8 +34,6 @@ PIPE, STATUS, DONE = "pipe.", "status", "done"
 
 
 class _Client:
-    """One runner that is connected to the keeper."""
-
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         pid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -54,7 +54,10 @@ class Watch:
             used = estimate(os.getpid())
             if used > self._limit.size:
                 used = measure(os.getpid())
-            if used - self._about_to_be_refused() > self._limit.size:
+            # Without the part of its own use that the kernel will soon refuse anyway.
+            private = memory.private_size(memory.status_of(os.getpid()))
+            used_soon = used - min(max(private - self._limit.size, 0), memory.slack())
+            if used_soon > self._limit.size:
                 self._on_exceeded(self._limit.exceeded_message(used))
                 return
             if (message := self._shortage_of_node()) is not None:
@@ -62,21 +65,13 @@ class Watch:
                 return
             time.sleep(_NEAR_S if used > self._limit.size * _NEAR else _FAR_S)
 
-    def _about_to_be_refused(self) -> int:
-        """Return the part of this process's use that the kernel will soon refuse anyway (bytes)."""
-        private = memory.private_size(memory.status_of(os.getpid()))
-        return min(max(private - self._limit.size, 0), memory.slack())
-
     def _shortage_of_node(self) -> str | None:
         """Return a message if the node is short of memory and this process uses the most of it."""
         if not memory.is_short():
             return None
         pid, used = find_heaviest() or (0, 0)
-        return (
-            memory.shortage_message(used)
-            if pid == os.getpid() and memory.is_worth_ending(used)
-            else None
-        )
+        is_ours = pid == os.getpid() and memory.is_worth_ending(used)
+        return memory.shortage_message(used) if is_ours else None
 
 
 def estimate(pid: int) -> int:
@@ -168,7 +163,11 @@ def find_heaviest() -> tuple[int, int] | None:
 
     These processes are Ray's workers, as this one is; their subprocesses are included.
     """
-    workers = [pid for pid in _children(os.getppid()) if _is_of_a_service(pid)]
+    workers = []
+    for pid in _children(os.getppid()):
+        with contextlib.suppress(OSError):  # it has ended
+            if "KOCO_SERVICE" in identity.environment(pid):
+                workers.append(pid)
     if not workers:
         return None
     # Measure only the few likely ones exactly, because that takes a while.
@@ -176,27 +175,15 @@ def find_heaviest() -> tuple[int, int] | None:
     return max((measure(pid), pid) for _, pid in candidates[:3])[::-1]
 
 
-def _is_of_a_service(pid: int) -> bool:
-    try:
-        return "KOCO_SERVICE" in identity.environment(pid)
-    except OSError:
-        return False
-
-
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    if pid == os.getpid() and not _has_children():
-        return found  # one call, in place of a file for each of its threads
+    if pid == os.getpid():
+        try:  # one call, in place of a file for each of its threads
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return found
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):  # the thread has ended
                 found += map(int, (thread / "children").read_text().split())
     return found
-
-
-def _has_children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True

@@ -15,8 +15,7 @@ _RAYS = re.compile(
 
 def last_lines(pid: int) -> str:
     """Return the last lines of output of a worker on this node; empty if there are none."""
-    where = folder()
-    return "" if where is None else last_lines_in(where, pid)
+    return last_lines_in(where, pid) if (where := folder()) is not None else ""
 
 
 def folder() -> Path | None:

@@ -5,6 +5,7 @@ may return anything: the control plane must be able to tell an order to launch f
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
 import inspect
@@ -16,8 +17,8 @@ from typing import Any
 import msgspec
 
 from koco.errors import DeployError, InputsError, KocoError, UsageError
-from koco.events import datetimes
-from koco.forms import Model
+from koco.events import datetimes, line
+from koco.forms import Element, Model
 from koco.manifest.descriptions import FlowDescription
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
@@ -160,21 +161,18 @@ def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
             f"enter {path!r} cannot have dependencies",
             hint="call them in its handler, which gets the request",
         )
-    plain = {key: value for key, value in given.items() if value is not None and _is_plain(value)}
+    plain = {}
+    for key, value in given.items():
+        with contextlib.suppress(TypeError, RecursionError):
+            if value is not None and msgspec.to_builtins(value, str_keys=True) == value:
+                plain[key] = value
     about = {key: plain.pop(key) for key in _TEXTS if isinstance(plain.get(key), str)}
     tags = plain.pop("tags", ())
     return {**about, "tags": tuple(map(str, tags)), "more": plain}
 
 
-def _is_plain(value: Any) -> bool:
-    try:
-        return bool(msgspec.to_builtins(value, str_keys=True) == value)
-    except (TypeError, RecursionError):
-        return False
-
-
 def _launch_order(launch: Launch, service: str) -> dict[str, Any]:
-    about = {key: getattr(launch, key) for key in ("summary", "description")}
+    about = {"summary": launch.summary, "description": launch.description}
     order: dict[str, Any] = {
         "entrypoint": launch.entrypoint,
         "inputs": launch.inputs,
@@ -246,8 +244,6 @@ def failure(exc: Exception) -> Answer:
 
 def model_of(given: Any, where: str) -> Model:
     """Return a form from a `Model`, or from a list of elements (objects or dicts)."""
-    from koco.forms import Element
-
     if isinstance(given, Model):
         return given
     if isinstance(given, list | tuple):
@@ -281,9 +277,7 @@ def _describe_value(value: Any) -> str:
 
 def encode(answer: Answer) -> bytes:
     """Return an answer's body. Values that are not JSON are kept as their `repr`."""
-    from koco.events.line import encode_payload
-
-    return encode_payload(answer.body)
+    return line.encode_payload(answer.body)
 
 
 def decode(body: bytes) -> Any:

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from koco.errors import KocoError, UsageError
 from koco.events import datetimes
 
@@ -75,8 +77,6 @@ def path_of(entrypoint: Any) -> str:
 
 def _to_plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
     """Return inputs as JSON data, in which only dates and times keep their type."""
-    import msgspec
-
     if inputs is None:
         return {}
     if hasattr(inputs, "model_dump"):

@@ -63,12 +63,10 @@ def _has_route(app: Any, named: str) -> bool:
     from starlette.routing import Match
 
     below = named[:-1] if named.endswith("/*") else None
-    scope = {"type": "http", "method": "GET", "path": named, "root_path": "", "headers": []}
-    for route in app.routes:
-        if below is not None and f"{_path(route)}/".startswith(below):
-            return True
-        if route.matches({**scope, "path": named if below is None else f"{below}x"})[0] is not (
-            Match.NONE
-        ):
-            return True
-    return False
+    path = named if below is None else f"{below}x"
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    return any(
+        (below is not None and f"{_path(route)}/".startswith(below))
+        or route.matches({**scope})[0] is not Match.NONE
+        for route in app.routes
+    )

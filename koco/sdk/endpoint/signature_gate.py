@@ -62,18 +62,18 @@ class Gate:
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in reversed(scope["headers"])
         }
-        claim = None
-        if SIGNATURE in headers or not self._is_public(path_of(scope)):
-            claim = await self._verify(scope["method"], _target(scope), headers)
+        claim, target = None, path_of(scope)
+        named = json.loads(os.environ.get(public.VARIABLE) or "[]")
+        is_public = target not in self._flows and public.is_public(target, named)
+        if SIGNATURE in headers or not is_public:
+            if query := scope.get("query_string", b"").decode("latin-1"):
+                target = f"{target}?{query}"
+            claim = await self._verify(scope["method"], target, headers)
         receive = await _read_body(receive, claim)
         scope["headers"] = passing.without_claims(scope["headers"])
         user, fid = (claim.user, claim.fid) if claim else ("", "")
         scope.setdefault("state", {}).update(user=user, fid=fid)
         return receive
-
-    def _is_public(self, path: str) -> bool:
-        named = json.loads(os.environ.get(public.VARIABLE) or "[]")
-        return path not in self._flows and public.is_public(path, named)
 
     async def _verify(self, method: str, target: str, headers: dict[str, str]) -> Claim:
         refuse_unsigned(headers)  # first, because fetching the key costs a call
@@ -96,11 +96,6 @@ class Gate:
             return False
         self._verifier = Verifier(key)
         return True
-
-
-def _target(scope: Any) -> str:
-    query = scope.get("query_string", b"").decode("latin-1")
-    return f"{path_of(scope)}?{query}" if query else path_of(scope)
 
 
 async def _read_body(receive: Any, claim: Claim | None) -> Any:
@@ -132,7 +127,6 @@ async def _read_body(receive: Any, claim: Claim | None) -> Any:
 
 
 async def _ask_for_key() -> bytes:
-    """Ask the control plane for this release's key."""
     from koco.sdk.process import control_client
 
     service, release = os.environ.get("KOCO_SERVICE"), os.environ.get("KOCO_RELEASE")

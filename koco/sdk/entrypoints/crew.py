@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from koco.events.model import Kind
 from koco.sdk.tracer import Tracer
 
@@ -112,13 +114,10 @@ def _call_both(emit: Callable[..., None], former: Callable[..., Any] | None) -> 
 def _describe_crew(crew: Any) -> dict[str, Any]:
     """Describe the agents and tasks of a crew; empty if it has neither."""
     agents = [_pick(each, _ABOUT_AGENT) for each in _list_of(crew, "agents")]
-    tasks = [
-        {
-            **_pick(each, _ABOUT_TASK),
-            "agent": getattr(getattr(each, "agent", None), "role", None),
-        }
-        for each in _list_of(crew, "tasks")
-    ]
+    tasks = []
+    for each in _list_of(crew, "tasks"):
+        role = getattr(getattr(each, "agent", None), "role", None)
+        tasks.append({**_pick(each, _ABOUT_TASK), "agent": role})
     if not (agents or tasks):
         return {}
     name = getattr(crew, "name", None) or type(crew).__name__
@@ -136,8 +135,6 @@ def _pick(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _to_plain(inputs: Mapping[str, Any]) -> Any:
     """Return inputs as plain JSON data: a crew puts them into prompts and cannot handle dates."""
-    import msgspec
-
     return msgspec.to_builtins(inputs)
 
 

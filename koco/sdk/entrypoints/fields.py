@@ -67,11 +67,15 @@ class Shape:
 
     def _value(self, default: Any) -> Any:
         if self.choices:
-            texts = (name for name, each in self.choices.items() if _is_same(each, default))
+            pairs = self.choices.items()
+            texts = (
+                name for name, each in pairs if type(each) is type(default) and each == default
+            )
             return next(texts, None)
         if isinstance(default, _TEXTUAL):
             return str(default)
-        if self._is_simple or default is None:
+        simple = (str, bool, int, float, dt.date, dt.time, dt.datetime)
+        if self.core in simple or default is None:
             return default
         import msgspec
 
@@ -79,10 +83,6 @@ class Shape:
             return msgspec.to_builtins(default)
         except (TypeError, ValueError):
             return None
-
-    @property
-    def _is_simple(self) -> bool:
-        return self.core in (str, bool, int, float, dt.date, dt.time, dt.datetime)
 
     def _make_field(self, facts: dict[str, Any], *, required: bool, value: Any) -> F.Field:
         base: dict[str, Any] = {"name": self.name, "label": self.label}
@@ -92,14 +92,14 @@ class Shape:
         if self.choices:
             return F.Select(**base, option=[self._option(*each) for each in self.choices.items()])
         base["placeholder"] = self.about
-        if self.core is str or _is_textual(self.core):
-            said = facts if self.core is str else _text_facts_of_type(self.core)
-            return F.InputText(**base, **_text_facts(said))
+        is_type = isinstance(self.core, type)
+        if self.core is str or (is_type and issubclass(self.core, _TEXTUAL)):
+            of_type = {"pattern": _UUID} if issubclass(self.core, uuid.UUID) else {}
+            return F.InputText(**base, **_text_facts(facts if self.core is str else of_type))
         if self.core in (int, float):
             step = 1 if self.core is int else "any"
             return F.InputNumber(**base, step=step, **_number_facts(facts, self.core))
-        moment = _MOMENTS.get(self.core) if isinstance(self.core, type) else None
-        if moment is not None:
+        if is_type and (moment := _MOMENTS.get(self.core)) is not None:
             element, low, high = moment
             limits: dict[str, Any] = {low: facts.get("ge"), high: facts.get("le")}
             return element(**base, **limits)
@@ -122,25 +122,12 @@ _MOMENTS: dict[type, tuple[type[F.Field], str, str]] = {
 }
 
 
-def _is_textual(core: Any) -> bool:
-    return isinstance(core, type) and issubclass(core, _TEXTUAL)
-
-
-def _text_facts_of_type(core: type) -> dict[str, Any]:
-    return {"pattern": _UUID} if issubclass(core, uuid.UUID) else {}
-
-
 #: The ways to write a UUID.
 _UUID = r"^(urn:uuid:)?\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$"
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
-
-
 def _text_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"min_length": facts.get("min_length")}
-    found["max_length"] = facts.get("max_length")
+    found: dict[str, Any] = {key: facts.get(key) for key in ("min_length", "max_length")}
     pattern = facts.get("pattern")
     if pattern is not None:
         text = getattr(pattern, "pattern", pattern)
@@ -156,13 +143,8 @@ def _number_facts(facts: dict[str, Any], kind: type) -> dict[str, Any]:
     facts = {key: each for key, each in facts.items() if each not in (math.inf, -math.inf)}
     found = {"min_value": facts.get("ge"), "max_value": facts.get("le")}
     for key, name, side in (("gt", "min_value", 1), ("lt", "max_value", -1)):
-        if key in facts:
-            limit = facts[key]
-            found[name] = _next(limit, side, kind)
+        if key in facts and kind is int:
+            found[name] = side * (math.floor(side * facts[key]) + 1)
+        elif key in facts:
+            found[name] = math.nextafter(facts[key], side * math.inf)
     return found
-
-
-def _next(limit: Any, side: int, kind: type) -> Any:
-    if kind is int:
-        return math.floor(limit) + 1 if side > 0 else math.ceil(limit) - 1
-    return math.nextafter(limit, side * math.inf)

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from koco.errors import GLOBAL_FIELD, DeployError, InputsError
 from koco.forms import Model, match_names
 from koco.sdk.entrypoints.crew import adapt
@@ -192,7 +194,9 @@ def _collect_values(
     for each in fields:
         value = inputs.get(each.field.name)
         if value is None:
-            if _is_left_out(each, inputs):
+            # An explicit null is a value only if the hint allows None and the default is not None.
+            is_given = each.field.name in inputs and each.is_optional
+            if each.has_default and not (is_given and each.field.default is not None):
                 continue
             if not each.is_optional and each.hint not in (NOTHING, Any, object):
                 errors[each.field.name] = ["is required"]
@@ -202,16 +206,6 @@ def _collect_values(
         except ValueError as exc:
             errors[each.field.name] = [str(exc)]
     return found
-
-
-def _is_left_out(parameter: Input, inputs: Mapping[str, Any]) -> bool:
-    # An explicit null is a value only if the hint allows None and the default is something else.
-    says_null = (
-        parameter.field.name in inputs
-        and parameter.is_optional
-        and parameter.field.default is not None
-    )
-    return parameter.has_default and not says_null
 
 
 def _choose(parameter: Input, value: Any) -> Any:
@@ -227,8 +221,6 @@ def _convert_to(hint: Any, value: Any) -> Any:
     """Convert a value to a type hint; return it unchanged if no conversion is known."""
     if hint is NOTHING:
         return value
-    import msgspec
-
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=_convert_foreign)
     except msgspec.ValidationError as exc:
@@ -280,26 +272,19 @@ def _messages(exc: ValueError, *, within: bool = False) -> list[tuple[str, ...]]
     details = getattr(exc, "errors", None)
     if not callable(details):
         return [(str(exc),)] if within else [(GLOBAL_FIELD, str(exc))]
-    if within:
-        return [
-            (*filter(None, [_format_path(each["loc"])]), _error_text(each)) for each in details()
-        ]
-    return [
-        (str(each["loc"][0]) if each["loc"] else GLOBAL_FIELD, _error_text_with_path(each))
-        for each in details()
-    ]
+    found: list[tuple[str, ...]] = []
+    for each in details():
+        text, loc = str(each["msg"]).removeprefix("Value error, "), each["loc"]
+        path = _format_path(loc if within else loc[1:])
+        if within:
+            found.append((path, text) if path else (text,))
+        else:
+            field = str(loc[0]) if loc else GLOBAL_FIELD
+            found.append((field, f"{path}: {text}" if path else text))
+    return found
 
 
 def _format_path(parts: Iterable[Any]) -> str:
     """Return a path in the notation of the form's own messages: `items[0].n`."""
     shown = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return "".join(shown).removeprefix(".")
-
-
-def _error_text(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _error_text_with_path(error: Mapping[str, Any]) -> str:
-    inner = _format_path(error["loc"][1:])
-    return f"{inner}: {_error_text(error)}" if inner else _error_text(error)

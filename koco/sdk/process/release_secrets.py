@@ -115,13 +115,10 @@ def _ask(access: Access) -> dict[str, str]:
         answered = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:
         answered = {}  # from a proxy on the way, for example
-    if answer.status == http.client.OK and "values" in answered:
+    status = answer.status
+    if status == http.client.OK and "values" in answered:
         values: dict[str, str] = answered["values"]
         return values
-    return _raise_refusal(answer.status, answered)
-
-
-def _raise_refusal(status: int, answered: dict[str, Any]) -> dict[str, str]:
     message = answered.get("detail") or f"the control plane answers with {status}"
     if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
         raise _AwayError(message)

@@ -63,9 +63,8 @@ class Masks:
             found = self._any is not None and self._any.search(encoded) is not None
         else:
             found = any(form in encoded for form in self._encoded_forms)
-        return self._masked(encoded) if found else encoded
-
-    def _masked(self, encoded: bytes) -> bytes:
+        if not found:
+            return encoded
         # Decode first: in raw JSON, a value may look like a part of the syntax.
         try:
             return msgspec.json.encode(self._value(msgspec.json.decode(encoded)))
@@ -139,11 +138,6 @@ def load(service: str, release: int) -> None:
     log_filter.install(found.forms)
     _mask_texts()
     set_values(values, found)
-
-
-def prepare() -> None:
-    """Load this release's secrets. Environments of an older control plane have Ray call this."""
-    load(os.environ["KOCO_SERVICE"], int(os.environ["KOCO_RELEASE"]))
 
 
 def set_values(values: dict[str, str], found: Masks) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from koco.events.questions import EndWork
@@ -188,13 +188,10 @@ class _Watch:
             if ready:
                 time.sleep(0.02)  # tasks end in groups
                 ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
-            self._drop(ready)
-
-    def _drop(self, ready: list[Any]) -> None:
-        with self._changed:
-            found = [(ref, self._refs.pop(ref)) for ref in ready]
-        for ref, started in found:
-            started.remove_task(ref)
+            with self._changed:
+                ended = [(ref, self._refs.pop(ref)) for ref in ready]
+            for ref, started in ended:
+                started.remove_task(ref)
 
 
 _watch = functools.cache(_Watch)
@@ -278,15 +275,10 @@ def _install_groups(whose: Callable[[], Started | None]) -> None:
             started.add_group(group)
         return group
 
-    for home in _holders(place):
-        home.placement_group = placing
-
-
-def _holders(place: Any) -> Iterator[Any]:
-    """Yield Ray's modules that have imported the function under its name."""
+    # In all of Ray's modules that have imported the function under its name.
     for name, module in list(sys.modules.items()):
         if name.startswith("ray.") and getattr(module, "placement_group", None) is place:
-            yield module
+            module.placement_group = placing  # type: ignore[attr-defined]
 
 
 def _reference(made: Any) -> Any:

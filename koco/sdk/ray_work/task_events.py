@@ -118,11 +118,7 @@ class Producer:
         """Commit an event; block until it is committed."""
         with self._gather:
             self._gathered.append(event)
-            mine = self._taken + len(self._gathered)
-        with self._send:
-            # The previous holder of the lock may have sent this event as well.
-            while self._acked < mine:
-                self._flush()
+        self.flush()
 
     def gather(self, event: bytes) -> None:
         """Keep an event for the next `put` or `flush`; block if too many are waiting."""
@@ -140,6 +136,7 @@ class Producer:
         with self._gather:
             mine = self._taken + len(self._gathered)
         with self._send:
+            # The previous holder of the lock may have sent these events as well.
             while self._acked < mine:
                 self._flush()
 
@@ -149,7 +146,7 @@ class Producer:
         if self._sending is None:
             self._sending = self._batch()
         while not self._deliver(self._sending):
-            pass
+            time.sleep(_AGAIN_S)
         self._acked, self._sending = self._taken, None
 
     def _batch(self) -> bytes:
@@ -164,7 +161,4 @@ class Producer:
     def _deliver(self, blob: bytes) -> bool:
         ack = wire.decode_acks(self._control.call_sync("append", blob))[0]
         self.is_closed = self.is_closed or ack.closed
-        if ack.closed or ack.last >= self._taken:
-            return True
-        time.sleep(_AGAIN_S)
-        return False
+        return ack.closed or ack.last >= self._taken
