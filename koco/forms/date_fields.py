@@ -32,19 +32,16 @@ class _Moment(Field):
 
     def check(self, value: Any) -> Iterator[str]:
         """Yield messages about range and step."""
-        yield from self._check_range(value)
-        step = getattr(self, "step", None)
-        base = self._low_high[0] or self.default
-        if step is not None and _microseconds_between(value, base) % round(step * 1_000_000):
-            start = f" from {to_json(base)}" if base else ""
-            yield f"must be in steps of {step} seconds{start}, got {to_json(value)}"
-
-    def _check_range(self, value: Any) -> Iterator[str]:
         low, high = self._low_high
         if not (self._can_cross_midnight and low and high and low > high):
             yield from check_limits(value, low, high, ("be {} or later", "be {} or earlier"))
         elif high < value < low:
             yield f"must be from {to_json(low)} to {to_json(high)}, got {to_json(value)}"
+        step = getattr(self, "step", None)
+        base = low or self.default
+        if step is not None and _microseconds_between(value, base) % round(step * 1_000_000):
+            start = f" from {to_json(base)}" if base else ""
+            yield f"must be in steps of {step} seconds{start}, got {to_json(value)}"
 
     def _find_problems(self) -> Iterator[Problem]:
         if not self._can_cross_midnight:

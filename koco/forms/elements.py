@@ -83,11 +83,10 @@ class Part:
             FormError: with all problems.
         """
         known = {prop.name: prop for prop in dataclasses.fields(cls)}
-        problems = [
-            Problem(None, str(key), f"is not a property of it; {_suggest(str(key), known)}")
-            for key in data
-            if key not in known
-        ]
+        problems = []
+        for key in (str(each) for each in data if each not in known):
+            near = suggestion(key, known, otherwise="the properties are")
+            problems.append(Problem(None, key, f"is not a property of it; {near}"))
         found = {key: data[key] for key in known if key in data}
         for name, prop in known.items():
             if prop.default is MISSING and found.get(name) is None:
@@ -101,10 +100,6 @@ class Part:
         if problems:
             raise FormError(problems)
         return part
-
-
-def _suggest(key: str, known: Mapping[str, Any]) -> str:
-    return suggestion(key, known, otherwise="the properties are")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ class Model:
             for index, each in enumerate(elements)
             if not isinstance(each, Element)
         ]
-        named = ((at, _name(each), isinstance(each, Action)) for at, each in enumerate(elements))
+        named = (
+            (at, getattr(each, "name", None), isinstance(each, Action))
+            for at, each in enumerate(elements)
+        )
         matched = ((getattr(each, "pattern", None), None) for each in elements)
         if problems := [*problems, *_find_duplicates(named), *_find_costly(matched)]:
             raise FormError(problems)
@@ -142,13 +145,11 @@ class Model:
 
     async def validate_async(self, raw: object) -> dict[str, Any]:
         """Do the same, in a thread if it takes long, so that the event loop is not blocked."""
-        return await run_check(lambda: self.validate(raw), is_quick=self._is_quick(raw))
-
-    def _is_quick(self, raw: object) -> bool:
-        if not isinstance(raw, Mapping):
-            return True
-        named = self._match_names(raw) if is_small(raw) else None
-        return named is not None and sum(self._steps(named).values()) <= patterns.QUICK_STEPS
+        is_quick = not isinstance(raw, Mapping)
+        if isinstance(raw, Mapping) and is_small(raw):
+            steps = self._steps(self._match_names(raw))
+            is_quick = sum(steps.values()) <= patterns.QUICK_STEPS
+        return await run_check(lambda: self.validate(raw), is_quick=is_quick)
 
     def _steps(self, raw: Mapping[Any, Any]) -> dict[str, int]:
         """Return the most steps that matching takes, for each field with a pattern."""
@@ -235,10 +236,6 @@ def _find_costly(elements: Iterable[tuple[object, object]]) -> Iterator[Problem]
             return
 
 
-def _name(element: object) -> str | None:
-    return getattr(element, "name", None)
-
-
 def _find_duplicates(named: Iterable[tuple[int, object, bool]]) -> Iterator[Problem]:
     """Yield a problem for each name that occurs twice. Only buttons may share a name.
 
@@ -264,8 +261,7 @@ def normalize_name(name: str) -> str:
 def match_names(raw: Mapping[Any, Any], names: Iterable[str]) -> Mapping[Any, Any]:
     """Return inputs with the form's spelling of each name. Unknown names stay as they are.
 
-    Raises:
-        InputsError: two inputs have names that look the same.
+    Raises `InputsError` if two inputs have names that look the same.
     """
     known = {normalize_name(name): name for name in names}
     if all(known.get(name) == name for name in raw):

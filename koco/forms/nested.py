@@ -159,13 +159,12 @@ _BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("maximum", "at most", lambda number, bound: number <= bound),
     ("exclusiveMinimum", "greater than", lambda number, bound: number > bound),
     ("exclusiveMaximum", "less than", lambda number, bound: number < bound),
-    ("multipleOf", "a multiple of", lambda number, bound: not bound or _is_multiple(number, bound)),
+    (
+        "multipleOf",
+        "a multiple of",
+        lambda number, bound: not bound or abs(number / bound - round(number / bound)) < 1e-9,
+    ),
 )
-
-
-def _is_multiple(number: Any, bound: Any) -> bool:
-    parts = number / bound
-    return bool(abs(parts - round(parts)) < 1e-9)
 
 
 def _check_size(

@@ -142,16 +142,14 @@ def _compile(pattern: str) -> _Compiled:
     try:
         engine = re2.compile(translated, options)
     except re2.error as exc:
-        return _Compiled(None, cost + _COST_OF_REFUSAL, _explain(exc))
+        reason = exc.args[0] if exc.args else ""
+        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        is_size = "too large" in reason or "repetition size" in reason
+        fault = (
+            _TOO_LARGE if is_size else f"must be a regular expression that RE2 can match: {reason}"
+        )
+        return _Compiled(None, cost + _COST_OF_REFUSAL, fault)
     return _Compiled(engine, cost + engine.programsize)
-
-
-def _explain(exc: Exception) -> str:
-    reason = exc.args[0] if exc.args else ""
-    reason = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-    if "too large" in reason or "repetition size" in reason:
-        return _TOO_LARGE
-    return f"must be a regular expression that RE2 can match: {reason}"
 
 
 def translate(pattern: str) -> str:

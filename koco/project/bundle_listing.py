@@ -36,8 +36,7 @@ _CONTENTS_BYTES = 64 * MB
 def of_zip(path: Path) -> list[File]:
     """Return the listing of a bundle, by path.
 
-    Raises:
-        UsageError: the file is not a zip, or cannot be read.
+    Raises `UsageError` if the file is not a zip, or cannot be read.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         listed = [_entry(archive, entry) for entry in _files(archive)]
@@ -47,8 +46,7 @@ def of_zip(path: Path) -> list[File]:
 def names(path: Path) -> list[str]:
     """Return the paths of the files in a bundle, from its table of contents.
 
-    Raises:
-        UsageError: the file is not a zip, or cannot be read.
+    Raises `UsageError` if the file is not a zip, or cannot be read.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         return sorted(entry.filename for entry in _files(archive))

@@ -184,11 +184,8 @@ class Project:
         """Its manifests as resolved paths, because a path may contain links."""
         return frozenset(path.resolve() for path in self.manifests)
 
-    def targets(self, args: Iterable[str] = ()) -> list[Target]:
-        """Return the named manifests, or all of the project."""
-        named = list(args)
-        if named:
-            return _distinct(target for arg in named for target in _named(arg, self))
+    def targets(self) -> list[Target]:
+        """Return all manifests of the project."""
         if not self.manifests:
             raise NotFoundError(
                 f"{self.root / FILE}: no file matches project.manifests",
@@ -228,12 +225,12 @@ def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Targ
     An argument is a manifest, or a folder with a manifest or a project. Without a `koco.toml`, a
     `koco.yaml` in the folder itself is used.
     """
-    named, here = list(args), start or Path.cwd()
+    here = start or Path.cwd()
     project = find(here)
+    if named := list(args):
+        return _distinct(target for arg in named for target in _named(arg, project))
     if project is not None:
-        return project.targets(named)
-    if named:
-        return _distinct(target for arg in named for target in _named(arg, None))
+        return project.targets()
     if (here / MANIFEST).is_file():
         return [Target((here / MANIFEST).resolve())]
     raise NotFoundError(
@@ -293,17 +290,10 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 
 def _named(arg: str, project: Project | None) -> list[Target]:
     path = Path(arg)
-    if not path.is_dir():
-        return [_target(path, project)]
     if (path / FILE).is_file():
         return load(path / FILE).targets()
-    return [_target(path / MANIFEST, project)]
-
-
-def _target(path: Path, project: Project | None) -> Target:
-    """Return the target of a manifest, of the given project or else of the project around it."""
-    manifest = _existing(path)
-    return Target(manifest, project or find(manifest.parent))
+    manifest = _existing(path / MANIFEST if path.is_dir() else path)
+    return [Target(manifest, project or find(manifest.parent))]
 
 
 def _existing(path: Path) -> Path:

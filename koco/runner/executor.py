@@ -149,8 +149,7 @@ class Executor:
     async def hold(self) -> None:
         """Stay pending until `end` is called.
 
-        Raises:
-            memory.MemoryExceeded: this runner uses more memory than its limit, and ends now.
+        Raises `memory.MemoryExceeded` if this runner uses more memory than its limit, and ends now.
         """
         await self._held.wait()
         if self._exceeded:
@@ -212,14 +211,10 @@ class Executor:
         """Return the current stacks of an execution; see `koco.sdk.process.stacks`."""
         run = self._runs.get(fid)
         found = stack_report.stacks_of(
-            run,
-            self._loop,
-            self._loop.thread,
-            everything=everything,
-            has_returned=fid not in self._launching,
+            run, self._loop, everything=everything, has_returned=fid not in self._launching
         )
         if not everything and len(self._runs) == 1:
-            found += stack_report.stacks_of_other_threads(run, self._loop.thread)
+            found += stack_report.stacks_of_other_threads(run, self._loop)
         return msgspec.msgpack.encode(found)
 
     def _spawn(self, work: Any) -> None:

@@ -21,18 +21,17 @@ def interrupt(started: Started | None) -> None:
 
 def end(started: Started, fid: str, control: Control, *, keep: bool) -> None:
     """End an execution's remaining Ray tasks and actors; return at once. See `Started.end`."""
+
+    def end_all() -> None:
+        began = time.monotonic()
+        started.end(keep=keep)
+        time.sleep(max(0.0, began + _TOLD_S - time.monotonic()))
+        question = started.rest(keep=keep)
+        blob = wire.encode_question(fid, question)
+        # If the control plane cannot look for leftovers now, a later `koco status` does so.
+        with contextlib.suppress(KocoError):
+            wire.decode_answer(control.call_sync("ask", blob), question)
+
     if started.close():
         # Its own thread, because it waits for seconds and the event loop's pool is small.
-        given = started, fid, control, keep
-        threading.Thread(target=_end, args=given, name="koco-ending", daemon=True).start()
-
-
-def _end(started: Started, fid: str, control: Control, keep: bool) -> None:
-    began = time.monotonic()
-    started.end(keep=keep)
-    time.sleep(max(0.0, began + _TOLD_S - time.monotonic()))
-    question = started.rest(keep=keep)
-    blob = wire.encode_question(fid, question)
-    # If the control plane cannot look for leftovers now, `koco status` does so when it is called.
-    with contextlib.suppress(KocoError):
-        wire.decode_answer(control.call_sync("ask", blob), question)
+        threading.Thread(target=end_all, name="koco-ending", daemon=True).start()

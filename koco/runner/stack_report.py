@@ -2,6 +2,7 @@
 
 import asyncio
 
+from koco.runner.event_loop import FlowLoop
 from koco.runner.flow import Run
 from koco.sdk.process import stacks
 from koco.sdk.process.stacks import Stack
@@ -15,23 +16,11 @@ _RETURNED = Stack("its code has returned, and its outcome is being made JSON or 
 
 
 def stacks_of(
-    run: Run | None,
-    loop: asyncio.AbstractEventLoop,
-    loop_thread: int,
-    *,
-    everything: bool,
-    has_returned: bool = False,
+    run: Run | None, loop: FlowLoop, *, everything: bool, has_returned: bool = False
 ) -> list[Stack]:
-    """Return the stacks of an execution, newest call last. `everything` adds all other threads.
-
-    `loop_thread` is the number of the thread that runs the loop of `async def` flows.
-    """
-    found = (
-        _stacks_of_run(run, loop, loop_thread)
-        if run
-        else [_RETURNED if has_returned else _STARTING]
-    )
-    found = [stacks.for_display(each) for each in found]
+    """Return the stacks of an execution, newest call last. `everything` adds all other threads."""
+    nothing = [_RETURNED if has_returned else _STARTING]
+    found = [stacks.for_display(each) for each in (_stacks_of_run(run, loop) if run else nothing)]
     if everything:
         skipped = run.thread if run else None
         others = stacks.stacks_of_threads(lambda ident: ident == skipped)
@@ -39,17 +28,17 @@ def stacks_of(
     return found
 
 
-def stacks_of_other_threads(run: Run | None, loop_thread: int) -> list[Stack]:
+def stacks_of_other_threads(run: Run | None, loop: FlowLoop) -> list[Stack]:
     """Return the stacks of other threads with an author's code, if only one execution runs here."""
-    own = {loop_thread, run.thread if run else None}
+    own = {loop.thread, run.thread if run else None}
     others = stacks.stacks_of_threads(lambda ident: ident in own)
     return [stacks.for_display(each) for each in others if stacks.is_of_an_author(each)]
 
 
-def _stacks_of_run(run: Run, loop: asyncio.AbstractEventLoop, loop_thread: int) -> list[Stack]:
+def _stacks_of_run(run: Run, loop: FlowLoop) -> list[Stack]:
     # A `def` may return a coroutine. Then it had a thread before, and is a task now.
     if (task := run.task) is not None and not task.done():
-        running = stacks.of_thread(loop_thread) if asyncio.current_task(loop) is task else None
+        running = stacks.of_thread(loop.thread) if asyncio.current_task(loop) is task else None
         return stacks.of_task(task, "task of the flow", running)
     if ident := run.thread:
         return [Stack("thread of the flow", stacks.of_thread(ident), "")]

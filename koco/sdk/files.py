@@ -115,8 +115,7 @@ class Files:
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with everything below it.
 
-        Raises:
-            FileNotFoundError: there is no such file or folder.
+        Raises `FileNotFoundError` if there is no such file or folder.
         """
         self._check()
         with _missing(path):
@@ -168,8 +167,7 @@ class Stream:
     def read(self) -> Iterator[bytes]:
         """Yield the content in pieces of any size, from the beginning.
 
-        Raises:
-            FileNotFoundError: there is no such file.
+        Raises `FileNotFoundError` if there is no such file.
         """
         self.close()
         self._pieces = self._files._read(self.path)

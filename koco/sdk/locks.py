@@ -27,8 +27,7 @@ LONGEST_S = 366 * 86_400.0
 def question(name: str, data: Any, timeout: float | None) -> OpenLock:
     """Return the question that opens a lock.
 
-    Raises:
-        UsageError: the name or the timeout is invalid.
+    Raises `UsageError` if the name or the timeout is invalid.
     """
     timeout_s = TIMEOUT_S if timeout is None else timeout
     check(name, timeout_s)
@@ -44,8 +43,7 @@ def question(name: str, data: Any, timeout: float | None) -> OpenLock:
 def check(name: Any, timeout_s: Any) -> None:
     """Check a lock's name and timeout.
 
-    Raises:
-        UsageError: one of them is invalid; the message says what is valid.
+    Raises `UsageError` if one of them is invalid; the message says what is valid.
     """
     if not isinstance(name, str) or not re.fullmatch(LOCK_NAME[1:-1], name):
         raise UsageError(
@@ -74,11 +72,7 @@ def _on_done(task: asyncio.Task[Any]) -> None:
 
 
 def answer(lock: OpenLock, outcome: LockOutcome) -> Any:
-    """Return the answer to a lock.
-
-    Raises:
-        TimeoutError: the lock expired.
-    """
+    """Return the answer to a lock. Raises `TimeoutError` if the lock expired."""
     if outcome.status == "expired":
         raise TimeoutError(f"nobody answered the lock {lock.name!r} within {lock.timeout_s:g} s")
     return datetimes.restore(outcome.answer, outcome.moments)

@@ -30,11 +30,7 @@ class PipeFile:
     """The file for one descriptor. One pipe at a time is moved into it."""
 
     def __init__(self, directory: Path, fd: int) -> None:
-        """Make the file.
-
-        Raises:
-            OSError: the file cannot be made.
-        """
+        """Make the file. Raises `OSError` if the file cannot be made."""
         if not hasattr(os, "splice"):
             raise OSError("this system cannot move what is in a pipe")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

@@ -28,8 +28,7 @@ class Process(msgspec.Struct, frozen=True):
 def fields(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat after the process's name: state, parent, …
 
-    Raises:
-        OSError: there is no such process, or no /proc.
+    Raises `OSError` if there is no such process, or no /proc.
     """
     text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     return text.rpartition(")")[2].split()  # the name itself may have spaces and brackets
@@ -38,8 +37,7 @@ def fields(pid: int) -> list[str]:
 def environment(pid: int) -> dict[str, str]:
     """Return the environment with which a process was started.
 
-    Raises:
-        OSError: there is no such process, or it belongs to another user.
+    Raises `OSError` if there is no such process, or it belongs to another user.
     """
     found: dict[str, str] = {}
     for entry in Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0"):

@@ -38,11 +38,7 @@ def last_lines_in(where: Path, pid: int) -> str:
 
 
 def tail(file: Path, size_bytes: int) -> list[str]:
-    """Return the lines at the end of a file.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Return the lines at the end of a file. Raises `OSError` if the file cannot be read."""
     with file.open("rb") as opened:
         opened.seek(max(0, file.stat().st_size - size_bytes))
         return opened.read().decode(errors="replace").splitlines()

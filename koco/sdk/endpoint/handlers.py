@@ -281,11 +281,7 @@ def encode(answer: Answer) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """Return the JSON in a request's body.
-
-    Raises:
-        UsageError: the body is not JSON.
-    """
+    """Return the JSON in a request's body. Raises `UsageError` if the body is not JSON."""
     try:
         return msgspec.json.decode(body) if body else {}
     except (msgspec.DecodeError, RecursionError) as exc:

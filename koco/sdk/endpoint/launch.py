@@ -56,8 +56,7 @@ class Launch:
 def path_of(entrypoint: Any) -> str:
     """Return a callable as `module:qualname`, by which a runner can find it.
 
-    Raises:
-        UsageError: it cannot be found under its name in a module.
+    Raises `UsageError` if it cannot be found under its name in a module.
     """
     module = getattr(entrypoint, "__module__", None)
     name = getattr(entrypoint, "__qualname__", None)

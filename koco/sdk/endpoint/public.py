@@ -34,8 +34,7 @@ def is_public(path: str, named: Iterable[str]) -> bool:
 def check(app: Any, named: Iterable[str]) -> None:
     """Check the public paths against the routes of an application.
 
-    Raises:
-        DeployError: a path is not a route, or belongs to a flow.
+    Raises `DeployError` if a path is not a route, or belongs to a flow.
     """
     for each in named:
         for path, route in app.enters.items():

@@ -91,9 +91,8 @@ class Verifier:
     def verify(self, method: str, target: str, headers: Mapping[str, str]) -> Claim:
         """Return the claims of a request. The caller must still compare its body with `digest`.
 
-        Raises:
-            UnauthorizedError: it is unsigned, signed with another key, too old, from a clock that
-                is too far ahead, or was sent before.
+        Raises `UnauthorizedError` if it is unsigned, signed with another key, too old, from a clock
+        that is too far ahead, or was sent before.
         """
         refuse_unsigned(headers)
         given = {name: headers.get(name, "") for name in HEADERS}

@@ -74,8 +74,7 @@ class Control:
     async def call(self, method: str, blob: bytes) -> bytes:
         """Call an idempotent method of the actor; return its answer.
 
-        Raises:
-            UnreachableError: there has been no control plane for too long.
+        Raises `UnreachableError` if there has been no control plane for too long.
         """
         tries = _Tries(self._gone_s)
         while True:

@@ -74,8 +74,7 @@ def _find_partial(data: bytes, form: bytes) -> int:
 def install(forms: Iterable[bytes]) -> None:
     """Lead this process's descriptors 1 and 2 through a filter that removes some texts.
 
-    Raises:
-        OSError: the filter cannot be started.
+    Raises `OSError` if the filter cannot be started.
     """
     import subprocess
 

@@ -29,7 +29,10 @@ def describe(exc: BaseException) -> dict[str, Any]:
         return {"type": "InputsError", "message": _clean(exc.message), "traceback": ""}
     if isinstance(exc, MemoryError):
         memory.allow_spare()  # describing it takes memory, too
-    _forget_own_frames(exc, _machinery())
+    # Handlers of a service's own endpoint are called through these, if they are installed.
+    also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
+    machinery = (*stacks.CALLERS, *(str(Path(file).parent) for file in also if file))
+    _forget_own_frames(exc, machinery)
     text = "".join(traceback.format_exception(exc))
     for folder in stacks.bundle_folders():
         text = text.replace(folder, "")
@@ -55,12 +58,6 @@ def _clean(text: str) -> str:
         half = _TEXT_CHARS // 2
         text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _machinery() -> tuple[str, ...]:
-    # Handlers of a service's own endpoint are called through these, if they are installed.
-    also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
-    return (*stacks.CALLERS, *(str(Path(file).parent) for file in also if file))
 
 
 def _forget_own_frames(

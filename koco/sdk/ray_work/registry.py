@@ -67,16 +67,14 @@ class Started:
                 self._detached.add(actor_id)
                 return
             self._actors[actor_id] = weakref.ref(handle)
-            is_over = self._is_over
-        if is_over:
+        if self._is_over:
             _kill(actor_id)
 
     def add_group(self, group: Any) -> None:
         """Record a placement group, which holds CPUs even if nothing runs in it."""
         with self._lock:
             self._groups[group.id] = weakref.ref(group)
-            is_over = self._is_over
-        if is_over:
+        if self._is_over:
             _remove(group.id)
 
     def remove_task(self, ref: Any) -> None:
@@ -206,20 +204,19 @@ def _cancel(ref: Any, *, force: bool) -> None:
 
 
 def _kill(actor_id: Any) -> None:
-    import ray
-
     # By id: a handle kept here would keep alive an actor that is not used any more.
-    worker = ray._private.worker.global_worker
-    with contextlib.suppress(ValueError, ray.exceptions.RayError):
-        worker.core_worker.kill_actor(actor_id, True)
+    _call_core_worker("kill_actor", actor_id, True)
 
 
 def _remove(group_id: Any) -> None:
+    _call_core_worker("remove_placement_group", group_id)
+
+
+def _call_core_worker(method: str, *args: Any) -> None:
     import ray
 
-    worker = ray._private.worker.global_worker
     with contextlib.suppress(ValueError, ray.exceptions.RayError):
-        worker.core_worker.remove_placement_group(group_id)
+        getattr(ray._private.worker.global_worker.core_worker, method)(*args)
 
 
 @functools.cache
