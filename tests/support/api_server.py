@@ -1,4 +1,4 @@
-"""The API's routes of files over a real socket, a real store and real directories; no Ray."""
+"""The API over a real socket, with a real store and real directories, but without Ray."""
 
 import asyncio
 import hashlib
@@ -56,24 +56,24 @@ class Api:
 
     def http(self, key: str = "ada") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"}
-        # Not verified: reading certificates for nothing would take most of a test's time.
+        # Not verified, because reading certificates would take most of a test's time.
         return httpx.Client(
             base_url=self.url,
             headers=headers,
             trust_env=False,
             timeout=100,
             verify=False,
-            event_hooks={"response": [_judged]},
+            event_hooks={"response": [_check]},
         )
 
     def admit(self, name: str, *scopes: str, **more: Any) -> None:
-        """Make a key whose secret is its name."""
+        """Create a key whose secret is its name."""
         digest = hashlib.sha256(name.encode()).digest()
         key = Key(name=name, digest=digest, scopes=scopes, created=TS, **more)
         self.call(self.parts.store.keys.put(key))
 
     def sql(self, statement: str) -> None:
-        """Change the store behind everybody's back."""
+        """Change the store's file directly."""
         self.call(self.parts.store.engine.write(lambda db: db.execute(statement)))
 
     def execution(self, user: str = "ada") -> str:
@@ -90,11 +90,11 @@ class Api:
         return sha256
 
 
-def _judged(answer: httpx.Response) -> None:
-    """Hold an answer against the API's document; of one that goes on and on, only its head."""
+def _check(answer: httpx.Response) -> None:
+    """Check an answer against the API's document; of a stream, only its head."""
     kind = answer.headers.get("content-type", "")
     is_whole = "json" in kind and "ndjson" not in kind and answer.request.method != "HEAD"
-    # What `fields` leaves out is missing.
+    # `fields` leaves members out.
     is_whole = is_whole and "fields" not in answer.request.url.params
     body = answer.read() if is_whole else None
     url = answer.request.url.raw_path.decode()
@@ -135,7 +135,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     nothing: Any = None  # no runner is ever started here
     supervisor = Supervisor(store, spooler, start_runner=nothing)
     streams = Streams(settings)
-    # As cheap as argon2id gets: tests are many.
+    # As cheap as argon2id gets, because there are many tests.
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     attempts = Attempts()
     users = Users(store, passwords, attempts, end=streams.end)
@@ -177,9 +177,9 @@ async def _stop(api: Api, running: Any) -> None:
 
 
 async def end_others() -> None:
-    """End what runs beside this task, and what that starts as it ends.
+    """End all other tasks of the loop, and the tasks that they start while they end.
 
-    What is left when a loop is closed is told of during some later test, and fails it.
+    A task that is left when the loop is closed would make a later test fail.
     """
     for _ in range(10):
         if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
