@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cluster import serve_drift
+from koco.cluster import serve_comparison
 from koco.cluster.dashboard import Dashboard, ServeError
 from koco.cluster.serve_failures import (
     ApplicationFailed,
@@ -216,8 +216,11 @@ class Serve:
         coming = {*self._coming}
         found = (await self._details())["applications"]
         coming |= {*self._coming}
-        said = {name: serve_drift.drift(found.get(name), config) for name, config in wanted.items()}
-        return {name: what for name, what in said.items() if what and name not in coming}
+        changes = {
+            name: serve_comparison.compare(found.get(name), config)
+            for name, config in wanted.items()
+        }
+        return {name: what for name, what in changes.items() if what and name not in coming}
 
     async def _built(self, name: str) -> None:
         """Wait while Serve builds an application, because another change would restart the build.
@@ -243,7 +246,7 @@ class Serve:
             details = await self._details()
             found = details["applications"].get(name)
             if found is None:
-                raise ApplicationFailed(serve_drift.REMOVED)
+                raise ApplicationFailed(serve_comparison.REMOVED)
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
                 # Serve's proxy learns of an application a moment after it runs.

@@ -15,8 +15,8 @@ from koco.control.deploy.deployer import Deployer
 from koco.control.events.spooler import Spooler
 from koco.control.executions.files import Files
 from koco.control.executions.launcher import Launches
+from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
-from koco.control.executions.ray_cleanup import Leftovers
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.services.bundles import Bundles

@@ -160,7 +160,7 @@ class Turns:
             self.go_on()
 
 
-def waits() -> None:
+def yield_turn() -> None:
     """Give back the current request's turn, because it waits for something else now."""
     if (turn := current.get(None)) is not None:
         turn.give_back()

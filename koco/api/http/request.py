@@ -73,7 +73,7 @@ class Request(litestar.Request[Any, Caller, State]):
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
         if not self._is_whole:
-            fair_turns.waits()  # for the client, until its data arrives
+            fair_turns.yield_turn()  # for the client, until its data arrives
         most_mb = self.parts.settings.max_body_mb if self._is_whole else math.inf
         _refuse_more(self.content_length or 0, most_mb)
         arrived = 0

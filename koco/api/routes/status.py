@@ -16,7 +16,7 @@ from koco.api.openapi.shapes import Shape, text
 from koco.cluster.serve import name_of
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
-from koco.control.executions.ray_cleanup import LeftOver
+from koco.control.executions.leftovers import LeftOver
 from koco.control.executions.schedules import ScheduleState
 from koco.control.health import problems
 from koco.control.runners.concurrency import limits_of

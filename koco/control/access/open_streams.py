@@ -70,7 +70,7 @@ class Streams:
         """
         self.require(caller)
         self._refuse_more(caller)
-        fair_turns.waits()
+        fair_turns.yield_turn()
         stream = Stream(caller)
         self._open.add(stream)
         self._by_holder[caller.holder] += 1

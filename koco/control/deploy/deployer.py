@@ -354,7 +354,7 @@ class Deployer:
         Raises:
             NotFoundError: There is no such release.
         """
-        fair_turns.waits()
+        fair_turns.yield_turn()
         await self._rollouts.wait(service, number, seconds=seconds)
         return await self._store.releases.get(service, number)
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Application, Serve
-from koco.cluster.serve_drift import REMOVED
+from koco.cluster.serve_comparison import REMOVED
 from koco.store.model import Release
 from koco.store.store import Store
 

@@ -98,7 +98,7 @@ class Supervisor:
         self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
         try:
             new = msgspec.structs.replace(new, policy=policy_of(limits))
-            fair_turns.waits()  # for the disk, which commits any number of launches at once
+            fair_turns.yield_turn()  # for the disk, which commits any number of launches at once
             execution, is_new = await self._store.executions.create(new)
         finally:
             self.load.uncheck(new.flow)

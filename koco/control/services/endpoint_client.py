@@ -214,7 +214,7 @@ class Endpoints:
         As long as Serve's proxy does not know the application, the proxy itself answers 404, and
         the request does not reach the application. Wait until it does.
         """
-        fair_turns.waits()
+        fair_turns.yield_turn()
         await self.serve.wait_until_up(release.service, release.number)
         loop = asyncio.get_running_loop()
         deadline, was_routed = loop.time() + _ROUTE_S, not _may_be_repeated(request)

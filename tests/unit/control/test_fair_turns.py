@@ -117,7 +117,7 @@ def test_a_request_that_waits_delays_nobody(
             await take(mine, "ada")
             begun += 1
             if says_so:
-                fair_turns.waits()
+                fair_turns.yield_turn()
             await never.wait()
 
         for says_so in (True, False):

@@ -19,8 +19,8 @@ from koco.control.access.login_throttle import Attempts
 from koco.control.deploy.deployer import Deployer
 from koco.control.deploy.serve_apps import Applications
 from koco.control.executions.launcher import Launches
+from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
-from koco.control.executions.ray_cleanup import Leftovers
 from koco.control.executions.schedules import Schedules
 from koco.control.health.doctor import Doctor
 from koco.control.services.bundles import Bundles

@@ -14,7 +14,7 @@ from koco.cluster import placement
 from koco.cluster.placement import ClusterState
 from koco.cluster.ray_work import Item
 from koco.cluster.serve import name_of
-from koco.control.executions.ray_cleanup import Leftovers
+from koco.control.executions.leftovers import Leftovers
 from koco.control.health import doctor
 from koco.control.health.doctor import Doctor, Finding
 from koco.control.storage.disk import Disk

@@ -15,7 +15,7 @@ _ABOUT = {
 REMOVED = "somebody else has removed its Serve application"
 
 
-def drift(found: dict[str, Any] | None, wanted: dict[str, Any]) -> str | None:
+def compare(found: dict[str, Any] | None, wanted: dict[str, Any]) -> str | None:
     """Return how others changed an application, or None if it is as koco wrote it.
 
     `found` is Serve's entry for it, or None if Serve has none. `wanted` is koco's configuration.
