@@ -272,11 +272,11 @@ class Client:
         prune: bool,
     ) -> answers.Plan:
         """Return the effect of deploying manifests with their files: `{items, next, counts}`."""
-        asked = [
+        described = [
             {"manifest": manifest, "files": [asdict(file) for file in files]}
             for manifest, files in services
         ]
-        body = {"project": project, "prune": prune, "services": asked}
+        body = {"project": project, "prune": prune, "services": described}
         return self._transport.json("POST", "/v1/plan", answers.Plan, body=body, timeout_s=_PLAN_S)
 
     def create_release(

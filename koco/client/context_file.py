@@ -85,7 +85,7 @@ def home() -> Path:
     Raises:
         UsageError: this user has no home directory.
     """
-    return expand_path(_trimmed(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
+    return expand_path(_trim(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
 
 
 def expand_path(path: str) -> Path:
@@ -154,10 +154,10 @@ def select(flag: str | None = None) -> Choice:
     """
     if flag is not None:
         return Choice(flag.strip(), "--context")
-    if _trimmed(os.environ.get("KOCO_URL")):
+    if _trim(os.environ.get("KOCO_URL")):
         return Choice(FROM_ENVIRONMENT, "KOCO_URL")
-    if told := _trimmed(os.environ.get("KOCO_CONTEXT")):
-        return Choice(told, "KOCO_CONTEXT")
+    if variable := _trim(os.environ.get("KOCO_CONTEXT")):
+        return Choice(variable, "KOCO_CONTEXT")
     project = _project_file()
     if project is not None and (name := _project_context(project)):
         return Choice(name, "koco.toml", project)
@@ -178,7 +178,7 @@ def current(flag: str | None = None) -> Context:
     """
     choice = select(flag)
     if choice.by == "KOCO_URL":
-        url = check(_trimmed(os.environ.get("KOCO_URL")), "KOCO_URL")
+        url = check(_trim(os.environ.get("KOCO_URL")), "KOCO_URL")
         return Context(FROM_ENVIRONMENT, url, key_of_environment())
     contexts = load_contexts()
     if choice.name is None:
@@ -261,13 +261,13 @@ def remove_context(name: str) -> None:
 
 def key_of_environment() -> str:
     """Return the value of KOCO_KEY; empty if it is not set."""
-    return _trimmed(os.environ.get("KOCO_KEY"))
+    return _trim(os.environ.get("KOCO_KEY"))
 
 
-def _trimmed(told: str | None) -> str:
+def _trim(text: str | None) -> str:
     """Return the value of an environment variable, stripped; empty if it is not set or blank."""
     # Stripped because a file or a CI secret usually ends in a newline.
-    return (told or "").strip()
+    return (text or "").strip()
 
 
 def restart_wait_s() -> float | None:

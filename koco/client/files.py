@@ -124,12 +124,12 @@ class Files:
     def _state(self, answer: "Answer", size_bytes: int) -> tuple[int, bool]:
         """Return the offset of an upload of that size, and whether it is complete."""
         offset = answer.headers.get("Upload-Offset", "")
-        told = {
+        state = {
             "Upload-Offset": int(offset) if _DIGITS.fullmatch(offset) else None,
             "Upload-Complete": answer.headers.get("Upload-Complete"),
         }
-        self._transport.check(told, answers.Uploading)
-        return min(int(offset), size_bytes), told["Upload-Complete"] == "?1"
+        self._transport.check(state, answers.Uploading)
+        return min(int(offset), size_bytes), state["Upload-Complete"] == "?1"
 
     # down
 
@@ -172,9 +172,9 @@ class Files:
             )
 
     def _too_long(self, file: File) -> AnswerError:
-        told = f"{file['path']} has {counted(file['size_bytes'], 'byte')}"
+        size = f"{file['path']} has {counted(file['size_bytes'], 'byte')}"
         return AnswerError(
-            f"{self._transport.url} sends more than it says: {told}",
+            f"{self._transport.url} sends more than it announced: {size}",
             hint="it is not a control plane, or something before it changes its answers",
         )
 

@@ -142,8 +142,8 @@ class Transport:
         cursor: str | None = None
         room = Room()
         for _ in range(_PAGES):
-            asked = {**(query or {}), "cursor": cursor}
-            page = self.json("GET", path, answers.Page[kind], room=room, query=asked)  # type: ignore[valid-type]
+            part = {**(query or {}), "cursor": cursor}
+            page = self.json("GET", path, answers.Page[kind], room=room, query=part)  # type: ignore[valid-type]
             items += page["items"]
             former, cursor = cursor, page["next"]
             if not cursor:

@@ -16,13 +16,13 @@ def check(client: "Client", targets: Sequence["Target"]) -> None:
 
     It is the pyproject.toml that the manifest names, or else the one in its folder.
     """
-    wanted = [(target, said) for target in targets if (said := _required_python(target))]
+    wanted = [(target, required) for target in targets if (required := _required_python(target))]
     if not wanted:
         return
     python = client.status()["ray"].get("python")
     if not python:
         return  # an older control plane does not say
-    problems = [line for target, said in wanted for line in _problem(target, said, python)]
+    problems = [line for target, required in wanted for line in _problem(target, required, python)]
     if problems:
         raise ManifestError(problems)
 

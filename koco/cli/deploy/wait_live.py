@@ -38,7 +38,7 @@ class _Waiting:
     #: The live releases, and the time when each became live.
     live: list[tuple[float, AnyRelease]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    last_line: float = field(default_factory=time.monotonic)
     #: The last reported reason for a wait, by service.
     waits: dict[str, str] = field(default_factory=dict)
 
@@ -87,8 +87,8 @@ class _Waiting:
         if self.line.is_shown and pending:
             doing = ", ".join(f"{each['service']}: {_doing(each)}" for each in pending)
             self.line.show(f"{took_s:.0f} s  {doing}")
-        elif time.monotonic() - self.said >= _SAY_S:
-            self.said = time.monotonic()
+        elif time.monotonic() - self.last_line >= _SAY_S:
+            self.last_line = time.monotonic()
             for each in pending:
                 self._say(each, f"{_doing(each)} ({took_s:.0f} s)")
 

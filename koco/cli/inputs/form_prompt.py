@@ -88,12 +88,12 @@ class Dialogue:
             about.append("an empty line or Ctrl-D ends it")
         elif isinstance(field, InputFiles) and field.is_list:
             about.append("one on each line, an empty line ends them")
-        said = [f"({', '.join(about)})"] if about else []
+        parts = [f"({', '.join(about)})"] if about else []
         if offered is not None and not isinstance(field, Select):
-            said.append(f"[{field_limits.format_value(field, offered)}]")
+            parts.append(f"[{field_limits.format_value(field, offered)}]")
         beside = "option" if isinstance(field, Checkbox) else "placeholder"
-        said.append(getattr(field, beside, None) or "")
-        self._title(field.label or field.name, " ".join(said))
+        parts.append(getattr(field, beside, None) or "")
+        self._title(field.label or field.name, " ".join(parts))
         if isinstance(field, Select):
             pairs = field_limits.choices(field)
             self._list(pairs, field.names.index(offered) if offered in field.names else None)

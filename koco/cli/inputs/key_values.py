@@ -106,13 +106,13 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"{pair!r} is not in the form key=value", hint="such as -i who=World")
-        meant = file_inputs.parse_value(value)
+        parsed = file_inputs.parse_value(value)
         if key not in found:
-            found[key] = meant
-        elif isinstance(meant, file_inputs.Local) and not isinstance(found[key], str):
-            found[key].append(meant)
-        elif isinstance(meant, file_inputs.Local) and isinstance(found[key], file_inputs.Local):
-            found[key] = [found[key], meant]
+            found[key] = parsed
+        elif isinstance(parsed, file_inputs.Local) and not isinstance(found[key], str):
+            found[key].append(parsed)
+        elif isinstance(parsed, file_inputs.Local) and isinstance(found[key], file_inputs.Local):
+            found[key] = [found[key], parsed]
         else:
             raise UsageError(f"the input {key!r} is given twice")
     return found

@@ -165,13 +165,13 @@ def error_text(payload: Any) -> str:
     if not isinstance(payload, dict):
         return text_of(payload)
     message = str(payload.get("message") or "")
-    said = f"{payload.get('type') or 'Error'}: {message}"
+    summary = f"{payload.get('type') or 'Error'}: {message}"
     trace = str(payload.get("traceback") or "").rstrip("\n")
     if not trace:
-        return said
+        return summary
     # The stack of a crashed process has no last line with the error, and in koco's own errors that
     # line differs.
-    return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{said}"
+    return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{summary}"
 
 
 def _body(value: Any) -> tuple[str, str] | None:

@@ -260,7 +260,7 @@ def test_refuses_a_file_that_is_longer_than_announced(
     url = serve(with_file(itertools.repeat(b"x" * 65536)))
     ran = asks(url, "files", "get", FID, "out/a", "--to", to)
     assert ran.code == 3
-    assert f"{url} sends more than it says: out/a has 3 bytes" in ran.err
+    assert f"{url} sends more than it announced: out/a has 3 bytes" in ran.err
     assert len(ran.out) <= 3
     assert not [path for path in (tmp_path / "got").rglob("*") if path.is_file()]
 
