@@ -117,14 +117,11 @@ class _Memory:
             answer = self._answers.get(lock.name, [])
             if isinstance(answer, list):
                 if not answer:
-                    return self._fail(f"the test has no answer for the lock {lock.name!r}")
+                    self.failures.append(f"the test has no answer for the lock {lock.name!r}")
+                    return AssertionError(self.failures[-1])
                 answer = answer.pop(0)
         is_asked = callable(answer) and not isinstance(answer, BaseException)
         return answer(lock.data) if is_asked else answer
-
-    def _fail(self, message: str) -> AssertionError:
-        self.failures.append(message)
-        return AssertionError(message)
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         raise TypeError("a testing tracer stays in its process: call the task's function itself")

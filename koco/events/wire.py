@@ -4,6 +4,7 @@ Structs are encoded as arrays: add fields only at the end, and remove none.
 Questions and answers are encoded as JSON, because they hold a flow's values.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -53,28 +54,14 @@ class Ack(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_batches = msgspec.msgpack.Decoder(list[Batch])
-_acks = msgspec.msgpack.Decoder(list[Ack])
 
+#: Batches as bytes, and back.
+encode_batches: Callable[[list[Batch]], bytes] = _encoder.encode
+decode_batches: Callable[[bytes], list[Batch]] = msgspec.msgpack.Decoder(list[Batch]).decode
 
-def encode_batches(batches: list[Batch]) -> bytes:
-    """Return batches as bytes."""
-    return _encoder.encode(batches)
-
-
-def decode_batches(blob: bytes) -> list[Batch]:
-    """Return the batches in bytes."""
-    return _batches.decode(blob)
-
-
-def encode_acks(acks: list[Ack]) -> bytes:
-    """Return acknowledgements as bytes, in the order of their batches."""
-    return _encoder.encode(acks)
-
-
-def decode_acks(blob: bytes) -> list[Ack]:
-    """Return the acknowledgements in bytes."""
-    return _acks.decode(blob)
+#: Acknowledgements as bytes, in the order of their batches, and back.
+encode_acks: Callable[[list[Ack]], bytes] = _encoder.encode
+decode_acks: Callable[[bytes], list[Ack]] = msgspec.msgpack.Decoder(list[Ack]).decode
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):

@@ -1,29 +1,28 @@
-"""How many values JSON has, told before it is decoded.
+"""Count the values in JSON before it is decoded.
 
-Decoding keeps Python's lock: 16 MB of `[[],[],…` would keep everybody waiting for seconds, and
-so would whatever looks at each value after that. Counting goes through the text as fast as
-memory can be read.
+Decoding holds Python's lock: 16 MB of `[[],[],…` would stop everything else for seconds, and so
+would any code that looks at each value afterwards. Counting takes as long as reading the memory.
 """
 
-#: How much is counted before it is looked whether that is enough (bytes).
+#: How much is counted at once (bytes).
 _PIECE_BYTES = 64 * 1024
 
 
 def has_more(text: bytes, most: int) -> bool:
-    """Say whether JSON has more than so many values; exact where the text is JSON."""
+    """Return whether JSON has more than `most` values; exact if the text is valid JSON."""
     if not _exceed([text], most):
         return False
-    # Commas and brackets may stand in texts: leave those out, first the quotes within them.
+    # Leave out texts, which may contain commas and brackets; first the quotes within them.
     bare = text
     if b"\\" in text:
         bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * most:  # two for each text, which is a value or the name of one
+    if bare.count(b'"') > 4 * most:  # two for each text, which is a value or a key
         return True
     return _exceed(bare.split(b'"')[::2], most)
 
 
 def _exceed(texts: list[bytes], most: int) -> bool:
-    """Say whether so many values begin in texts: each but the first of all behind a separator."""
+    """Return whether more values begin in texts: each except the first follows a separator."""
     found = 1
     for text in texts:
         for at in range(0, len(text), _PIECE_BYTES):

@@ -68,7 +68,8 @@ def _read(
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield each logical line with its number: joined at backslashes, without comments."""
     joined, first = "", 0
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    # The empty line ends a last line with a backslash.
+    for number, line in enumerate([*text.removeprefix("\ufeff").splitlines(), ""], 1):
         is_comment = line.lstrip().startswith("#")
         first = first or number
         # A comment ends a joined line, even if the comment itself ends in a backslash.
@@ -77,8 +78,6 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             if content := _COMMENT.sub("", joined).strip():
                 yield first, " ".join(content.split())
             joined, first = "", 0
-    if content := _COMMENT.sub("", joined).strip():
-        yield first, " ".join(content.split())
 
 
 def _resolve_include(

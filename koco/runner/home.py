@@ -54,7 +54,7 @@ class Home:
 
     def lines_of(self, fid: str, attempt: int) -> Lines | None:
         """Return the file that keeps an attempt's unfinished lines."""
-        return None if self._unfinished is None else self._unfinished.lines_of(fid, attempt)
+        return None if self._unfinished is None else Lines(self._unfinished, fid, attempt)
 
     def set_pipe_owner(self, fid: str, attempt: int) -> None:
         """Record whose output the pipes carry from now on; an empty fid means nobody's."""

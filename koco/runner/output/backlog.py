@@ -66,7 +66,6 @@ class _Segment:
     last: dict[Writer, int] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Empty the file."""
         used = self.map.tell()
         self.map.seek(0)
         self.map.write(bytes(used))

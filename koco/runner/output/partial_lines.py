@@ -46,10 +46,6 @@ class Unfinished:
         except OSError as exc:
             log.warning("unfinished lines are not kept in a file: %s", exc)
 
-    def lines_of(self, fid: str, attempt: int) -> "Lines":
-        """Return the keeper of the unfinished lines of one attempt."""
-        return Lines(self, fid, attempt)
-
     def set_pipe_owner(self, fid: str, attempt: int) -> None:
         """Record whose output the pipes carry; an empty fid means nobody's."""
         owner_head = msgspec.json.encode(Line(fid, attempt, Kind.STDOUT, is_first=True))

@@ -134,7 +134,6 @@ class _Flusher:
         threading.Thread(target=self._run, name="koco-flusher", daemon=True).start()
 
     def wake(self, work: Work) -> None:
-        """Commit the output of a work soon."""
         with self._changed:
             if not self._works:
                 self._changed.notify()

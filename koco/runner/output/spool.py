@@ -14,7 +14,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from koco.events import wire
 from koco.events.model import Status
@@ -37,13 +37,6 @@ ROOM_BYTES = 4 * 1024 * 1024
 
 #: The size of the smallest event: it has a time and a kind (see `koco.events.line`).
 _LEAST_BYTES = 50
-
-
-class Closed(Protocol):
-    """Called when the control plane wants no more events of an execution."""
-
-    def __call__(self, fid: str) -> None:
-        """Called on the spool's loop."""
 
 
 class _Outbox:
@@ -118,8 +111,9 @@ class Spool:
     """Takes the events and questions of one runner's executions.
 
     `deliver` takes encoded batches and returns encoded acknowledgements; it retries until it has
-    them. `question` does the same with questions and answers. `mark` and `run` belong to the
-    spool's loop; `put` and `ask` may be called from any thread.
+    them. `question` does the same with questions and answers. `on_closed` is called on the spool's
+    loop when the control plane wants no more events of an execution. `mark` and `run` belong to
+    that loop; `put` and `ask` may be called from any thread.
     """
 
     def __init__(
@@ -130,7 +124,7 @@ class Spool:
         question: Callable[[bytes], Awaitable[bytes]] | None = None,
         control: Control | None = None,
         backlog: Backlog | None = None,
-        on_closed: Closed = lambda fid: None,
+        on_closed: Callable[[str], object] = lambda fid: None,
     ) -> None:
         self._runner = runner
         self._deliver = deliver

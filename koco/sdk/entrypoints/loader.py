@@ -9,7 +9,7 @@ import inspect
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -63,9 +63,12 @@ def find(path: str) -> Any:
     found: Any = module
     for position, name in enumerate(attributes):
         if not hasattr(found, name):
-            raise _no_attribute(
-                path, ".".join([module.__name__, *attributes[:position]]), found, name
-            )
+            owner = ".".join([module.__name__, *attributes[:position]])
+            near = nearest(name, [each for each in dir(found) if not each.startswith("__")])
+            hint = f"did you mean {near!r}?" if near else f"define {name!r} in {owner!r}"
+            kind = "module" if inspect.ismodule(found) else "object"
+            message = f"the entrypoint {path!r}: {kind} {owner!r} has no {name!r}"
+            raise DeployError(message, hint=hint)
         found = getattr(found, name)
     return found
 
@@ -112,23 +115,16 @@ def _siblings(module: str) -> list[str]:
         where = getattr(sys.modules.get(parent), "__path__", [])
     else:
         where = [each for each in sys.path if "site-packages" not in each]
-    names = {name for each in where for name in _modules_in(pathlib.Path(each))}
+    folders = [folder for folder in map(pathlib.Path, where) if folder.is_dir()]
+    # Not with pkgutil, which overlooks packages without an `__init__.py`.
+    names = {
+        each.stem
+        for folder in folders
+        for each in folder.iterdir()
+        if each.stem.isidentifier() and (each.suffix == ".py" or each.is_dir())
+    }
     # Without the standard library's: a typo is most likely in one of the project's own names.
     return [f"{parent}{dot}{name}" for name in sorted(names - sys.stdlib_module_names)]
-
-
-def _modules_in(folder: pathlib.Path) -> Iterator[str]:
-    # Not with pkgutil, which overlooks packages without an `__init__.py`.
-    for each in folder.iterdir() if folder.is_dir() else ():
-        if each.stem.isidentifier() and (each.suffix == ".py" or each.is_dir()):
-            yield each.stem
-
-
-def _no_attribute(path: str, owner: str, found: Any, name: str) -> DeployError:
-    near = nearest(name, [each for each in dir(found) if not each.startswith("__")])
-    hint = f"did you mean {near!r}?" if near else f"define {name!r} in {owner!r}"
-    kind = "module" if inspect.ismodule(found) else "object"
-    return DeployError(f"the entrypoint {path!r}: {kind} {owner!r} has no {name!r}", hint=hint)
 
 
 def is_async(entrypoint: Callable[..., Any]) -> bool:

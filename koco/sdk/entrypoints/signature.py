@@ -80,7 +80,12 @@ def _read(entrypoint: Callable[..., Any]) -> Signature:
     hints = hints_of(underlying(entrypoint))
     direct: list[Input] = []
     for parameter in parameters.values():
-        _refuse_unnameable(name, parameter)
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            message = f"{name} takes {parameter.name!r} by position only: inputs are passed by name"
+            raise DeployError(message, hint="remove the `/` from its parameters")
+        if parameter.name == "self":
+            message = f"{name} is a method without its instance"
+            raise DeployError(message, hint="name a function, or an object made from the class")
         if parameter.name not in ("inputs", "tracer") and parameter.kind not in _VARIADIC:
             hint = hints.get(parameter.name, NOTHING)
             direct.append(input_of(parameter.name, hint, default=parameter.default))
@@ -96,15 +101,6 @@ def _read(entrypoint: Callable[..., Any]) -> Signature:
 _read_cached = functools.lru_cache(maxsize=64)(_read)
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _refuse_unnameable(name: str, parameter: inspect.Parameter) -> None:
-    if parameter.kind is parameter.POSITIONAL_ONLY:
-        message = f"{name} takes {parameter.name!r} by position only: inputs are passed by name"
-        raise DeployError(message, hint="remove the `/` from its parameters")
-    if parameter.name == "self":
-        message = f"{name} is a method without its instance"
-        raise DeployError(message, hint="name a function, or an object made from the class")
 
 
 def _gathered_by(hint: Any) -> Gathered:

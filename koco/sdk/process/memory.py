@@ -146,7 +146,8 @@ def describe(exc: BaseException) -> dict[str, Any] | None:
     if limit is None:
         return {"type": TYPE, "message": f"there was no more memory: {_last_line(exc)}"}
     allow_spare()
-    asked = f", and asked for more{_detail(exc)}"
+    said = str(exc).strip()
+    asked = f", and asked for more: {said.splitlines()[0]}" if said else ", and asked for more"
     used = min(private_size(status_of(os.getpid())), limit.size)
     return {"type": TYPE, "message": limit.exceeded_message(used, more=asked)}
 
@@ -190,11 +191,6 @@ def _set(soft: int) -> None:
 def _last_line(exc: BaseException) -> str:
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[-1] if lines else type(exc).__name__
-
-
-def _detail(exc: BaseException) -> str:
-    said = str(exc).strip()
-    return f": {said.splitlines()[0]}" if said else ""
 
 
 # facts from the kernel
