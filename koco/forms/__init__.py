@@ -6,7 +6,7 @@ Used as `from koco import forms as F`. A `Model` is a form. Its elements are dat
 no client has to. Standard library only.
 
 `readers` turns text and JSON into typed values. `elements` defines content and
-buttons; `fields`, `moments` and `choices` define the elements that carry a value.
+buttons; `fields`, `date_fields` and `choices` define the elements that carry a value.
 `model` is the form, `problems` are the errors in its definition.
 """
 

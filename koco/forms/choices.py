@@ -54,7 +54,11 @@ def _read_options(raw: object) -> tuple[InputOption, ...]:
     faults: list[str] = []
     for number, each in enumerate(raw, 1):
         try:
-            found.append(_read_option(each))
+            if isinstance(each, dict):
+                properties = {key: each[key] for key in each if (key, each[key]) != _OLD_TYPE}
+                found.append(InputOption.from_dict(properties))
+            else:  # a name; its reader refuses other types
+                found.append(each if isinstance(each, InputOption) else InputOption(each))
         except FormError as exc:
             faults += [f"option {number}, {problem}" for problem in exc.problems]
     counts = Counter(option.name for option in found)
@@ -63,14 +67,6 @@ def _read_options(raw: object) -> tuple[InputOption, ...]:
     if faults:
         raise ValueError("; ".join(faults))
     return tuple(found)
-
-
-def _read_option(raw: object) -> InputOption:
-    if isinstance(raw, InputOption):
-        return raw
-    if not isinstance(raw, dict):
-        return InputOption(raw)  # type: ignore[arg-type]  # its reader refuses other types
-    return InputOption.from_dict({key: raw[key] for key in raw if (key, raw[key]) != _OLD_TYPE})
 
 
 #: Options of older forms have this key. It has only one value.

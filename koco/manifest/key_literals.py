@@ -3,7 +3,6 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from koco.manifest.problems import KeyPath, Problem
@@ -54,10 +53,19 @@ def classify(name: str, value: str) -> str | None:
 
 def find_problems(manifest: dict[str, Any]) -> list[Problem]:
     """Return a problem for each literal in a manifest's data that looks like a key."""
-    return [
-        Problem(path, f"this looks like {kind}, which Ray's dashboard shows", hint)
-        for path, kind, hint in _find_keys(manifest)
-    ]
+    found: list[tuple[KeyPath, str, str]] = []
+    for name, value in (manifest.get("runtime") or {}).get("env", {}).items():
+        if kind := classify(name, value):
+            hint = f"`koco secret set {name}`, and `secrets: [{name}]` in place of this"
+            found.append((("runtime", "env", name), kind, hint))
+    for index, flow in enumerate(manifest.get("flows") or ()):
+        for at, element in enumerate(flow.get("inputs") or ()):
+            value = element.get("value")
+            if isinstance(value, str) and (kind := _classify_known(value)):
+                hint = "everyone who can launch the flow sees it; make it a secret"
+                found.append((("flows", index, "inputs", at, "value"), kind, hint))
+    message = "this looks like {}, which Ray's dashboard shows"
+    return [Problem(path, message.format(kind), hint) for path, kind, hint in found]
 
 
 def mask(path: KeyPath, value: Any) -> Any:
@@ -70,19 +78,6 @@ def mask(path: KeyPath, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [mask((*path, at), each) for at, each in enumerate(value)]
     return value
-
-
-def _find_keys(manifest: dict[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
-    for name, value in (manifest.get("runtime") or {}).get("env", {}).items():
-        if kind := classify(name, value):
-            hint = f"`koco secret set {name}`, and `secrets: [{name}]` in place of this"
-            yield ("runtime", "env", name), kind, hint
-    for index, flow in enumerate(manifest.get("flows") or ()):
-        for at, element in enumerate(flow.get("inputs") or ()):
-            value = element.get("value")
-            if isinstance(value, str) and (kind := _classify_known(value)):
-                hint = "everyone who can launch the flow sees it; make it a secret"
-                yield ("flows", index, "inputs", at, "value"), kind, hint
 
 
 def _classify_known(value: str) -> str | None:

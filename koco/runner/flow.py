@@ -186,7 +186,6 @@ class Run:
     async def _run_part(
         self, where: Rest, start: Callable[[], Any], context: contextvars.Context
     ) -> _Ended:
-        """Run a part of it, on the loop or in a thread."""
         self._home = home = asyncio.get_running_loop()
         done: asyncio.Future[_Ended] = home.create_future()
 

@@ -64,7 +64,6 @@ class _Outbox:
         self.asked: set[concurrent.futures.Future[Any]] = set()
 
     def wake_waiters(self) -> None:
-        """Wake those whose lines are acknowledged now."""
         due = [future for number, future in self.flushes if number <= self.acked]
         self.flushes = [pair for pair in self.flushes if pair[0] > self.acked]
         for future in due:

@@ -69,7 +69,6 @@ class Children:
             pipe.read()
 
     def _watched(self) -> selectors.BaseSelector:
-        """Return the selector whose pipes the thread reads."""
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
             args, name = (self._selector,), "koco-children"

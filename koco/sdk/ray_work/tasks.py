@@ -43,7 +43,9 @@ def remote(target: Any) -> Any:
     if isinstance(target, RemoteFunction):
         return Remote(target, target._function, _carrying_function)
     if isinstance(target, ActorClass):
-        return Remote(target, _class_of(target), _carrying_class)
+        # Ray makes a subclass of a class.
+        original = target.__ray_metadata__.modified_class.__ray_actor_class__
+        return Remote(target, original, _carrying_class)
     if inspect.isfunction(target) or inspect.isclass(target):
         return remote(ray.remote(target))
     raise UsageError(
@@ -84,7 +86,9 @@ class Remote:
         if tracer is None:
             return self._with_options(self._target).remote(*args, **kwargs)
         args, kwargs = add_tracer(self._original, tracer, args, kwargs)
-        made = self._with_options(_carrying_target(self._carrying, self._target, self._original))
+        if self._target not in _carrying:
+            _carrying[self._target] = self._carrying(self._target, self._original)
+        made = self._with_options(_carrying[self._target])
         return made.remote(tracer, *args, **kwargs)
 
     def _with_options(self, target: Any) -> Any:
@@ -112,14 +116,8 @@ def add_tracer(
     return args, {**kwargs, _TRACER: tracer}
 
 
+#: For each target, another one that takes a tracer first and otherwise does the same.
 _carrying: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
-
-
-def _carrying_target(make: Callable[[Any, Any], Any], target: Any, original: Any) -> Any:
-    """Return a target that takes a tracer first and otherwise does the same; made only once."""
-    if target not in _carrying:
-        _carrying[target] = make(target, original)
-    return _carrying[target]
 
 
 def _carrying_function(target: Any, function: Any) -> Any:
@@ -141,11 +139,6 @@ def _carrying_function(target: Any, function: Any) -> Any:
     # Ray needs its own signature, but `wraps` makes it show the function's.
     del carrying.__wrapped__
     return RemoteFunction(target._language, carrying, None, dict(target._default_options))
-
-
-def _class_of(target: Any) -> Any:
-    # Ray makes a subclass of a class.
-    return target.__ray_metadata__.modified_class.__ray_actor_class__
 
 
 def _carrying_class(target: Any, original: Any) -> Any:
