@@ -8,7 +8,7 @@ from koco.cli import connection
 from koco.cli.inputs import prompt
 from koco.cli.terminal import output
 from koco.client.answers import Execution
-from koco.errors import ConflictError, Interrupted, UsageError
+from koco.errors import ConflictError
 from koco.events.model import FINAL
 
 
@@ -31,7 +31,13 @@ def command(
     found = list({each["fid"]: each for each in map(client.execution, fids)}.values())
     _require_ended(found)
     if not yes:
-        _confirm(found, as_json=as_json)
+        names = found[0]["fid"] if len(found) == 1 else f"{len(found)} executions"
+        prompt.confirm(
+            f"Delete {names} permanently, with events and files?",
+            action=f"delete {names} permanently",
+            unchanged="nothing was deleted",
+            as_json=as_json,
+        )
     for execution in found:
         client.delete(execution["fid"])
         if not as_json:
@@ -47,20 +53,3 @@ def _require_ended(found: list[Execution]) -> None:
                 f"execution {each['fid']} has not ended: it is {each['status']}",
                 hint=f"`koco cancel {each['fid']} --wait` ends it",
             )
-
-
-def _confirm(found: list[Execution], *, as_json: bool) -> None:
-    """Ask for confirmation.
-
-    Raises:
-        UsageError: there is no person to ask, and `--yes` is not given.
-        Interrupted: the answer is no.
-    """
-    what = found[0]["fid"] if len(found) == 1 else f"{len(found)} executions"
-    if as_json or not prompt.can_ask(False):
-        raise UsageError(
-            f"this would delete {what} permanently, and there is nobody to confirm it",
-            hint="--yes deletes without asking",
-        )
-    if not prompt.agrees(f"Delete {what} permanently, with events and files?"):
-        raise Interrupted("nothing was deleted")

@@ -51,7 +51,13 @@ def command(
     client = connection.connect()
     found = client.service(service)
     if found["deployed"] and not yes:
-        _confirm(found, as_json=as_json)
+        flows, release = counted(len(found["flows"]), "flow"), found["release"]
+        prompt.confirm(
+            f"Undeploy {service}? {flows}, release {release} {found['status']}",
+            action=f"undeploy {service}",
+            unchanged="nothing was undeployed",
+            as_json=as_json,
+        )
     running = "cancel" if cancel else "drain" if drain else "refuse"
     # Without `--yes`, remove only the confirmed release: another may have been deployed since.
     expect = None if yes else found["expect"]
@@ -65,26 +71,6 @@ def command(
         output.print_line(f"{service}  undeployed (release {found['release']})")
     else:
         output.print_line(f"{service}  not deployed")
-
-
-def _confirm(found: ServiceInFull, *, as_json: bool) -> None:
-    """Ask for confirmation.
-
-    Raises:
-        UsageError: there is no person to ask, and `--yes` is not given.
-        Interrupted: the answer is no.
-    """
-    service = found["service"]
-    if as_json or not prompt.can_ask(False):
-        raise UsageError(
-            f"this would undeploy {service}, and there is nobody to confirm it",
-            hint="--yes undeploys without asking",
-        )
-    flows = counted(len(found["flows"]), "flow")
-    if not prompt.agrees(
-        f"Undeploy {service}? {flows}, release {found['release']} {found['status']}"
-    ):
-        raise Interrupted("nothing was undeployed")
 
 
 def _wait(client: Client, now: ServiceInFull, timeout: float | None) -> ServiceInFull:

@@ -16,7 +16,7 @@ from koco.cli.inputs import prompt
 from koco.cli.terminal import output
 from koco.client import answers
 from koco.client.answers import Step
-from koco.errors import AnswerError, Interrupted, ManifestError, UsageError
+from koco.errors import AnswerError, ManifestError, UsageError
 from koco.manifest import load
 from koco.project import bundle, config_file, project
 from koco.sizes import MB, format_size
@@ -279,10 +279,10 @@ def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
     names = ", ".join(step["service"] for step in plan.removals)
     if not names or yes:
         return
-    if as_json or not prompt.can_ask(False):
-        raise UsageError(
-            f"this would remove {names}, and there is nobody to confirm it",
-            hint="`--yes` removes without asking; without `--prune` nothing is removed",
-        )
-    if not prompt.agrees(f"Remove {names}?"):
-        raise Interrupted("nothing was deployed or removed")
+    prompt.confirm(
+        f"Remove {names}?",
+        action=f"remove {names}",
+        unchanged="nothing was deployed or removed",
+        as_json=as_json,
+        hint="; without `--prune` nothing is removed",
+    )

@@ -80,7 +80,21 @@ def ask_again(
     return ask(form, kept, out=out, typed=typed)
 
 
-def agrees(question: str) -> bool:
+def confirm(question: str, *, action: str, unchanged: str, as_json: bool, hint: str = "") -> None:
+    """Ask a person to confirm an action that destroys something.
+
+    Raises:
+        UsageError: there is no person to ask; the message names the `action`.
+        Interrupted: the answer is no; the message is `unchanged`.
+    """
+    if as_json or not can_ask(False):
+        what = f"this would {action}, and there is nobody to confirm it"
+        raise UsageError(what, hint=f"`--yes` does it without asking{hint}")
+    if not _agrees(question):
+        raise Interrupted(unchanged)
+
+
+def _agrees(question: str) -> bool:
     """Ask a person a question. Any answer except yes means no."""
     sys.stderr.write(f"{output.harmless(question)} [y/N]\n")
     try:
