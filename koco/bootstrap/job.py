@@ -104,9 +104,9 @@ def _check_python() -> None:
 def _failed(packages: list[str], text: str) -> KocoError:
     """Return an error with the installer's last error line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if line.lower().startswith("error:")]
+    errors = [line for line in lines if line.lower().startswith("error:")]
     return KocoError(
-        f"the cluster could not install {', '.join(packages)}: {(said or lines or ['?'])[-1]}",
+        f"the cluster could not install {', '.join(packages)}: {(errors or lines or ['?'])[-1]}",
         hint="can its nodes reach a package index? If not, run `pip install 'koco[ray]'` on each",
     )
 

@@ -78,12 +78,12 @@ def why_not(address: str) -> str:
 
     This asks the GCS, which answers at once. `ray.init` would try for a long time and then guess.
     """
-    said: list[str] = []
+    answers: list[str] = []
     # In a thread, because Ray ignores the timeout and waits much longer if nothing answers at all.
-    asking = threading.Thread(target=lambda: said.append(_why_not(address)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(_why_not(address)), daemon=True)
     asking.start()
     asking.join(_LOOK_S)
-    return said[0] if said else "it does not answer"
+    return answers[0] if answers else "it does not answer"
 
 
 def _why_not(address: str) -> str:

@@ -48,14 +48,14 @@ def running(*, ready_s: float) -> Running | None:
         newest = max(found)
         if len(found) > 1:
             _settle(found[newest], ready_s)
-        elif (said := _identity(found[newest])) is not None:
+        elif (identity := _identity(found[newest])) is not None:
             return Running(
                 generation=newest,
                 handle=found[newest],
-                version=said["version"],
-                code=said["code"],
-                start=msgspec.convert(said["start"], Start),
-                store=said["store"],
+                version=identity["version"],
+                code=identity["code"],
+                start=msgspec.convert(identity["start"], Start),
+                store=identity["store"],
             )
     return None
 
@@ -109,12 +109,12 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
 def _settle(newest: Any, ready_s: float) -> None:
     """Wait for an upgrade in progress. Remove the new control plane of one that failed."""
     try:
-        said = _identity(newest)
-        if said is None:
+        identity = _identity(newest)
+        if identity is None:
             return
-        if said["state"] == "starting":
+        if identity["state"] == "starting":
             ray.get(newest.ready.remote(), timeout=ready_s)
-        if said["state"] != "failed":
+        if identity["state"] != "failed":
             time.sleep(_AGAIN_S)  # it is about to end the old one
             return
     except Exception:  # noqa: BLE001, S110 - its own `koco up` reports the error
@@ -132,8 +132,8 @@ def _identity(handle: Any) -> dict[str, Any] | None:
     deadline = time.monotonic() + _IDENTITY_S
     while True:
         try:
-            said: dict[str, Any] = ray.get(handle.identity.remote(), timeout=_IDENTITY_S)
-            return said
+            identity: dict[str, Any] = ray.get(handle.identity.remote(), timeout=_IDENTITY_S)
+            return identity
         except ray.exceptions.ActorDiedError:
             return None
         except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as exc:

@@ -50,8 +50,8 @@ class Dashboard:
                 await client.aclose()
             raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
         if answer.status_code != httpx.codes.OK:
-            said = answer.text.strip()[:2000]
-            raise ServeError(f"Ray's dashboard said {answer.status_code}: {said}", hint=_HINT)
+            text = answer.text.strip()[:2000]
+            raise ServeError(f"Ray's dashboard answered {answer.status_code}: {text}", hint=_HINT)
         return answer.content
 
     async def listed(

@@ -65,11 +65,11 @@ def _end_heaviest() -> bool:
     pid, used = memory_watch.find_heaviest() or (0, 0)
     if not pid or not memory.is_worth_ending(used):
         return False
-    said = memory.shortage_message(used)
-    log.warning("ended process %s: it %s", pid, said)
+    message = memory.shortage_message(used)
+    log.warning("ended process %s: it %s", pid, message)
     if len(_causes) >= _KEPT:
         _causes.clear()
-    _causes[pid] = said
+    _causes[pid] = message
     known = identity.identify(pid)
     memory_watch.kill_descendants(pid)
     node_processes.kill(known)

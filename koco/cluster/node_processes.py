@@ -219,8 +219,8 @@ async def on_node(
     try:
         return await asyncio.wait_for(call, timeout_s)
     except TimeoutError as exc:
-        said = f"node {node_id[:8]} did not answer within {timeout_s:g} s"
-        raise NodeSilent(said) from exc
+        message = f"node {node_id[:8]} did not answer within {timeout_s:g} s"
+        raise NodeSilent(message) from exc
 
 
 @functools.cache

@@ -210,10 +210,10 @@ class RunnerActor:
         Asks Ray if the runner itself has never answered.
         """
         if self._place is None:
-            told = await asyncio.to_thread(
+            entry = await asyncio.to_thread(
                 ray._private.state.actors, self._handle._ray_actor_id.hex()
             )
-            self._place = await _place_of(told)
+            self._place = await _place_of(entry)
         return self._place
 
     async def _call_until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -273,10 +273,10 @@ async def kill_leftovers() -> int:
     A process is left over if the control plane ended while it was ending a runner whose threads
     continued.
     """
-    told = await asyncio.to_thread(ray._private.state.actors)
+    actors = await asyncio.to_thread(ray._private.state.actors)
     known = {node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
     dead: dict[str, dict[str, tuple[int, float]]] = {}
-    for actor in told.values():
+    for actor in actors.values():
         key = actor_names.parse_runner(actor["Name"])
         if key and actor["State"] == "DEAD" and actor["Pid"]:
             of_node = dead.setdefault(actor["Address"]["NodeID"], {})
@@ -383,8 +383,8 @@ def _cause(text: str) -> str:
     if "node has died" in text.lower() or "node died" in text.lower():
         return NODE_LOST
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
-    if pid and (said := memory_guard.cause(int(pid[1]))):
-        return CAUSE + said
+    if pid and (message := memory_guard.cause(int(pid[1]))):
+        return CAUSE + message
     process = f"its process (pid {pid[1]})" if pid else "its process"
     if "worker_setup" in text and (raised := _RAISED.findall(text)):
         return f"{process} could not be prepared: {raised[-1].partition(': ')[2] or raised[-1]}"

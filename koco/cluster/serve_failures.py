@@ -59,12 +59,12 @@ def missing_requests(found: dict[str, Any]) -> list[Request]:
 
 def describe_waiting(found: dict[str, Any]) -> str:
     """Return Serve's messages about an application, and the requests of its missing replicas."""
-    said: list[str] = []
+    lines: list[str] = []
     for name, each in found.get("deployments", {}).items():
-        said += filter(
+        lines += filter(
             None, (str(each.get("message") or "").strip(), _describe_missing(name, each))
         )
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
 def _describe_missing(name: str, deployment: dict[str, Any]) -> str:

@@ -124,8 +124,8 @@ def _refused_by_serve(serve: dict[str, Any]) -> list[Problem]:
         ray_option_utils.validate_actor_options(made.ray_actor_options, in_options=True)
     except Exception as exc:  # noqa: BLE001 - any exception is Serve's answer
         lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-        said = lines[-1] if lines else type(exc).__name__
-        return [Problem((), f"Ray Serve refuses these options: {said}")]
+        message = lines[-1] if lines else type(exc).__name__
+        return [Problem((), f"Ray Serve refuses these options: {message}")]
     return []
 
 

@@ -75,9 +75,9 @@ def installing() -> str | None:
     folder = ray_logs.folder()
     files = sorted(folder.glob("runtime_env_setup-*.log"), key=_mtime) if folder else []
     for line in reversed(_tail(files[-1]) if files else []):
-        for text, said in _STEPS:
+        for text, step in _STEPS:
             if text in line:
-                return said
+                return step
     return None
 
 

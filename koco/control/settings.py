@@ -115,8 +115,8 @@ def _wanted(kind: Any) -> str:
         return "true or false"
     limits = msgspec.json.schema(kind)
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to"}
-    said = " ".join(f"{word} {limits[name]:,g}" for name, word in words.items() if name in limits)
-    return f"a whole number {said}" if limits["type"] == "integer" else f"a number {said}"
+    bounds = " ".join(f"{word} {limits[name]:,g}" for name, word in words.items() if name in limits)
+    return f"a whole number {bounds}" if limits["type"] == "integer" else f"a number {bounds}"
 
 
 def _origin(text: str) -> str:

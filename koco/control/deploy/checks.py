@@ -73,9 +73,11 @@ async def check_forms(context: Context, manifest: Manifest) -> list[Problem]:
     for number, flow in enumerate(manifest.flows):
         size_kb = len(msgspec.json.encode(flow.inputs or [])) / KB
         if size_kb > most_kb:
-            said = f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
+            message = (
+                f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
+            )
             hint = "replace long lists of choices by a file, or by a text that the flow checks"
-            found.append(Problem(("flows", number, "inputs"), said, hint))
+            found.append(Problem(("flows", number, "inputs"), message, hint))
     return found
 
 

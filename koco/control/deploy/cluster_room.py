@@ -53,13 +53,15 @@ class Room:
         if not requests:
             return None
         nodes = await self._look()
-        said = [(each, why) for each in requests if (why := placement.busy(each, nodes))]
-        if not said:
+        waiting = [(each, why) for each in requests if (why := placement.busy(each, nodes))]
+        if not waiting:
             return None
-        lines = [f"{each.text}: {why}" if each.text else why for each, why in said]
-        if any(placement.misfit(each, nodes) is None for each, _ in said):
+        lines = [f"{each.text}: {why}" if each.text else why for each, why in waiting]
+        if any(placement.misfit(each, nodes) is None for each, _ in waiting):
             lines += (
-                [held] if (held := self._describe_holders(await self._holders.look(), said)) else []
+                [held]
+                if (held := self._describe_holders(await self._holders.look(), waiting))
+                else []
             )
         return "; ".join(lines)
 
@@ -99,9 +101,9 @@ class Room:
             return []
         return [Request("", runner.resources, runner.labels)]
 
-    def _describe_holders(self, holders: list[Holder], said: list[tuple[Request, str]]) -> str:
+    def _describe_holders(self, holders: list[Holder], waiting: list[tuple[Request, str]]) -> str:
         """Return a phrase with the holders of the requested resources, or an empty one."""
-        wanted = {name for each, _ in said for name in each.resources}
+        wanted = {name for each, _ in waiting for name in each.resources}
         wanted = {"memory" if name == "memory_mb" else name for name in wanted}
         sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for holder in holders:

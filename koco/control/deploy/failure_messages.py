@@ -60,9 +60,9 @@ def _where(problems: list[ImportFailure]) -> str:
     if not problems[0].entrypoint:  # nothing has been imported yet
         return ""
     names = [repr(each.flow) for each in problems if each.flow is not None]
-    said = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
-    said += ["app"] if len(names) < len(problems) else []
-    return f"{', '.join(said)}: "
+    parts = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
+    parts += ["app"] if len(names) < len(problems) else []
+    return f"{', '.join(parts)}: "
 
 
 def of_exception(

@@ -135,16 +135,16 @@ def _export(folder: Path, registries: list[str]) -> str:
         raise EnvironmentFailed(f"uv took over {_EXPORT_S:g} s for the lock", detail="") from exc
     if ran.returncode == 0:
         return ran.stdout
-    said = ran.stderr.replace(f"{folder}{os.sep}", "").strip()
-    lines = [line for line in said.splitlines() if line.startswith("error: ")]
-    cause = lines[0].removeprefix("error: ") if lines else said.splitlines()[-1:] or "no reason"
-    if "network was disabled" in said:
+    output = ran.stderr.replace(f"{folder}{os.sep}", "").strip()
+    lines = [line for line in output.splitlines() if line.startswith("error: ")]
+    cause = lines[0].removeprefix("error: ") if lines else output.splitlines()[-1:] or "no reason"
+    if "network was disabled" in output:
         # uv looked for a package on the network. With a matching lock it never needs to.
         cause = "uv.lock lacks packages that pyproject.toml requires"
     raise EnvironmentFailed(
         f"the lock cannot be used: {cause}",
-        detail=said,
-        hint=_LOCK_AGAIN if "requires-python" not in said else None,
+        detail=output,
+        hint=_LOCK_AGAIN if "requires-python" not in output else None,
     )
 
 

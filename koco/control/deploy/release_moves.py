@@ -122,8 +122,8 @@ async def _validate_inputs(entry: Entry, execution: Execution) -> dict[str, Any]
     try:
         inputs = await entry.form.validate_async(execution.inputs)
     except InputsError as exc:
-        said = "; ".join(exc.message.splitlines())
-        message = f"the live release {entry.release} does not accept its inputs: {said}"
+        text = "; ".join(exc.message.splitlines())
+        message = f"the live release {entry.release} does not accept its inputs: {text}"
         raise _RefusedError(message) from exc
     decoded: dict[str, Any] = msgspec.json.decode(encode_payload(inputs))
     return decoded

@@ -86,8 +86,8 @@ class Spooler:
         except NotFoundError:
             return
         if batch.runner and batch.runner == now.runner and not now.status.is_final:
-            said = f"its process sent an invalid batch of events: {fault}"
-            error = FailureEvent(type="BadEvents", message=said)
+            text = f"its process sent an invalid batch of events: {fault}"
+            error = FailureEvent(type="BadEvents", message=text)
             if await self._store.executions.settle(batch.fid, Status.ERROR, error):
                 self.wake(batch.fid)
                 self.on_final(batch.fid)

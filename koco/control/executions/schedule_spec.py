@@ -32,7 +32,7 @@ async def find_problem(
     models: dict[str, Model | None] = {}
     for index, entry in enumerate(manifest.schedule):
         if entry.flow not in forms:
-            said, hint = f"there is no flow {entry.flow!r}", f"flows: {', '.join(forms)}"
+            text, hint = f"there is no flow {entry.flow!r}", f"flows: {', '.join(forms)}"
         else:
             if entry.flow not in models:
                 form = forms[entry.flow]
@@ -41,9 +41,9 @@ async def find_problem(
             await asyncio.sleep(0)  # there may be thousands, and other tasks need the loop
             if not refusal:
                 continue
-            said = f"{entry.flow} refuses its inputs: {refusal}"
+            text = f"{entry.flow} refuses its inputs: {refusal}"
             hint = f"set the inputs that it needs in schedule[{index}].inputs"
-        return ReleaseFailure(message=f"schedule[{index}]: {said}", hint=hint)
+        return ReleaseFailure(message=f"schedule[{index}]: {text}", hint=hint)
     return None
 
 

@@ -209,8 +209,8 @@ async def _services(parts: Parts) -> list[Finding]:
     for release in live:
         failed = newest.get(release.service)
         if failed is not None and failed.number > release.number:
-            said = failed.error.message if failed.error else ""
-            what = f"release {failed.number} failed, {release.number} serves: {said}"
+            text = failed.error.message if failed.error else ""
+            what = f"release {failed.number} failed, {release.number} serves: {text}"
             found.append(
                 Finding(f"service {release.service}", WARNING, what, "deploy a corrected one")
             )

@@ -45,5 +45,5 @@ async def unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
     if not waiting:
         return {}
     nodes = await parts.cluster.nodes()
-    said = {each.service: placement.misfit(each.manifest.runner, nodes) for each in waiting}
-    return {service: f"runners cannot be placed: {why}" for service, why in said.items() if why}
+    message = {each.service: placement.misfit(each.manifest.runner, nodes) for each in waiting}
+    return {service: f"runners cannot be placed: {why}" for service, why in message.items() if why}

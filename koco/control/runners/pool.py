@@ -310,8 +310,8 @@ class Pool:
             # A fault of koco's, such as a runner of another version. The execution is settled here
             # because nothing else would end it.
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
-            said = f"the runner could not begin this execution: {type(exc).__name__}"
-            error = FailureEvent(type="RunnerFailed", message=said)
+            text = f"the runner could not begin this execution: {type(exc).__name__}"
+            error = FailureEvent(type="RunnerFailed", message=text)
             await surely(lambda: self._store.executions.settle(fid, Status.ERROR, error))
             self._on_final(fid)
         finally:
@@ -433,8 +433,8 @@ class Pool:
         except Exception as exc:  # noqa: BLE001 - shown by `koco status` and retried
             pause_s = self._setbacks.add(str(exc))
             self.on_loss(str(exc), False)
-            said = "a runner of %s did not start, next try in %s s: %s"
-            log.warning(said, self.name, pause_s, exc)
+            text = "a runner of %s did not start, next try in %s s: %s"
+            log.warning(text, self.name, pause_s, exc)
         finally:
             self._starting -= 1
         self.pump()
@@ -484,8 +484,8 @@ class Pool:
             self.on_loss(cause, had_work)
         if not (runner.has_begun or runner.is_leaving) and is_young(runner):
             pause_s = self._setbacks.add(cause, is_death=True)
-            said = "a runner of %s ended before it began anything, next try in %s s: %s"
-            log.warning(said, self.name, pause_s, cause)
+            message = "a runner of %s ended before it began anything, next try in %s s: %s"
+            log.warning(message, self.name, pause_s, cause)
         self.pump()
         self.keep_warm()
 

@@ -30,11 +30,11 @@ def died(cause: str, end: End | None = None, *, tries: int = 0) -> FailureEvent:
     """
     if cause.startswith(memory.CAUSE):
         return FailureEvent(type=memory.TYPE, message=cause.removeprefix(memory.CAUSE))
-    said = "the runner ended while it ran this execution"
+    text = "the runner ended while it ran this execution"
     if tries:
-        said = f"{tries} runners ended, one after the other, before they could begin this execution"
+        text = f"{tries} runners ended, one after the other, before they could begin this execution"
     traceback = end.traceback if end else ""
-    return FailureEvent(type="RunnerDied", message=f"{said}: {cause}", traceback=traceback)
+    return FailureEvent(type="RunnerDied", message=f"{text}: {cause}", traceback=traceback)
 
 
 def is_young(runner: Runner) -> bool:

@@ -100,7 +100,7 @@ def configured(app: Any, settings: Settings, *, store: Store | None = None, **mo
 
 async def _listen(host: str, port: int) -> socket.socket:
     """Bind a port, however long it takes, because the former process may still hold it."""
-    told = False
+    is_logged = False
     while True:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # The protocol is named because asyncio turns off Nagle's algorithm only then. With the
@@ -115,7 +115,7 @@ async def _listen(host: str, port: int) -> socket.socket:
             return listener
         except OSError as exc:
             listener.close()
-            if not told:
+            if not is_logged:
                 log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
-            told = True
+            is_logged = True
             await asyncio.sleep(_RETRY_S)

@@ -159,9 +159,9 @@ class Endpoints:
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
         where = _describe_place(release, request.path)
         if not kind:
-            said = blob[:200].decode(errors="replace").strip()
+            text = blob[:200].decode(errors="replace").strip()
             raise EndpointError(
-                f"{where} answered {status}: {said}",
+                f"{where} answered {status}: {text}",
                 hint=f"`koco status` shows whether {release.service} is up",
             )
         if json_value_count.has_more(blob, _ANSWER_VALUES):

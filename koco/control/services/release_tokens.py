@@ -84,5 +84,5 @@ class ReleaseTokens:
             await self._publish(service, number)
 
     def _sign(self, service: str, number: int) -> str:
-        told = f"{service}/{number}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._secret, told, hashlib.sha256).hexdigest()
+        signed = f"{service}/{number}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._secret, signed, hashlib.sha256).hexdigest()

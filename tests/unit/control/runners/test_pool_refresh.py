@@ -4,9 +4,8 @@ import asyncio
 from pathlib import Path
 
 from koco.events.model import Status
-from koco.runner.spec import ImportFailure, RunnerSpec
-from koco.store.model import Release
-from tests.unit.control.runners.test_pool import FakeRunner, World, world
+from koco.runner.spec import ImportFailure
+from tests.unit.control.runners.test_pool import World, world
 
 
 async def _until(claim: object) -> None:
@@ -89,27 +88,5 @@ def test_keeps_the_former_runner_if_no_new_one_starts(tmp_path: Path) -> None:
         fid = (await w.launch()).fid
         await w.until(fid, Status.FINISHED)
         assert w.runner_of(fid) is w.runners[0]
-
-    world(tmp_path, body)
-
-
-def test_a_runner_knows_only_the_names_of_its_secrets(tmp_path: Path) -> None:
-    """It asks for the values."""
-
-    async def body(w: World) -> None:
-        specs: list[RunnerSpec] = []
-
-        async def start(spec: RunnerSpec, release: Release) -> FakeRunner:
-            specs.append(spec)
-            return FakeRunner(spec, w)
-
-        w.supervisor._start_runner = start
-        made = await w.live()
-        manifest = made.manifest.model_copy(update={"secrets": ("TOKEN",)})
-        again = await w.store.releases.create(
-            "other", bundle="b", fingerprint="f", manifest=manifest, by=""
-        )
-        await w.supervisor.pool(again).probe()
-        assert specs[-1].secrets == ("TOKEN",)
 
     world(tmp_path, body)

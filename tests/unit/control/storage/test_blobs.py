@@ -520,7 +520,7 @@ def test_the_client_uploads_missing_content_and_downloads_it(own: Api, tmp_path:
     files.fetch(fid, file, dest)
     assert dest.read_bytes() == b"small"
     (tmp_path / f".{file['sha256'][:32]}.part").write_bytes(b"SMA")
-    with pytest.raises(KocoError, match="did not arrive as it was sent"):
+    with pytest.raises(KocoError, match="did not arrive unchanged"):
         files.fetch(fid, file, dest)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "dest", "source"]
 
