@@ -88,7 +88,7 @@ def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
         return "is there twice"
     seen.add(name)
     if name.startswith("/") or "\\" in name or "\0" in name or name[1:3] == ":/":
-        return "is no path within it"
+        return "is not a path within it"
     if any(part in ("", ".", "..") for part in name.removesuffix("/").split("/")):
         return "leads out of it"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

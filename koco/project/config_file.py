@@ -100,7 +100,7 @@ def read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as exc:
         raise ManifestError([f"{path}:{_syntax(str(exc), text)}"]) from exc
     except UnicodeDecodeError as exc:
-        raise ManifestError([f"{path}:1:1: this is no UTF-8"]) from exc
+        raise ManifestError([f"{path}:1:1: this is not UTF-8"]) from exc
     except (ValueError, RecursionError) as exc:  # endless number or nesting
         raise ManifestError([f"{path}:1:1: cannot be read: {exc}"]) from exc
     except OSError as exc:

@@ -275,7 +275,7 @@ def _utf8(name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{name.encode('utf-8', 'backslashreplace').decode()} has a name that is no UTF-8",
+            f"{name.encode('utf-8', 'backslashreplace').decode()} has a name that is not UTF-8",
             hint="rename it, or list its folder in .kocoignore",
         ) from None
     return name

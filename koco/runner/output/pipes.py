@@ -133,7 +133,7 @@ class Pipe:
 
 
 class _ReusedPipe(Pipe):
-    """A pipe that is used again once it has no writer any more."""
+    """A pipe that is used again once it has no writer left."""
 
     def __init__(
         self, kind: Kind, log: int, selector: selectors.BaseSelector, file: PipeFile | None

@@ -402,7 +402,7 @@ class Spool:
                 return
             outbox.acked = batch.first + batch.count - 1
             if self._refused and batch.count and not batch.is_last:
-                # There is room again, so they need not let others go first any more.
+                # There is room again, so they no longer let others go first.
                 self._ready.update(self._refused)
                 self._refused.clear()
             if closed or (batch.status is not None and batch.status.is_final):

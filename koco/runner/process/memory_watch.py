@@ -26,7 +26,7 @@ _NEAR = 0.7
 _PLASMA = "/dev/shm/plasma"
 #: Open files in memory are only looked for if all such files use at least this much (bytes).
 _MANY_FILES = 32 * MB
-#: The kernel's names for memory that processes share and that is no file on a disk.
+#: The kernel's names for memory that processes share and that is not a file on a disk.
 _SHARED = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")
 
 

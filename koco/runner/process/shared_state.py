@@ -22,7 +22,7 @@ from typing import Any
 #: Modules in which every name is restored.
 _WHOLE = (builtins, time)
 #: Modules that libraries wrap functions of: a name is restored only if it could be called before
-#: and cannot be called any more.
+#: and can no longer be called.
 _WRAPPED = (json, threading)
 #: Besides the standard library's, these packages' modules must stay the ones koco was loaded with.
 _OURS = frozenset({"koco", "msgspec", "ray"})
@@ -97,6 +97,6 @@ class Shared:
 
 def _folder() -> str | None:
     try:
-        return os.getcwd()  # noqa: PTH109 - it may not exist any more
+        return os.getcwd()  # noqa: PTH109 - it may no longer exist
     except OSError:
         return None

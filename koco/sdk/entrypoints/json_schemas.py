@@ -136,12 +136,12 @@ def _fields_of(kind: Any) -> list[_Field] | None:
     if isinstance(getattr(kind, "model_fields", None), dict) and hasattr(kind, "model_validate"):
         return _of_pydantic(kind)
     if dataclasses.is_dataclass(kind) and not hasattr(kind, "__pydantic_validator__"):
-        hints, no = hints_of(kind), dataclasses.MISSING
+        hints, missing = hints_of(kind), dataclasses.MISSING
         return [
             _Field(
                 each.name,
                 hints.get(each.name, Any),
-                each.default is no and each.default_factory is no,
+                each.default is missing and each.default_factory is missing,
                 {},
             )
             for each in dataclasses.fields(kind)

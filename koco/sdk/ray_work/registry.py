@@ -198,13 +198,13 @@ _watch = functools.cache(_Watch)
 def _cancel(ref: Any, *, force: bool) -> None:
     import ray
 
-    # It may have ended just now, so that its reference is not valid any more.
+    # It may have ended just now, so that its reference is no longer valid.
     with contextlib.suppress(ValueError, TypeError, ray.exceptions.RayError):
         ray.cancel(ref, force=force, recursive=True)
 
 
 def _kill(actor_id: Any) -> None:
-    # By id: a handle kept here would keep alive an actor that is not used any more.
+    # By id: a handle kept here would keep alive an actor that is no longer used.
     _call_core_worker("kill_actor", actor_id, True)
 
 
@@ -249,7 +249,9 @@ def install(whose: Callable[[], Started | None]) -> None:
     def calling(self: Any, *args: Any, **options: Any) -> Any:
         made = call(self, *args, **options)
         started = whose()
-        if started is None or _is_control_plane(self):
+        by = self._ray_actor_creation_function_descriptor
+        is_koco = str(getattr(by, "module_name", "")).startswith("koco.")
+        if started is None or is_koco:  # calls of the control plane are not the flow's work
             return made
         if (ref := _reference(made)) is not None:
             started.add_task(ref, is_call=True)
@@ -287,9 +289,3 @@ def _reference(made: Any) -> Any:
     if isinstance(made, ray.ObjectRefGenerator):
         return made._generator_ref
     return made if isinstance(made, ray.ObjectRef) else None
-
-
-def _is_control_plane(handle: Any) -> bool:
-    """Return whether an actor is the control plane, whose calls are not the flow's work."""
-    descriptor = handle._ray_actor_creation_function_descriptor
-    return str(getattr(descriptor, "module_name", "")).startswith("koco.")

@@ -33,7 +33,7 @@ ODD = {
     "compressed in an unknown way": {10: 99},
     "with another checksum": {16: 0, 17: 0},
     "with its content elsewhere": {42: 9},
-    "with a name that is no UTF-8": {9: 0x08, 46: 0xFF},
+    "with a name that is not UTF-8": {9: 0x08, 46: 0xFF},
     "with garbage for content": {-12: 0xFF, -11: 0xFF},
 }
 

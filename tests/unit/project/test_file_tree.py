@@ -203,7 +203,7 @@ def test_links_that_cannot_be_shipped_are_refused(tmp_path: Path, target: str, s
 def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
     """A zip's names are text."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.py")).write_text("")
-    with pytest.raises(UsageError, match=r"caf\\\S*\.py has a name that is no UTF-8"):
+    with pytest.raises(UsageError, match=r"caf\\\S*\.py has a name that is not UTF-8"):
         file_tree.read(tmp_path)
 
 
