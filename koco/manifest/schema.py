@@ -4,8 +4,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-#: The schema's dialect.
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+from koco.events.schema import DIALECT
 
 #: The schema's name. The number rises when a change makes valid manifests invalid.
 ID = "urn:koco:schema:manifest:1"

@@ -208,7 +208,12 @@ def load(path: Path) -> Project:
     project, deploy = data["project"], data.get("deploy", {})
     root = path.resolve().parent
     listed = project.get("manifests", [MANIFEST])
-    found = dict.fromkeys(one for pattern in listed for one in _matches(root, pattern))
+    found: dict[Path, None] = {}
+    for pattern in listed:
+        # A plain path stays even if the file is missing, so that the missing file is reported.
+        is_glob = set(pattern) & set("*?[")
+        paths = sorted(filter(Path.is_file, root.glob(pattern))) if is_glob else [root / pattern]
+        found |= dict.fromkeys(paths)
     return Project(
         name=project["name"],
         root=root,
@@ -279,13 +284,6 @@ def _folders(folder: Path) -> list[Path]:
     except OSError:
         return []  # no permission to read it
     return sorted(each for each in found if not each.name.startswith((".", "__")))
-
-
-def _matches(root: Path, pattern: str) -> list[Path]:
-    # A plain path stays even if the file is missing, so that the missing file is reported.
-    if not set(pattern) & set("*?["):
-        return [root / pattern]
-    return sorted(path for path in root.glob(pattern) if path.is_file())
 
 
 def _named(arg: str, project: Project | None) -> list[Target]:

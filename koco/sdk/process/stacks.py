@@ -164,7 +164,9 @@ def of_task(task: "asyncio.Task[Any]", name: str, running: list[Frame] | None) -
         return [Stack(name, running, "")]
     frames, inner = _frames_of_awaitable(task.get_coro())
     waiting = getattr(task, "_fut_waiter", None)
-    below = [each for each in _tasks_in(waiting) if not each.done()]
+    # Those of `asyncio.gather` are its children.
+    inside = getattr(waiting, "_children", None) or [waiting]
+    below = [each for each in inside if isinstance(each, asyncio.Task) and not each.done()]
     what = waiting if waiting is not None else inner
     waits = "" if below or what is None else type(what).__name__.lstrip("_")
     found = [Stack(name, frames, waits)]
@@ -190,13 +192,6 @@ def _frames_of_awaitable(awaitable: Any) -> tuple[list[Frame], Any]:
         else:
             return found, awaitable
     return found, None
-
-
-def _tasks_in(waiting: Any) -> list["asyncio.Task[Any]"]:
-    if isinstance(waiting, asyncio.Task):
-        return [waiting]
-    children = getattr(waiting, "_children", None)  # of `asyncio.gather`
-    return [each for each in children or () if isinstance(each, asyncio.Task)]
 
 
 # for display
