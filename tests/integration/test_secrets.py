@@ -131,7 +131,7 @@ def test_a_key_that_is_gone_stops_those_who_need_it_only(speaker: Koco) -> None:
         project = speaker.project("speaker2", SPEAKER, secrets=["CANARY"])
         refused = speaker.run("deploy", cwd=project)
         assert refused.code == 2
-        assert "is gone" in refused.err
+        assert "is missing" in refused.err
         other = speaker.run("secret", "set", "OTHER", "-", stdin="whatever")
         assert other.code == 2
         assert not key.exists()
