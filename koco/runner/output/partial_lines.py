@@ -40,7 +40,8 @@ class Unfinished:
 
     def __init__(self, directory: Path) -> None:
         self._map: mmap.mmap | None = None
-        self._free = list(range(1, _SLOTS))
+        #: The slots that no line uses.
+        self.free = list(range(1, _SLOTS))
         try:
             self._map = mapped_file(directory / _NAME, _SLOTS * _SLOT_BYTES)
         except OSError as exc:
@@ -51,17 +52,10 @@ class Unfinished:
         owner_head = msgspec.json.encode(Line(fid, attempt, Kind.STDOUT, is_first=True))
         self.write_slot(0, owner_head + b"\n" if fid else b"")
 
-    def acquire_slot(self) -> int | None:
-        """Return a free slot; None if all are used."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return None
-
     def release_slot(self, slot: int) -> None:
         """Empty a slot and free it."""
         self.write_slot(slot, b"")
-        self._free.append(slot)
+        self.free.append(slot)
 
     def write_slot(self, slot: int, data: bytes) -> None:
         """Write data into a slot, cut to the slot's size."""
@@ -94,8 +88,10 @@ class Lines:
                 self._file.release_slot(self._slots.pop((kind, thread))[0])
             return
         if found is None:
-            if (slot := self._file.acquire_slot()) is None:
-                return
+            try:
+                slot = self._file.free.pop()
+            except IndexError:
+                return  # all are used
             owner_head = Line(self._fid, self._attempt, kind, thread is None)
             found = self._slots[kind, thread] = slot, msgspec.json.encode(owner_head) + b"\n"
         masked = secrets.mask(text).encode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ itself an `agent` event.
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -53,14 +53,15 @@ def _is_crew(found: Any) -> bool:
 
 
 def _entrypoint(make: Callable[[], Any], *, has_async: bool) -> Callable[..., Any]:
+    # Inputs become plain JSON data: a crew puts them into prompts and cannot handle dates.
     def run(inputs: dict[str, Any], tracer: Tracer) -> Any:
         crew = _trace(make(), tracer)
-        return _result_of(crew.kickoff(inputs=_to_plain(inputs)))
+        return _result_of(crew.kickoff(inputs=msgspec.to_builtins(inputs)))
 
     async def run_async(inputs: dict[str, Any], tracer: Tracer) -> Any:
         # In a thread: making a crew may read files or import heavy modules.
         crew = await asyncio.to_thread(lambda: _trace(make(), tracer))
-        return _result_of(await crew.kickoff_async(inputs=_to_plain(inputs)))
+        return _result_of(await crew.kickoff_async(inputs=msgspec.to_builtins(inputs)))
 
     return run_async if has_async else run
 
@@ -131,11 +132,6 @@ def _list_of(crew: Any, name: str) -> list[Any]:
 
 def _pick(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in names if getattr(thing, name, None) is not None}
-
-
-def _to_plain(inputs: Mapping[str, Any]) -> Any:
-    """Return inputs as plain JSON data: a crew puts them into prompts and cannot handle dates."""
-    return msgspec.to_builtins(inputs)
 
 
 def _result_of(output: Any) -> Any:
