@@ -70,7 +70,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
 
 
 def find(given: str | Path) -> list["LocalFile"]:
-    """Return a local file, or every file below a folder; see `koco.client.local_files.found`."""
+    """Return a local file, or every file below a folder; see `koco.client.local_files.find`."""
     with _readable():
         return local_files.find(Path(given))
 
