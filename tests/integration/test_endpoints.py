@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import secrets
 import socket
@@ -218,16 +217,12 @@ def ask(koco: Koco, method: str, path: str, **more: Any) -> httpx.Response:
 
 
 def key_with(koco: Koco, *scopes: str) -> dict[str, str]:
-    """Add a key to the store; return the header that sends it."""
-    secret = f"koco_{secrets.token_hex(8)}"
-    digest = hashlib.sha256(secret.encode()).digest()
-    with contextlib.closing(sqlite3.connect(koco.home / "local" / "store.db", timeout=30)) as db:
-        db.execute(
-            "INSERT INTO keys (name, digest, scopes, created) VALUES (?, ?, ?, ?)",
-            (secret[5:], digest, " ".join(scopes), "2026-01-01T00:00:00.000000Z"),
-        )
-        db.commit()
-    return {"Authorization": f"Bearer {secret}"}
+    """Create a key; return the header that sends it."""
+    body = {"name": f"key-{secrets.token_hex(4)}", "scopes": scopes}
+    with koco.http() as client:
+        made = client.post("/v1/keys", json=body)
+    assert made.status_code == 201, made.text
+    return {"Authorization": f"Bearer {made.json()['secret']}"}
 
 
 def dashboard(koco: Koco) -> httpx.Client:
