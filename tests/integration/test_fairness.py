@@ -209,7 +209,7 @@ def test_undeploying_cancels_all_that_waits_and_runs_nothing_more(
         begun = len([*tmp_path.iterdir()])
         done = app.run("undeploy", "many", "--cancel", "--yes").ok()
     assert took_s < 2
-    assert "many: waits for" in done.err
+    assert "many: waiting for" in done.err
     assert len([*tmp_path.iterdir()]) == begun == runner["max"]
     assert app.get("/v1/services/many")["executions"] == {}
     found = app.get("/v1/executions", flow="many/marked", status="cancelled", limit=1000)
