@@ -82,6 +82,11 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+#: Errors after which Ray is started once more: another cluster that started at the same moment has
+#: taken a port, or the machine was so busy that Ray's own limit of 30 s was over.
+_STARTS_AGAIN = ("make sure the same port is not used", "timed out during startup")
+
+
 class Koco:
     """One home directory, and what runs for it."""
 
@@ -131,8 +136,7 @@ class Koco:
 
     def up(self, *args: str) -> "Koco":
         done = self.run("up", "--free-ports", *args)
-        if "make sure the same port is not used" in done.err:
-            # Another cluster that started at the same moment has taken one of them.
+        if any(each in done.err for each in _STARTS_AGAIN):
             self.run("down").ok()
             done = self.run("up", "--free-ports", *args)
         done.ok()
