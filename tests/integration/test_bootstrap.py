@@ -217,11 +217,11 @@ def test_down_and_an_interrupted_up_lose_nothing(plane: Elsewhere) -> None:
     key = plane.context["key"]
     assert "stopped the control plane" in plane.run(*plane.to("down")).ok().err
     assert plane.run("ps").code == 3
-    assert "nothing runs" in plane.run(*plane.to("down")).ok().err
+    assert "there is nothing to stop" in plane.run(*plane.to("down")).ok().err
 
     process = plane.popen(*plane.to("up"))
     assert process.stderr is not None
-    assert "is under way" in process.stderr.readline()
+    assert "is running on" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
