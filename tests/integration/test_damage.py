@@ -4,9 +4,12 @@ import contextlib
 import shutil
 import sqlite3
 
+import pytest
+
 from tests.support.driver import Koco
 
 
+@pytest.mark.timeout(400)  # Ray starts four times
 def test_a_damaged_store_is_told_as_that_and_a_backup_helps(fresh: Koco) -> None:
     """By `koco up`, with the file and what to do; what was backed up is there again."""
     fresh.up()
