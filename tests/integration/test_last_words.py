@@ -180,7 +180,7 @@ def test_a_flow_that_had_returned_has_finished(app: Koco, tmp_path: Path) -> Non
     )
     kill9(app.control_pid())
     go.touch()
-    time.sleep(0.1)
+    time.sleep(0.5)  # enough for it to return, and too little for the control plane to be back
     kill9(pid)
     execution = eventually(lambda: (e := app.get(f"/v1/executions/{fid}"))["finished"] and e)
     assert execution["status"] == "finished", execution["error"]
