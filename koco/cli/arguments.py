@@ -17,6 +17,21 @@ Fid = Annotated[
     ),
 ]
 
+#: What a new key or user may do.
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option("--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."),
+]
+Flows = Annotated[
+    list[str] | None,
+    typer.Option("--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."),
+]
+
+
+def split_scopes(given: list[str] | None) -> list[str]:
+    """Return the scopes in the values of `Scopes`, each of which may be a comma-separated list."""
+    return [scope for value in given or ["launch"] for scope in value.split(",") if scope]
+
 
 def resolve_fid(client: "Client", given: str) -> str:
     """Return the fid that an argument stands for: for SERVICE/FLOW, that of its latest execution.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from koco.cli import connection
+from koco.cli import arguments, connection
 from koco.cli.terminal import output, times
 
 
@@ -13,18 +13,8 @@ def command(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The key's name, by which koco knows its holder.")
     ],
-    scopes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."
-        ),
-    ] = None,
-    flows: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."
-        ),
-    ] = None,
+    scopes: arguments.Scopes = None,
+    flows: arguments.Flows = None,
     expires: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +39,7 @@ def command(
     expires_s = times.duration(expires, "--expires") if expires is not None else None
     key = connection.connect().create_key(
         name,
-        scopes=[each for given in scopes or ["launch"] for each in given.split(",") if each],
+        scopes=arguments.split_scopes(scopes),
         flows=flows or [],
         all_executions=all_executions,
         expires_s=expires_s,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from koco.cli import connection
+from koco.cli import arguments, connection
 from koco.cli.inputs import password_prompt
 from koco.cli.terminal import output
 
@@ -15,18 +15,8 @@ def command(
         str | None,
         typer.Argument(metavar="[-]", help="- reads the password from stdin.", show_default=False),
     ] = None,
-    scopes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."
-        ),
-    ] = None,
-    flows: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."
-        ),
-    ] = None,
+    scopes: arguments.Scopes = None,
+    flows: arguments.Flows = None,
     all_executions: Annotated[
         bool, typer.Option("--all-executions", help="Let them see everybody's executions.")
     ] = False,
@@ -45,7 +35,7 @@ def command(
     user = client.create_user(
         name,
         password_prompt.ask_new(source, f"Password of {name}", usage=usage),
-        scopes=[each for given in scopes or ["launch"] for each in given.split(",") if each],
+        scopes=arguments.split_scopes(scopes),
         flows=flows or [],
         all_executions=all_executions,
     )
