@@ -43,6 +43,11 @@ def timestamp(now: float | None = None) -> str:
     return f"{_second(seconds)}.{str(1_000_000 + micros)[1:]}Z"
 
 
+def timestamp_if_any(at_s: float | None) -> str | None:
+    """Return a time (seconds since the epoch) as `timestamp` does, and None for None."""
+    return None if at_s is None else timestamp(at_s)
+
+
 @functools.lru_cache(maxsize=2)
 def _second(seconds: int) -> str:
     """Return the date and time of a second. Formatting it costs more than the rest of an event."""

@@ -41,3 +41,5 @@ class Status(StrEnum):
 
 #: Every stream ends with exactly one of these.
 FINAL = frozenset({Status.FINISHED, Status.ERROR, Status.CANCELLED})
+#: The statuses of executions that have not ended, in their order.
+OPEN = tuple(status for status in Status if status not in FINAL)

@@ -8,7 +8,7 @@ from koco.store.engine.protocol import Connection
 from koco.store.model import AuditEntry, AuditQuery, Page
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
-from koco.store.sql.table import Table, insertion
+from koco.store.sql.table import Table, insertion, payload_to_json
 
 #: The most text that an entry keeps of each field (characters), because callers choose some of
 #: them.
@@ -69,7 +69,7 @@ def _conditions(query: AuditQuery) -> tuple[list[str], dict[str, Any]]:
 
 
 def _values(entry: AuditEntry, now: str) -> dict[str, Any]:
-    detail = line.encode_payload(entry.detail).decode() if entry.detail else None
+    detail = payload_to_json(entry.detail) if entry.detail else None
     texts = {name: _text(getattr(entry, name)) for name in _COLUMNS if name != "detail"}
     return {**texts, "ts": now, "detail": detail}
 

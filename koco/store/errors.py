@@ -1,6 +1,6 @@
 """The errors of a store, the same for every engine."""
 
-from koco.errors import KocoError
+from koco.errors import KocoError, UsageError
 
 
 class StoreError(KocoError):
@@ -22,3 +22,8 @@ class NoSearchError(KocoError):
 
     http_status = 501
     code = "no_search"
+
+
+def invalid_cursor(cursor: str) -> UsageError:
+    """Return the error for a cursor that no page has issued."""
+    return UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")

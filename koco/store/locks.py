@@ -10,8 +10,8 @@ from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store.engine.protocol import Connection
+from koco.store.errors import invalid_cursor
 from koco.store.model import EVERYTHING, Answer, Lock, Page, Sight, masked
-from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import Table, insertion, payload_to_json
@@ -170,7 +170,7 @@ def _page(
     if cursor is not None:
         created, tilde, lid = cursor.partition("~")
         if not tilde:
-            raise pages.invalid(cursor)
+            raise invalid_cursor(cursor)
         wanted = [*wanted, "(l.created, l.lid) > (:after_created, :after_lid)"]
         values = {**values, "after_created": created, "after_lid": lid}
     clause = f"WHERE {' AND '.join(wanted)} ORDER BY l.created, l.lid"

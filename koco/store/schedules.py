@@ -4,7 +4,7 @@ import msgspec
 
 from koco.store.model import Schedule
 from koco.store.sql.repository import Repository
-from koco.store.sql.table import replacement
+from koco.store.sql.table import replacement, to_json
 
 _PUT = replacement("schedules", ("service", "id", "state"), key=("service", "id"))
 _SELECT = "SELECT service, id, state FROM schedules"
@@ -25,7 +25,7 @@ class Schedules(Repository):
 
     async def put(self, service: str, schedule: str, state: Schedule) -> None:
         """Store the state of a schedule."""
-        row = {"service": service, "id": schedule, "state": msgspec.json.encode(state).decode()}
+        row = {"service": service, "id": schedule, "state": to_json(state)}
         await self._write(lambda db: db.execute(_PUT, row))
 
     async def remove(self, gone: list[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from koco.store.sql.repository import Repository
-from koco.store.sql.table import replacement
+from koco.store.sql.table import replacement, to_json
 
 _PUT = replacement("settings", ("name", "value"), key=("name",))
 
@@ -22,8 +22,5 @@ class Settings(Repository):
 
     async def put(self, values: dict[str, Any]) -> None:
         """Store some settings in one step. The others stay."""
-        rows = [
-            {"name": name, "value": msgspec.json.encode(value).decode()}
-            for name, value in values.items()
-        ]
+        rows = [{"name": name, "value": to_json(value)} for name, value in values.items()]
         await self._write(lambda db: db.executemany(_PUT, rows))

@@ -9,6 +9,7 @@ from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events.model import Kind, Status
+from koco.store.errors import invalid_cursor
 from koco.store.model import Page
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def _name(cursor: str) -> str:
     except (ValueError, binascii.Error):
         name = ""
     if not name or _cursor(name) != cursor:
-        raise UsageError(f"not a cursor: {cursor[:80]!r}", hint="use the `next` of a former page")
+        raise invalid_cursor(cursor[:80])
     return name
 
 

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from koco.events import line
-
 
 def text(example: str, about: str | None = None) -> Meta:
     """Return the description of a text, with an example."""
@@ -82,8 +80,3 @@ class Problem(Shape):
 
 
 ReleaseStatus = Literal["starting", "live", "failed", "retired"]
-
-
-def format_time(at_s: float | None) -> str | None:
-    """Return a time as answers have it, from seconds since the epoch."""
-    return None if at_s is None else line.timestamp(at_s)

@@ -252,16 +252,12 @@ def _describe(watch: _Watch) -> ScheduleState:
         timezone=entry.timezone,
         overlap=entry.overlap,
         catch_up=entry.catch_up,
-        next=_time(watch.next_s),
-        last=_time(state.ran),
+        next=line.timestamp_if_any(watch.next_s),
+        last=line.timestamp_if_any(state.ran),
         fid=state.fid,
         missed=state.missed,
-        missed_at=_time(state.missed_at),
+        missed_at=line.timestamp_if_any(state.missed_at),
         skipped=state.skipped,
-        skipped_at=_time(state.skipped_at),
+        skipped_at=line.timestamp_if_any(state.skipped_at),
         trouble=watch.trouble,
     )
-
-
-def _time(at_s: float | None) -> str | None:
-    return None if at_s is None else line.timestamp(at_s)

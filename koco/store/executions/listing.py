@@ -11,14 +11,13 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, NamedTuple
 
-import msgspec
-
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.executions import search
 from koco.store.executions.rows import EXECUTIONS, fetch
 from koco.store.model import ExecutionPage, Filter, Sight
 from koco.store.sql import pages
 from koco.store.sql.sight import conditions
+from koco.store.sql.table import to_json
 
 #: The time limit for finding a page (seconds).
 BUDGET_S = 0.25
@@ -245,6 +244,6 @@ class Scan:
         rows = self._db.execute(
             f"SELECT e.id FROM {given} AS given CROSS JOIN executions e"
             f" WHERE e.id = given.value AND {self._where}",
-            {**self._values, "ids": msgspec.json.encode(ids).decode()},
+            {**self._values, "ids": to_json(ids)},
         )
         return sorted((number for (number,) in rows), reverse=True)

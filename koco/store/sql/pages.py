@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from koco.errors import UsageError
+from koco.store.errors import invalid_cursor
 
 #: The memory that one page may need (bytes of text). Inputs and locks may be large, and other
 #: requests wait while they are decoded.
@@ -19,13 +19,8 @@ def number(cursor: str) -> int:
         UsageError: it is not a number.
     """
     if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > _DIGITS:
-        raise invalid(cursor[:80])
+        raise invalid_cursor(cursor[:80])
     return int(cursor)
-
-
-def invalid(cursor: str) -> UsageError:
-    """Return the error for an invalid cursor."""
-    return UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")
 
 
 def size(row: Sequence[Any]) -> int:

@@ -10,13 +10,14 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.events.model import FINAL, Kind, Status
+from koco.events.model import OPEN, Kind, Status
 from koco.sizes import MB
 from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent, Policy
+from koco.store.sql.table import payload_to_json
 
 #: Executions that have not ended. Phrased for an index, because there may be a million that have.
-IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
+IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in OPEN)})"
 
 #: The statuses from which a batch may move an execution to each status.
 _REACHED_FROM = {
@@ -350,4 +351,4 @@ def _brief(event: bytes) -> str:
     payload = line.decode(1, event).get("payload")
     error = payload if isinstance(payload, dict) else {}
     brief = {key: str(error.get(key, "")) for key in ("type", "message")}
-    return line.encode_payload(brief).decode()
+    return payload_to_json(brief)

@@ -13,9 +13,10 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.openapi.shapes import Person, Shape, Time, format_time
+from koco.api.openapi.shapes import Person, Shape, Time
 from koco.control.access import keys
 from koco.errors import ConflictError
+from koco.events import line
 from koco.store import model
 from koco.store.model import Page
 
@@ -45,8 +46,8 @@ class Key(Shape):
             key,
             status=keys.status(key),
             all_executions=key.sees_all,
-            expires=format_time(key.expires),
-            former_until=format_time(key.former_until),
+            expires=line.timestamp_if_any(key.expires),
+            former_until=line.timestamp_if_any(key.former_until),
             **others,
         )
 
@@ -165,7 +166,7 @@ async def show_me(request: Request) -> Me:
         by=caller.credential.partition(":")[0],
         scopes=sorted(caller.scopes),
         all_executions=caller.sees_all or "admin" in caller.scopes,
-        expires=format_time(caller.expires),
+        expires=line.timestamp_if_any(caller.expires),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 from litestar import delete, get
 from msgspec import Meta
 
-from koco.api.http import audit, list_query
+from koco.api.http import audit, list_query, time_query
 from koco.api.http.auth import require_service, requires, sees
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
@@ -15,8 +15,6 @@ from koco.control.deploy.deployer import GRACE_S, Running
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.store.model import Page, Release, ReleaseOrigin
 
-#: The longest time that cancelled executions may get to end (seconds).
-_LONGEST_S = 3600.0
 #: If a service has several releases, it is listed with the first of these that it has.
 _RANKS = ("live", "starting", "failed")
 
@@ -89,8 +87,7 @@ async def undeploy(
     if running not in get_args(Running):
         known = ", ".join(get_args(Running))
         raise UsageError(f"running must be one of {known}, got {running[:40]!r}")
-    if not 0 <= grace_s <= _LONGEST_S:
-        raise UsageError(f"grace_s must be from 0 to {_LONGEST_S:g} seconds, got {grace_s:g}")
+    time_query.check_seconds("grace_s", grace_s, most_s=time_query.LONGEST_GRACE_S)
     require_service(request.auth, service)
     audit.add(request, running=running)
     ended = await parts.deployer.undeploy(

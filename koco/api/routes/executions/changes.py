@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.params import Parameter
 from msgspec import Meta
 
-from koco.api.http import list_query
+from koco.api.http import list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
@@ -18,7 +18,6 @@ from koco.api.routes.executions.executions import Execution
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.events import changes
-from koco.errors import UsageError
 from koco.store.model import ChangePage
 from koco.store.sql import pages
 
@@ -76,8 +75,7 @@ async def list_changes(
     """
     parts = request.parts
     list_query.check_limit(limit)
-    if not 0 <= wait <= _LONGEST_S:
-        raise UsageError(f"wait must be from 0 to {_LONGEST_S:g} seconds, got {wait:g}")
+    time_query.check_seconds("wait", wait, most_s=_LONGEST_S)
     cursor = last_event_id or since
     if cursor == _NOW:
         cursor = await parts.store.changes.latest()

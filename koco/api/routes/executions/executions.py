@@ -14,12 +14,11 @@ from koco.api.openapi.annotations import JSON, Body
 from koco.api.openapi.shapes import Fid, Shape, Time, text
 from koco.control.container import Parts
 from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
-from koco.events.model import FINAL, Status
+from koco.events import line
+from koco.events.model import OPEN, Status
 from koco.store import model
 from koco.store.errors import NoSearchError
 from koco.store.model import Filter, masked
-
-_OPEN = tuple(status.value for status in Status if status not in FINAL)
 
 
 class Failure(Shape):
@@ -65,8 +64,8 @@ class Execution(Shape):
         return cls.of(
             execution,
             inputs=masked(execution.inputs, execution.hidden),
-            not_before=shapes.format_time(execution.not_before),
-            deadline=shapes.format_time(execution.deadline),
+            not_before=line.timestamp_if_any(execution.not_before),
+            deadline=line.timestamp_if_any(execution.deadline),
             attempts=1 + execution.policy.retries,
             waits=parts.supervisor.why(execution),
         )
@@ -119,7 +118,7 @@ async def list_executions(
     parts = request.parts
     list_query.check_limit(limit)
     wanted = Filter(
-        statuses=list_query.names(status, Status) or (_OPEN if active else ()),
+        statuses=list_query.names(status, Status) or (OPEN if active else ()),
         flow=list_query.full_name(request, flow),
         service=service,
         user=user,
@@ -156,8 +155,7 @@ async def cancel_execution(request: Request, fid: str) -> Execution:
         wish = msgspec.json.decode(await request.body() or b"{}", type=CancelRequest)
     except msgspec.DecodeError as exc:
         raise UsageError(f"the body: {exc}", hint='such as {"grace_s": 5}, or none') from exc
-    if not 0 <= wish.grace_s <= 3600:
-        raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
+    time_query.check_seconds("grace_s", wish.grace_s, most_s=time_query.LONGEST_GRACE_S)
     found = await auth.find_execution(request, fid)
     ending = await request.parts.supervisor.cancel(found.fid, grace_s=wish.grace_s)
     return Execution.render(request.parts, ending)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: SQLite's codes for a corrupt file, and for one that is not a database.
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The message of `sqlite3` for a text that is not UTF-8. It has no code.
-_NOT_UTF8 = "Could not decode to UTF-8"
+NOT_UTF8 = "Could not decode to UTF-8"
 
 
 def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
@@ -46,7 +46,7 @@ def is_damage(exc: BaseException) -> bool:
     """Whether an exception means that the stored data is damaged."""
     if isinstance(exc, sqlite3.Error):
         code = getattr(exc, "sqlite_errorcode", None) or 0
-        return code & 0xFF in _CODES or _NOT_UTF8 in str(exc)
+        return code & 0xFF in _CODES or NOT_UTF8 in str(exc)
     # Decoding a row failed. Values from callers can at worst fail to be encoded.
     is_of_row = isinstance(exc, msgspec.MsgspecError | ValueError | TypeError | LookupError)
     return is_of_row and not isinstance(exc, UnicodeEncodeError)

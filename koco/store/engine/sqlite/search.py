@@ -25,8 +25,7 @@ class TextIndex:
 
     def exists(self, db: Connection) -> bool:
         """Whether there is an index."""
-        row = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone()
-        return row is not None
+        return _exists(db)
 
     def match(self, words: Sequence[Word]) -> str:
         """Return FTS5's match expression. All words are quoted, so none is read as syntax."""
@@ -48,7 +47,7 @@ class TextIndex:
 
 def prepare(db: sqlite3.Connection) -> None:
     """Create the index if it is missing. Without FTS5 there is none."""
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone():
+    if _exists(db):
         return
     try:
         # The index keeps a copy of the texts, because without one it cannot delete an execution.
@@ -62,3 +61,7 @@ def prepare(db: sqlite3.Connection) -> None:
         return
     last = "(SELECT coalesce(max(seq), 0) FROM changes)"
     db.execute(f"UPDATE indexed SET upto = {last}, above = {last}")
+
+
+def _exists(db: Connection | sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone())

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from koco.errors import NoRoomError
+from koco.store.engine.sqlite import damage
 from koco.store.engine.sqlite.connection import Connection
 from koco.store.errors import StoreError
 
@@ -160,7 +161,7 @@ def _refused(exc: sqlite3.Error) -> NoRoomError:
 
 def _is_of_disk(exc: Exception) -> bool:
     # An invalid text concerns only one row, though its error has the same class.
-    return isinstance(exc, sqlite3.OperationalError) and "Could not decode" not in str(exc)
+    return isinstance(exc, sqlite3.OperationalError) and damage.NOT_UTF8 not in str(exc)
 
 
 def failure(exc: sqlite3.Error, what: str = "the store could not be written") -> StoreError:
