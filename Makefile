@@ -1,6 +1,7 @@
 # `make demo` shows koco at work, `make test` proves it. Both set up what they need.
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
+ON_RAY := tests/integration tests/e2e
 
 # Hundreds of tests start a Python: each would compile koco anew where nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,9 +26,13 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/lint-imports
 	$(PYTEST) -n 4 --dist worksteal tests/unit
 
-# Two files at a time: each has a Ray of its own, and waits for processes most of the time.
+# Two files at a time: each has a Ray of its own, and waits for processes most of the time. On a
+# machine that others use as well, a start of Ray can take longer than any test may wait. So tests
+# that failed run once more, with the machine to themselves; a test that fails then has failed.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
-	$(PYTEST) -n 2 --dist loadfile tests/integration tests/e2e
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(ON_RAY) || \
+		{ test $$? -eq 1 && echo "== what failed, once more and alone ==" && \
+		$(PYTEST) --last-failed --last-failed-no-failures none $(ON_RAY); }
 
 bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
 	$(PYTHON_IN_VENV) -m tests.bench

@@ -4,8 +4,10 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.http_server import QuietServer
 
 #: The key that the server takes.
 KEY = "sk-right"
@@ -58,7 +60,7 @@ def _message(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dic
 @contextlib.contextmanager
 def endpoint() -> Iterator[str]:
     """A running server; its base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = QuietServer(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"

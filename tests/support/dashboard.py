@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.http_server import QuietServer
+
 TOKEN = "ray-token-of-a-test"
 
 
@@ -68,9 +70,7 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.http.handle_error = lambda *_: None  # type: ignore[method-assign] # they hang up
+        self.http = QuietServer(("127.0.0.1", 0), Handler)
         if context:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()

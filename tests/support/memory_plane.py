@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +29,7 @@ from koco.errors import (
 )
 from koco.forms import FormError, Model
 from tests.support.contract import contract
+from tests.support.http_server import QuietServer
 
 KEY = "koco_test"
 #: The token of the session that a login begins.
@@ -268,8 +269,7 @@ def serving() -> Iterator[Plane]:
     """Serve a plane on a free port."""
     plane = Plane()
     handler = type("Handler", (_Handler,), {"plane": plane})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), handler)
     plane.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from koco.cli import main
 from tests.support.checkout import ROOT
+from tests.support.http_server import QuietServer
 
 HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2"}
 
@@ -54,7 +55,7 @@ class Api(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def env(tmp_path: Path) -> Any:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server = QuietServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     yield {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}

@@ -16,6 +16,7 @@ from koco import errors
 from koco.client import bounded_body
 from koco.client.client import Client
 from koco.client.context_file import Context
+from tests.support.http_server import QuietServer
 
 FID = "abcdefghijklmnop"
 
@@ -53,8 +54,7 @@ class Server:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = handle_any  # noqa: N815
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.http.daemon_threads = True
+        self.http = QuietServer(("127.0.0.1", port), Handler)
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
         self.port = self.http.server_address[1]
 

@@ -4,11 +4,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.support.http_server import QuietServer
 from tests.unit.conftest import Cli
 
 CONTENT = b"evil"
@@ -52,8 +53,7 @@ class _Hostile(BaseHTTPRequestHandler):
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Hostile]]:
     handler = type("Handler", (_Hostile,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))

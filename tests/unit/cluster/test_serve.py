@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from koco.api.routes import status
 from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Application, Serve
 from koco.cluster.serve_failures import ApplicationFailed
+from tests.support.http_server import QuietServer
 
 THEIRS = {"name": "koco-alike", "route_prefix": "/t", "import_path": "their.app:app"}
 #: As Serve answers where it is not started.
@@ -111,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
 def board() -> Iterator[Dashboard]:
     board = Dashboard()
     handler = type("Mine", (Handler,), {"board": board})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = QuietServer(("127.0.0.1", 0), handler)
     board.port = server.server_address[1]  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield board

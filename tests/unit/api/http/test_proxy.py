@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from koco.events.wire import Batch
 from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
+from tests.support.http_server import QuietServer
 from tests.support.releases import manifest
 from tests.unit.control.services.test_endpoint_client import RELEASE, ServeOfOnes, Stranger
 
@@ -260,8 +261,7 @@ class _Endless(BaseHTTPRequestHandler):
 def test_a_services_stream_to_a_revoked_key_ends(api: Api) -> None:
     """Streams of a service's endpoint end, and count, like streams of events."""
     api.parts.settings.max_streams_per_key = 2
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), _Endless)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     api.parts.catalog = Catalog()
     api.parts.catalog.put(RELEASE)

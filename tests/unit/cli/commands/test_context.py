@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from koco.client import context_file, url
 from koco.client.context_file import Context
 from tests.support import memory_plane as planes
 from tests.support.checkout import ROOT
+from tests.support.http_server import QuietServer
 from tests.support.memory_plane import Plane
 from tests.support.typist import CTRL_C, Typist
 from tests.unit.cli.test_startup import HEAVY, loaded
@@ -77,7 +78,7 @@ def answering(code: int, body: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

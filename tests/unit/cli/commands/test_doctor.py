@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from koco.client import probe
 from koco.client.context_file import Context
 from koco.errors import KocoError, TimedOutError
 from tests.support.driver import calm_s
+from tests.support.http_server import QuietServer
 from tests.support.memory_plane import KEY, Plane
 from tests.unit.conftest import Cli, Ran
 
@@ -149,13 +150,15 @@ class Strange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server: Any = self.server
-        if server.body is None:
-            time.sleep(60)
+        body = server.body
+        if body is None:
+            server.over.wait(60)
+            return
         self.send_response_only(200)
         self.send_header("Date", server.date)
-        self.send_header("Content-Length", str(len(server.body)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(server.body)
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -164,12 +167,13 @@ class Strange(BaseHTTPRequestHandler):
 @pytest.fixture
 def strange() -> Iterator[Any]:
     """A server of something else."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Strange)
+    server: Any = QuietServer(("127.0.0.1", 0), Strange)
     server.body, server.date = b'{"status": "ok"}', "Mon, 01 Jan 2024 00:00:00 GMT"
     server.url = f"http://127.0.0.1:{server.server_port}"
-    server.daemon_threads = True
+    server.over = threading.Event()
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
+    server.over.set()
     server.shutdown()
     server.server_close()
 

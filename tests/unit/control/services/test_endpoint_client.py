@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from koco.errors import EndpointError, InputsError, TimedOutError
 from koco.manifest.descriptions import AppHandlers
 from koco.sdk.endpoint import signing
 from koco.store.model import Release
+from tests.support.http_server import QuietServer
 from tests.support.releases import manifest
 
 RELEASE = Release(
@@ -112,8 +113,7 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def run(asking: Callable[[Endpoints], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from koco.sdk.process import release_secrets
 from koco.sdk.process.release_secrets import Access
 from koco.store.model import AuditQuery, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.http_server import QuietServer
 from tests.support.releases import manifest
 
 VALUE = "sesame-open-7d1f"
@@ -149,7 +150,7 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, Any]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         access = Access(f"http://127.0.0.1:{server.server_port}", "kocor_x")
         monkeypatch.setattr(release_secrets, "_store", lambda: _Store(access))
