@@ -3,6 +3,14 @@ PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
 ON_RAY := tests/integration tests/e2e
 
+# Run tests: PATHS, OPTIONS. On a machine that others use as well, anything can take longer than a
+# test may wait. So tests that failed run once more, with the machine to themselves; their first
+# failure stays in the output. A test that fails then has failed.
+define tests
+	$(PYTEST) $(2) $(1) || { test $$? -eq 1 && echo "== what failed, once more and alone ==" && \
+		$(PYTEST) --last-failed --last-failed-no-failures none $(1); }
+endef
+
 # Hundreds of tests start a Python: each would compile koco anew where nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -24,15 +32,11 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -n 4 --dist worksteal tests/unit
+	$(call tests,tests/unit,-n 4 --dist worksteal)
 
-# Two files at a time: each has a Ray of its own, and waits for processes most of the time. On a
-# machine that others use as well, a start of Ray can take longer than any test may wait. So tests
-# that failed run once more, with the machine to themselves; a test that fails then has failed.
+# Two files at a time: each has a Ray of its own, and waits for processes most of the time.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(ON_RAY) || \
-		{ test $$? -eq 1 && echo "== what failed, once more and alone ==" && \
-		$(PYTEST) --last-failed --last-failed-no-failures none $(ON_RAY); }
+	$(call tests,$(ON_RAY),-n 2 --dist loadfile --no-loadscope-reorder)
 
 bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
 	$(PYTHON_IN_VENV) -m tests.bench
