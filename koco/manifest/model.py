@@ -189,6 +189,12 @@ class Runtime(_Part):
         # Pydantic's schema omits the rules for a mapping's keys.
         json_schema_extra={"propertyNames": {"pattern": rules.ENV_NAME}},
     )
+    kodosumi: bool = Field(
+        False,
+        description="Whether the code is written for Kodosumi. If so, `import kodosumi` finds "
+        "`koco.kodosumi`, unless the nodes install the package itself, and its flows get inputs, "
+        "a tracer and files as in Kodosumi.",
+    )
 
     @property
     def installs(self) -> bool:

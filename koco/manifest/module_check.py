@@ -121,7 +121,8 @@ def _find_unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tupl
 def _may_be_installed(manifest: Manifest, module: str, names: Collection[str]) -> bool:
     if _top(module) in {_top(name) for name in _modules(names)}:
         return False  # its package is the service's own
-    return _is_preinstalled(module) or manifest.runtime.installs
+    is_alias = manifest.runtime.kodosumi and _top(module) == "kodosumi"  # of koco.kodosumi
+    return is_alias or _is_preinstalled(module) or manifest.runtime.installs
 
 
 def _is_preinstalled(module: str) -> bool:

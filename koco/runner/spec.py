@@ -45,6 +45,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: str = ""
     #: Which strings among the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
+    #: How the entrypoint is called: "kodosumi" for Kodosumi's way, empty for koco's own.
+    dialect: str = ""
+    #: The entrypoint and the inputs, pickled by cloudpickle, as base64, if they cannot travel by
+    #: name and as JSON. Only a runner may unpickle them, because that runs the author's code.
+    pickled: str | None = None
     #: The attempt, from 1. The runner repeats it in everything that it writes and asks.
     attempt: int = 0
 

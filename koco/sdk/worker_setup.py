@@ -23,6 +23,9 @@ SERVICE = "KOCO_SERVICE"
 RELEASE = "KOCO_RELEASE"
 SECRETS = "KOCO_SECRETS"
 
+#: Set in the processes of a release whose manifest says `runtime: {kodosumi: true}`.
+KODOSUMI = "KOCO_KODOSUMI"
+
 
 def prepare() -> None:
     """Prepare this process. If that fails, the process runs nothing: its first task raises."""

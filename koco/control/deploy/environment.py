@@ -73,6 +73,8 @@ class Environments:
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }
+        if runtime.kodosumi:
+            environment["env_vars"][worker_setup.KODOSUMI] = "1"
         if names := release.manifest.secrets:
             await self._publish(release.service, release.number)
             environment["env_vars"] |= {

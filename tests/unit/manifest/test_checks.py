@@ -50,7 +50,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
         "runtime": {
             **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
-            **{"requirements": None, "pyproject": None},
+            **{"requirements": None, "pyproject": None, "kodosumi": False},
         },
         "secrets": [],
         "runner": {
@@ -188,6 +188,7 @@ def test_problems_of_data_have_key_paths() -> None:
         ),
         (manifest(runtime={"dependencies": ["six=="]}), "'six==' is not a requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
+        (manifest(runtime={"kodosumi": "yes"}), "runtime.kodosumi: expected true or false"),
         (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),
         (manifest(runtime={"env": {"A": 1}}), "runtime.env.A: expected text, got the number 1"),
         (manifest(runtime={"env": {"A": "\0"}}), "cannot hold a NUL"),
@@ -330,6 +331,13 @@ def test_an_app_must_be_shipped_too() -> None:
     (problem,) = find_missing(manifest, [])
     assert str(problem).startswith("app: no file is shipped, so there is no web.py")
     assert find_missing(manifest, ["web.py"]) == []
+
+
+def test_a_kodosumi_service_has_that_package() -> None:
+    """koco brings `kodosumi` to a service that is written for it, and to no other."""
+    data = manifest(flows=[FLOW | {"entrypoint": "kodosumi.core:Launch"}])
+    assert len(find_missing(load.check(data), ["hello.py"])) == 1
+    assert find_missing(load.check(data | {"runtime": {"kodosumi": True}}), ["hello.py"]) == []
 
 
 def test_notes_modules_that_only_a_dependency_can_bring() -> None:
