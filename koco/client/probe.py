@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from koco.client import answers
 from koco.client.context_file import Context
+from koco.client.http_proxy import proxy_for
 from koco.client.transport import Transport, make_ssl_context
-from koco.client.url import is_clear, is_loopback, redact
+from koco.client.url import is_clear, redact
 from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def way(context: Context) -> Iterator[Finding]:
             what = f"{context.url} is not encrypted: the key travels in clear"
             hint = "use https://: `koco up --tls-cert --tls-key` gives it a certificate"
             yield Finding("encryption", WARNING, what, hint)
-        if proxy := _proxy(context.url):
+        if proxy := proxy_for(context.url):
             # The proxy may reach hosts that this machine cannot.
             yield Finding("proxy", OK, f"through {redact(proxy)}")
         else:
@@ -96,17 +97,6 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         raise error
     found: T = value
     return found
-
-
-def _proxy(url: str) -> str | None:
-    from urllib.request import getproxies, proxy_bypass  # 15 ms
-
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _connection(context: Context) -> Iterator[Finding]:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from koco import __version__, versions
 from koco.client import answers, known_servers, shape_check
 from koco.client.context_file import Context, key_of_environment
+from koco.client.http_proxy import proxy_for
 from koco.client.memory_budget import Room, TooLargeError, decode
-from koco.client.url import is_loopback
+from koco.client.url import redact
 from koco.errors import (
     AnswerError,
     KocoError,
@@ -57,6 +58,7 @@ _BACKOFF_S = (0.1, 0.8)
 _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` selects another"
+_HINT_PROXY = "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name the proxy, NO_PROXY the hosts without one"
 _HINT_GONE = "`koco up` starts both again, with the same store"
 _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
 #: The path that takes passwords instead of keys.
@@ -110,7 +112,8 @@ class Transport:
         self._remembers = options.get("remembers", False)
         self._version = ""
         self._httpx = library()
-        self._http = _open(self._httpx, context)
+        self._proxy = proxy_for(context.url)
+        self._http = _open(self._httpx, context, self._proxy)
         #: Whether it has answered this process, or is known to be there.
         self.has_answered = options.get("is_known", False)
         self._away_s = options.get("away_s", AWAY_S)
@@ -313,15 +316,20 @@ class Transport:
         url, httpx = self.url, self._httpx
         try:
             yield
+        except httpx.ProxyError as exc:
+            what = f"{self._through()} does not connect to {url}: {exc}"
+            raise UnreachableError(what, hint=_HINT_PROXY) from exc
         except httpx.ConnectTimeout as exc:
-            what = f"no connection to {url} within {_CONNECT_S:g} s"
-            raise UnreachableError(what, hint=_HINT) from exc
+            what = f"no connection to {self._through() or url} within {_CONNECT_S:g} s"
+            raise UnreachableError(what, hint=_HINT_PROXY if self._proxy else _HINT) from exc
         except httpx.TimeoutException as exc:
             raise UnreachableError(f"{url} does not answer in time", hint=hint) from exc
         except httpx.ConnectError as exc:
-            what = f"no control plane answers at {url}: {exc}"
+            by = f", or {self._through()} does not answer" if self._proxy else ""
+            what = f"no control plane answers at {url}{by}: {exc}"
+            hint = _HINT_PROXY if self._proxy else _HINT
             is_strange = "CERTIFICATE_VERIFY_FAILED" in what
-            raise UnreachableError(what, hint=_HINT_CA if is_strange else _HINT) from exc
+            raise UnreachableError(what, hint=_HINT_CA if is_strange else hint) from exc
         except httpx.TransportError as exc:
             what = str(exc) or type(exc).__name__
             raise UnreachableError(f"the connection to {url} broke: {what}", hint=hint) from exc
@@ -329,6 +337,9 @@ class Transport:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
         except TooLargeError as exc:
             raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
+
+    def _through(self) -> str:
+        return f"the proxy {redact(self._proxy)}" if self._proxy else ""
 
     def _check_version(self, response: "httpx.Response") -> None:
         """Read the server's koco version, and report it once if the difference matters."""
@@ -494,15 +505,12 @@ def library() -> Any:
     return httpx
 
 
-def _open(made_by: Any, context: Context) -> "httpx.Client":
+def _open(made_by: Any, context: Context, proxy: str | None) -> "httpx.Client":
     from koco.client import bounded_body  # httpcore, which comes with httpx
 
-    url = urlsplit(context.url)
-    # A proxy from the environment cannot reach this machine's loopback.
-    trust_env = not is_loopback(url.hostname or "")
     # Reading the certificates takes 40 ms, and plain HTTP does not need them. Safe: redirects are
     # not followed, so no https:// URL is ever requested; only a proxy might need them.
-    verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
+    verify: Any = urlsplit(context.url).scheme != "http" or proxy is not None
     try:
         if verify:
             verify = make_ssl_context(context.ca)
@@ -510,7 +518,9 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
             base_url=context.url,
             headers=_headers(context),
             verify=verify,
-            trust_env=trust_env,
+            # Not httpx's own reading of the environment, which includes passwords in ~/.netrc.
+            trust_env=False,
+            proxy=proxy,
             follow_redirects=False,
         )
         bounded_body.guard(client)
@@ -563,9 +573,3 @@ def _headers(context: Context) -> dict[str, str]:
     # No compression: a kilobyte might become a gigabyte, and events would wait for a full block.
     headers = {versions.HEADER: __version__, "Accept-Encoding": "identity"}
     return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers
-
-
-def _has_proxy() -> bool:
-    from urllib.request import getproxies  # 15 ms, and most URLs are of this machine
-
-    return bool(getproxies())
