@@ -470,6 +470,9 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     last_login: str | None = None
     #: The address of that login.
     last_from: str | None = None
+    #: Whether they may log in.
+    active: bool = True
+    email: str = ""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from koco.store.secrets import Secrets
 from koco.store.settings import Settings
 from koco.store.stream.events import Events
 from koco.store.uploads import Uploads
+from koco.store.usage import Usage
 from koco.store.users import Users
 
 
@@ -39,6 +40,7 @@ class Store:
         self.settings = Settings(engine)
         self.replies = Replies(engine)
         self.audit = Audit(engine)
+        self.usage = Usage(engine)
 
     @classmethod
     def at(cls, path: Path) -> "Store":

@@ -12,6 +12,7 @@ from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import OPEN, Kind, Status
 from koco.sizes import MB
+from koco.store import usage
 from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent, Policy
 from koco.store.sql.table import payload_to_json
@@ -305,18 +306,20 @@ def _advance(db: Connection, fid: str, status: Status) -> bool:
 
 def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     """Set a final status. The last of the events may be the outcome."""
-    kind = line.kind_of(events.last)
-    db.execute(
+    kind, finished = line.kind_of(events.last), line.timestamp()
+    ended = db.execute(
         "UPDATE executions SET status = :status, finished = :finished, outcome_seq = :outcome_seq,"
-        " error = :error, deadline = NULL WHERE id = :id",
+        f" error = :error, deadline = NULL WHERE id = :id RETURNING {usage.COUNTED}",
         {
             "status": status,
-            "finished": line.timestamp(),
+            "finished": finished,
             "outcome_seq": now.last_seq + events.total if kind in OUTCOMES else None,
             "error": _brief(events.last) if kind == Kind.ERROR.encode() else None,
             "id": now.id,
         },
     )
+    for row in ended.fetchall():
+        usage.count(db, now.id, usage.Ended(*row), status=status, finished=finished)
     _withdraw_locks(db, now)
     # No producer may write from now on, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})

@@ -308,6 +308,49 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX uploads_by_blob ON uploads (sha256);
     """,
+    """
+    -- Inactive users cannot log in; `email` is empty if it is not known.
+    ALTER TABLE users ADD COLUMN active INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE users ADD COLUMN email TEXT NOT NULL DEFAULT '';
+
+    -- Executions that have ended, counted (`koco.store.usage`). The counts stay when executions are
+    -- deleted. `day` is that of the launch, in UTC; `bucket` is the duration, on a logarithmic
+    -- scale, and -1 for executions that never ran.
+    CREATE TABLE usage (
+        day TEXT NOT NULL,
+        flow TEXT NOT NULL,
+        "user" TEXT NOT NULL,
+        status TEXT NOT NULL,
+        bucket INTEGER NOT NULL,
+        executions INTEGER NOT NULL,
+        duration_s REAL NOT NULL,
+        event_bytes INTEGER NOT NULL,
+        file_bytes INTEGER NOT NULL,
+        PRIMARY KEY (day, flow, "user", status, bucket)
+    ) WITHOUT ROWID;
+
+    -- Those that ended before. The bounds are in milliseconds: not every SQLite has logarithms.
+    CREATE TEMP TABLE bounds (low REAL PRIMARY KEY, bucket INTEGER NOT NULL) WITHOUT ROWID;
+    WITH RECURSIVE step (low, bucket) AS (
+        SELECT 0.0, 0 UNION ALL
+        SELECT max(low, 1.0) * 1.189207115002721, bucket + 1 FROM step WHERE bucket < 160
+    )
+    INSERT INTO bounds SELECT low, bucket FROM step;
+    INSERT INTO usage
+        SELECT day, flow, "user", status,
+            CASE WHEN ms IS NULL THEN -1 ELSE
+                (SELECT bucket FROM bounds WHERE low <= max(ms, 0) ORDER BY low DESC LIMIT 1) END
+                AS bucket,
+            count(*), total(ms) / 1000, sum(event_bytes), sum(file_bytes)
+        FROM (
+            SELECT substr(created, 1, 10) AS day, flow, "user", status, event_bytes,
+                (julianday(finished) - julianday(started)) * 86400000 AS ms,
+                (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE execution = id) AS file_bytes
+            FROM executions WHERE finished IS NOT NULL AND service <> ''
+        )
+        GROUP BY day, flow, "user", status, bucket;
+    DROP TABLE bounds;
+    """,
 )
 
 
