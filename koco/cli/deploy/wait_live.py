@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from koco.cli.terminal import ndjson, output
 from koco.client.answers import AnyRelease
-from koco.errors import DeployError, Interrupted, TimedOutError
+from koco.errors import DeployError, Interrupted, TimedOutError, UnreachableError
 
 if TYPE_CHECKING:
     from koco.cli.deploy.ship import Report
@@ -123,6 +123,7 @@ def settle(
     Raises:
         DeployError: some failed, each with its cause.
         TimedOutError: one is still starting after `timeout_s`; the control plane continues.
+        UnreachableError: the control plane stays silent; its hint says that the release goes on.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     waiting = _Waiting(client, report, deadline)
@@ -137,10 +138,17 @@ def settle(
         waiting.check_again()
     except KeyboardInterrupt:
         waiting.line.clear()
+        if not pending:  # all are live, and were only checked again
+            raise
         if output.is_terminal(sys.stderr):
             output.note("")  # after the `^C` that a terminal shows
         goes_on, again = _goes_on(pending[0])
         raise Interrupted(goes_on, hint=again) from None
+    except UnreachableError as exc:
+        if pending:
+            goes_on, again = _goes_on(pending[0])
+            exc.hint = f"{goes_on} once it answers, and {again}"
+        raise
     finally:
         waiting.line.clear()
     if waiting.failures:
