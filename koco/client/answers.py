@@ -280,6 +280,8 @@ class Flow(FlowSummary):
     author: NotRequired[str | None]
     organization: NotRequired[str | None]
     tags: NotRequired[list[str] | None]
+    dialect: NotRequired[str]
+    page: NotRequired[bool]
 
 
 class File(TypedDict):

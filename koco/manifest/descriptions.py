@@ -4,6 +4,10 @@ from typing import Any
 
 import msgspec
 
+#: The dialect of flows and apps that were written for Kodosumi: values travel as the text that was
+#: sent, and unknown inputs are ignored. See `koco.kodosumi`.
+KODOSUMI = "kodosumi"
+
 
 class FlowDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A flow of a release. The form is None if the flow takes any JSON object."""
@@ -20,6 +24,10 @@ class FlowDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     organization: str = ""
     version: str = ""
     tags: tuple[str, ...] = ()
+    #: `KODOSUMI`, or empty for koco's own programming model.
+    dialect: str = ""
+    #: Whether its path shows a page of the author's, with a form that may launch something.
+    page: bool = False
     #: Further metadata that the author gave.
     more: dict[str, Any] = {}
 

@@ -138,6 +138,9 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     #: Its entry for the audit log. The store adds the fid.
     audited: AuditEntry | None = None
+    #: See `koco.runner.spec.Launch`.
+    dialect: str = ""
+    pickled: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +199,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: str | None = None
     #: The fid of the execution that this one retries.
     retry_of: str | None = None
+    #: See `koco.runner.spec.Launch`.
+    dialect: str = ""
 
     @property
     def is_ending(self) -> bool:

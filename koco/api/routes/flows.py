@@ -84,6 +84,8 @@ class FlowWithForm(FlowSummary):
     form: list[dict[str, Any]] | None
     schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
     path: str | UnsetType = UNSET
+    dialect: Annotated[str | UnsetType, text("kodosumi")] = UNSET
+    page: bool | UnsetType = UNSET
 
     @classmethod
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
@@ -96,6 +98,8 @@ class FlowWithForm(FlowSummary):
             form=entry.flow.form,
             schema=form.json_schema() if form is not None else {"type": "object"},
             path=UNSET if path is None else path,
+            dialect=entry.flow.dialect or UNSET,
+            page=entry.flow.page or UNSET,
             **others,
         )
 

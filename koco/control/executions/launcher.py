@@ -160,6 +160,8 @@ class Launches:
             new,
             entrypoint=former.entrypoint,
             moments=former.moments,
+            dialect=former.dialect,
+            pickled=await self._store.executions.pickled(former),
             hidden=tuple(dict.fromkeys((*former.hidden, *new.hidden))),
             tags=former.tags,
             about={**about, "retry_of": former.fid},
@@ -207,6 +209,8 @@ class Launches:
             await _make_execution(ordered, order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
+            dialect=order.dialect,
+            pickled=order.pickled,
             about={"entrypoint": order.entrypoint, **msgspec.to_builtins(order.about)},
         )
 
@@ -232,6 +236,7 @@ def _new_execution(
         hidden=entry.form.hidden if entry.form is not None else (),
         tags=entry.flow.tags,
         files=files,
+        dialect=entry.flow.dialect,
     )
 
 

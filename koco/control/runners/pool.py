@@ -293,6 +293,9 @@ class Pool:
         self._on_step(fid)
         flow = execution.flow.partition("/")[2]
         runner.launching[fid] = execution.entrypoint
+        pickled = None
+        if execution.dialect:
+            pickled = await surely(lambda: self._store.executions.pickled(execution))
         try:
             await runner.actor.launch(
                 Launch(
@@ -301,6 +304,8 @@ class Pool:
                     inputs=execution.inputs,
                     entrypoint=execution.entrypoint,
                     moments=execution.moments,
+                    dialect=execution.dialect,
+                    pickled=pickled,
                     attempt=execution.attempt,
                 )
             )

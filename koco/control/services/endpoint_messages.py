@@ -20,6 +20,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     summary: Any = None
     description: Any = None
     reference: Any = None
+    #: Set by apps in Kodosumi's dialect only.
+    author: Any = None
+    organization: Any = None
+    version: Any = None
+    deprecated: Any = None
+    extra: Any = None
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +59,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     about: About = About()
     #: The flow to run instead of the requested one.
     flow: str | None = None
+    #: See `koco.runner.spec.Launch`.
+    dialect: str = ""
+    pickled: str | None = None
 
 
 def read_as(kind: type[T], blob: bytes, *, where: str) -> T:

@@ -99,6 +99,14 @@ class Executions(Repository):
                     hint="`koco run` starts one; `koco ps -a` lists all that you may see",
                 )
 
+    async def pickled(self, execution: Execution) -> str | None:
+        """Return the pickled entrypoint and inputs of an execution; None if it has none."""
+        if not execution.dialect:
+            return None
+        look = "SELECT body FROM pickles WHERE execution = :id"
+        row = await self._read(lambda db: db.execute(look, {"id": execution.id}).fetchone())
+        return None if row is None else row[0]
+
     async def page(
         self,
         wanted: Filter = EVERY,
@@ -277,6 +285,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "policy": new.policy if new.policy != Policy() else None,
         "left_s": new.policy.timeout_s,
         "retry_of": new.retry_of,
+        "dialect": new.dialect,
     }
     [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
     execution = EXECUTIONS.read(row)
@@ -284,6 +293,11 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "INSERT INTO chunks (execution, first, last, body) VALUES (:id, 1, :last, :body)",
         {"id": execution.id, "last": first.total, "body": first.body},
     )
+    if new.pickled is not None:
+        db.execute(
+            "INSERT INTO pickles (execution, body) VALUES (:id, :body)",
+            {"id": execution.id, "body": new.pickled},
+        )
     if new.files:
         files.add(db, execution.id, new.files, created=created, by=new.user)
     if new.audited is not None:
@@ -296,7 +310,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
 _CREATED = (
     *("fid", "flow", "service", "release", "status", "inputs", "user", "tags", "created"),
     *("last_seq", "entrypoint", "key", "key_digest", "moments", "hidden", "policy", "left_s"),
-    "retry_of",
+    *("retry_of", "dialect"),
 )
 _INSERT = (
     f"INSERT INTO executions (id, {columns(_CREATED)})"

@@ -351,6 +351,17 @@ MIGRATIONS: tuple[str, ...] = (
         GROUP BY day, flow, "user", status, bucket;
     DROP TABLE bounds;
     """,
+    """
+    -- The way in which the entrypoint is called: `koco.manifest.descriptions.KODOSUMI`, or ours.
+    ALTER TABLE executions ADD COLUMN dialect TEXT NOT NULL DEFAULT '';
+
+    -- The entrypoints and inputs that are not JSON, as their services pickled them: see
+    -- `koco.runner.spec.Launch`. Nothing here unpickles them.
+    CREATE TABLE pickles (
+        execution INTEGER PRIMARY KEY REFERENCES executions ON DELETE CASCADE,
+        body TEXT NOT NULL
+    );
+    """,
 )
 
 

@@ -51,6 +51,30 @@ def test_queues_a_launch_with_its_first_events(check: Callable[[Check], None]) -
     check(body)
 
 
+def test_keeps_what_a_service_pickled_until_the_execution_is_deleted(
+    check: Callable[[Check], None],
+) -> None:
+    """It is not among an execution's columns, because lists would read it for each of theirs."""
+
+    async def body(store: Store) -> None:
+        plain = await launch(store)
+        new = NewExecution(
+            **{"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}},
+            dialect="kodosumi",
+            pickled="gASVAA==",
+        )
+        execution, _ = await store.executions.create(new)
+        found = await store.executions.get(execution.fid)
+        assert (found.dialect, plain.dialect) == ("kodosumi", "")
+        assert await store.executions.pickled(found) == "gASVAA=="
+        assert await store.executions.pickled(plain) is None
+        await store.executions.settle(found.fid, Status.CANCELLED)
+        await store.executions.delete(found.fid)
+        assert await store.executions.pickled(found) is None
+
+    check(body)
+
+
 def test_finds_executions_by_prefix_and_latest(check: Callable[[Check], None]) -> None:
     """A unique prefix is enough. The error for an ambiguous or unknown one says so."""
 

@@ -23,6 +23,7 @@ from tests.support.releases import flow, manifest
 SHIPPED: tuple[str, ...] = (
     "500b485a93e3a2281521b2f721490abc32f210c05257f5f04688534c367b36e6",
     "392a54005975d7a94d8bf431876ce74b8e89d6a830bf00791c300c898209ee45",
+    "481299d4a0c1b09aa0f7e9c1641ace15ca1d6a9d43ae850a9f20fd777f29ec0e",
 )
 
 MANIFEST = {
