@@ -269,6 +269,13 @@ class FlowSummary(TypedDict):
     schedule: NotRequired[list[Schedule]]
 
 
+class Tag(TypedDict):
+    """A tag of flows, and how many flows have it."""
+
+    name: Annotated[str, bool]
+    flows: int
+
+
 class Flow(FlowSummary):
     """A flow with its form and its inputs' JSON Schema."""
 

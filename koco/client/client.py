@@ -78,9 +78,16 @@ class Client:
         """Return the state of control plane, Ray, store and services, and executions by status."""
         return self._transport.json("GET", "/v1/status", answers.Overview)
 
-    def flows(self) -> list[answers.FlowSummary]:
-        """Return the flows that can be launched."""
-        return self._transport.items("/v1/flows", answers.FlowSummary)
+    def flows(
+        self, *, tags: Sequence[str] = (), words: str | None = None
+    ) -> list[answers.FlowSummary]:
+        """Return the flows that can be launched: all, or those with all tags and all words."""
+        query = {"tag": list(tags), "q": words}
+        return self._transport.items("/v1/flows", answers.FlowSummary, query)
+
+    def tags(self) -> list[answers.Tag]:
+        """Return the tags of flows, by name."""
+        return self._transport.items("/v1/tags", answers.Tag)
 
     def flow(self, name: str) -> answers.Flow:
         """Return a flow with its form, by short or full name."""

@@ -377,11 +377,17 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", "status":
                 return 200, plane.status or STATUS
             case "GET", "flows":
-                left_out = ("form", "description", "tags")
+                left_out = ("form", "description")
                 items = [
                     {key: each for key, each in flow.items() if key not in left_out}
                     for flow in plane.flows.values()
+                    if query.get("tag") in (None, *flow.get("tags", ()))
+                    and query.get("q", "") in flow["name"]
                 ]
+                return 200, {"items": items, "next": None}
+            case "GET", "tags":
+                names = [tag for flow in plane.flows.values() for tag in flow.get("tags", ())]
+                items = [{"name": each, "flows": names.count(each)} for each in sorted({*names})]
                 return 200, {"items": items, "next": None}
             case (("GET" | "POST"), "flows", *name):
                 return self._flow("/".join(name), data)

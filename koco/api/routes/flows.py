@@ -1,6 +1,7 @@
 """Flows: list and launch them."""
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Self
@@ -33,7 +34,10 @@ _LONGEST_WAIT_S = 60
 #: The preference, among others, as a number or quoted.
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
-_METADATA = ("description", "author", "organization", "version", "tags")
+#: The longest search for flows (characters).
+_LONGEST = 1000
+
+_METADATA = ("description", "author", "organization", "version")
 _HEADERS = ["Location", "Preference-Applied"]
 
 
@@ -58,6 +62,7 @@ class FlowSummary(Shape):
     release: shapes.Number
     limits: FlowLimits
     schedule: list[ScheduleState]
+    tags: tuple[str, ...]
 
     @classmethod
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
@@ -69,6 +74,7 @@ class FlowSummary(Shape):
             summary=entry.flow.summary,
             limits=FlowLimits.of(limits),
             schedule=parts.schedules.of(entry.name),
+            tags=entry.flow.tags,
             **others,
         )
 
@@ -80,7 +86,6 @@ class FlowWithForm(FlowSummary):
     author: str
     organization: str
     version: str
-    tags: tuple[str, ...]
     form: list[dict[str, Any]] | None
     schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
     path: str | UnsetType = UNSET
@@ -104,6 +109,13 @@ class FlowWithForm(FlowSummary):
         )
 
 
+class Tag(Shape):
+    """A tag of flows, and how many flows have it."""
+
+    name: Annotated[str, text("reports")]
+    flows: int
+
+
 class Launched(Shape):
     """An accepted execution. With `Prefer: wait=N` also its state, and its outcome if it ended."""
 
@@ -122,13 +134,26 @@ LAUNCHED = {
 
 @get("/v1/flows", guards=[requires("read")])
 async def list_flows(
-    request: Request, limit: int = 1000, cursor: str | None = None
+    request: Request,
+    *,
+    tag: list[str] | None = None,
+    q: str | None = None,
+    limit: int = 1000,
+    cursor: str | None = None,
 ) -> Page[FlowSummary]:
     """List the flows that can be launched."""
-    parts, caller = request.parts, request.auth
-    entries = [each for each in parts.catalog.entries() if caller.reaches(each.name)]
+    parts, tags, words = request.parts, tag or (), _words(q or "")
+    entries = [each for each in _entries(request) if each.has(tags, words)]
     page = list_query.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
     return Page([FlowSummary.render(parts, entry) for entry in page.items], page.next)
+
+
+@get("/v1/tags", guards=[requires("read")])
+async def list_tags(request: Request, limit: int = 1000, cursor: str | None = None) -> Page[Tag]:
+    """List the tags of flows, by name, and how many flows have each."""
+    counts = Counter(tag for each in _entries(request) for tag in set(each.flow.tags))
+    tags = [Tag(name, flows) for name, flows in counts.items()]
+    return list_query.page(tags, by=lambda each: each.name, limit=limit, cursor=cursor)
 
 
 @get(
@@ -200,6 +225,18 @@ async def _launch_and_wait(
     return _answer(launched, status_code=code, applied=f"wait={seconds}")
 
 
+def _entries(request: Request) -> list[Entry]:
+    """Return the flows that the caller may see."""
+    return [each for each in request.parts.catalog.entries() if request.auth.reaches(each.name)]
+
+
+def _words(text: str) -> list[str]:
+    """Return the words that flows are searched for."""
+    if len(text) > _LONGEST:
+        raise UsageError(f"q has {_LONGEST} characters at most, this one {len(text)}")
+    return text.split()
+
+
 def _answer(launched: Launched, *, status_code: int, applied: str = "") -> Response[Launched]:
     headers = {"Location": f"/v1/executions/{launched.result}"}
     headers |= {"Preference-Applied": applied} if applied else {}
@@ -221,4 +258,4 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-ROUTES = (list_flows, show_flow, launch)
+ROUTES = (list_flows, list_tags, show_flow, launch)

@@ -9,7 +9,7 @@ import typer
 from koco.cli import connection
 from koco.cli.inputs import field_limits
 from koco.cli.terminal import output, schedule_text, times
-from koco.client.answers import Element, Flow, FlowSummary
+from koco.client.answers import Element, Flow, FlowSummary, Tag
 from koco.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,15 +35,30 @@ def command(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of the flow's inputs.")
     ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS", help="Only with all these words in name, summary, author or tags."
+        ),
+    ] = None,
+    tags: Annotated[
+        bool, typer.Option("--tags", help="List the tags of flows instead of the flows.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List flows, or show one flow with its inputs.
 
     Example: koco flows greet
     """
-    if schema and name is None:
-        raise UsageError("--schema needs a flow", hint="`koco flows` lists them")
+    _check(name, schema=schema, filters=bool(tag or search), tags=tags)
     client = connection.connect()
+    if tags:
+        _print_tags(client.tags(), as_json=as_json)
+        return
     if schema:
         output.print_json(client.flow(str(name))["schema"])
         return
@@ -51,9 +66,14 @@ def command(
         flow = client.flow(name)
         output.print_json(flow) if as_json else _print_flow(flow)
         return
-    items = client.flows()
+    items = client.flows(tags=tag or (), words=search)
     if as_json:
         output.print_items(items)
+        return
+    if tag or search:
+        _print_list(items)
+        if not items:
+            output.note("no flow matches; `koco flows` lists all, `koco flows --tags` their tags")
         return
     closed = [each for each in client.services() if each["status"] == "failed"]
     if items or not output.is_terminal():
@@ -63,6 +83,30 @@ def command(
     for each in closed:
         service, number = each["service"], each["release"]
         output.note(f"{service} is not served: release {number} failed; `koco status` says why")
+
+
+def _check(name: str | None, *, schema: bool, filters: bool, tags: bool) -> None:
+    """Refuse options that do not fit together."""
+    if schema and name is None:
+        raise UsageError("--schema needs a flow", hint="`koco flows` lists them")
+    if name is not None and (filters or tags):
+        raise UsageError(
+            "--tag, --search and --tags are for the list of flows",
+            hint=f"without them, `koco flows {name}` shows the flow",
+        )
+    if tags and filters:
+        raise UsageError("--tags lists all tags: it takes neither --tag nor --search")
+
+
+def _print_tags(items: list[Tag], *, as_json: bool) -> None:
+    if as_json:
+        output.print_items(items)
+        return
+    rows = [(each["name"], str(each["flows"])) for each in items]
+    if rows or not output.is_terminal():
+        output.print_table(_header("tag", "flows"), rows)
+    else:
+        output.note("no flow has a tag yet")
 
 
 def _print_list(items: list[FlowSummary]) -> None:

@@ -1,7 +1,7 @@
 """The catalog of flows that can be launched: those of live releases, by full or short name."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from koco.errors import ConflictError, NotFoundError
@@ -33,6 +33,18 @@ class Entry:
     def path(self) -> str | None:
         """The flow's path in the service's own endpoint; None for a flow of the manifest."""
         return self.flow.path
+
+    def has(self, tags: Collection[str], words: Collection[str]) -> bool:
+        """Whether it has all tags, and all words occur in its name or what its author says of it.
+
+        Words are compared without regard to case.
+        """
+        flow = self.flow
+        if not set(tags) <= set(flow.tags):
+            return False
+        about = (flow.summary or "", flow.description, flow.author, flow.organization, *flow.tags)
+        text = "\n".join((self.name, *about)).casefold()
+        return all(word.casefold() in text for word in words)
 
 
 class Catalog:

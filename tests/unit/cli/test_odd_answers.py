@@ -49,6 +49,7 @@ COMMANDS = [
     "flows",
     "flows greet",
     "flows greet --schema",
+    "flows --tags",
     "run greet -i who=x",
     "run greet -i who=x --wait",
     "inbox",

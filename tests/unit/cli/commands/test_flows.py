@@ -1,0 +1,47 @@
+"""`koco flows`: the list, its filters and the tags of flows."""
+
+import json
+
+import pytest
+
+from tests.support.memory_plane import Plane
+from tests.unit.conftest import Cli
+
+
+@pytest.fixture(autouse=True)
+def tagged(plane: Plane) -> None:
+    greet = plane.flows["greet"]
+    plane.flows["greet"] = {**greet, "tags": ["a", "b"]}
+    plane.flows["other"] = {**greet, "name": "hello/other", "short": "other", "tags": ["b"]}
+
+
+def test_filters_are_sent_to_the_control_plane(cli: Cli, plane: Plane) -> None:
+    """Several tags and all words."""
+    ran = cli("flows", "--tag", "b", "--search", "other")
+    assert (ran.code, [line.split()[0] for line in ran.out.splitlines()]) == (
+        0,
+        ["flow", "hello/other"],
+    )
+    cli("flows", "--tag", "a", "--tag", "b")
+    assert "tag=a&tag=b" in plane.requests[-1][1]
+
+
+def test_says_that_no_flow_matches(cli: Cli) -> None:
+    ran = cli("flows", "--tag", "none")
+    assert "no flow matches" in ran.err
+
+
+def test_lists_tags(cli: Cli) -> None:
+    assert [line.split() for line in cli("flows", "--tags").out.splitlines()[1:]] == [
+        ["a", "1"],
+        ["b", "2"],
+    ]
+    items = json.loads(cli("flows", "--tags", "--json").out)["items"]
+    assert items == [{"name": "a", "flows": 1}, {"name": "b", "flows": 2}]
+
+
+@pytest.mark.parametrize(
+    "line", ["flows --schema", "flows greet --tag a", "flows greet --tags", "flows --tags --tag a"]
+)
+def test_refuses_options_that_do_not_fit_together(cli: Cli, line: str) -> None:
+    assert cli(*line.split()).code == 2
