@@ -98,6 +98,12 @@ def to_plain(value: Any) -> Any:
         return to_repr(value)
 
 
+def has_conversion(kind: type) -> bool:
+    """Return whether values of a type become JSON of their own, and not just their `repr`."""
+    is_json = kind in _ATOMS or issubclass(kind, dict | list | tuple)
+    return is_json or _find_conversion(kind) is not None
+
+
 def to_repr(value: Any) -> dict[str, str]:
     """Return the object for a value that has no JSON: `{"$repr": …, "$type": …}`."""
     return {"$repr": text_values.repr_of(value), "$type": text_values.name_of(type(value))}

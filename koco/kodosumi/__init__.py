@@ -8,3 +8,6 @@ everything below it; `koco.runner` imports this package only for executions in t
 
 Begin with `core`, which has all public names.
 """
+
+#: The version of Kodosumi whose names and behaviour this package has.
+__version__ = "1.2.0"

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -101,16 +101,20 @@ class Files:
         self._check()
         with _missing(str(path)):
             found = local_files.find(Path(path))
-        names = [file_paths.path(f"out/{file.name}") for file in found]
-        for name in names:
+        return self.put({file_paths.path(f"out/{file.name}"): file.path for file in found})
+
+    def put(self, files: Mapping[str, Path]) -> list[str]:
+        """Copy local files to the given paths; return the paths. Raises the errors of `upload`."""
+        self._check()
+        for name in files:
             if (shown := secrets.mask(name)) != name:
                 raise UsageError(
                     f"the name of the file {shown} contains the value of a secret",
                     hint="everybody who can see the execution sees its file names: rename the file",
                 )
-        for name, file in zip(names, found, strict=True):
-            self._place.put(name, file.path, self._check)
-        return names
+        for name, file in files.items():
+            self._place.put(name, file, self._check)
+        return list(files)
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with everything below it.
@@ -194,7 +198,8 @@ class AsyncFiles:
     """The same for coroutines: methods are awaited, and iterators are for `async for`."""
 
     def __init__(self, files: Files) -> None:
-        self._files = files
+        #: The files that do the work.
+        self.files = files
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,28 +209,28 @@ class AsyncFiles:
 
     async def ls(self, path: str = "in") -> list[File]:
         """Return the files below a folder; see `Files.ls`."""
-        return await _in_thread(self._files.ls, path)
+        return await in_thread(self.files.ls, path)
 
     def open(self, path: str) -> "AsyncStream":
         """Return a file for reading. Whether it exists is checked when it is read."""
-        return AsyncStream(self._files.open(path))
+        return AsyncStream(self.files.open(path))
 
     async def download(self, path: str = "in") -> AsyncIterator[str]:
         """Yield local paths; see `Files.download`."""
-        async for each in _iterate_in_thread(self._files.download(path)):
+        async for each in iterate_in_thread(self.files.download(path)):
             yield each
 
     async def upload(self, path: str | Path) -> list[str]:
         """Put a local file or folder into `out/`; see `Files.upload`."""
-        return await _in_thread(self._files.upload, path)
+        return await in_thread(self.files.upload, path)
 
     async def remove(self, path: str) -> None:
         """Remove a file or a folder; see `Files.remove`."""
-        await _in_thread(self._files.remove, path)
+        await in_thread(self.files.remove, path)
 
     async def close(self) -> None:
         """Close the connections and remove the downloads."""
-        await _in_thread(self._files.close)
+        await in_thread(self.files.close)
 
 
 class AsyncStream:
@@ -243,20 +248,20 @@ class AsyncStream:
 
     async def read(self) -> AsyncIterator[bytes]:
         """Yield the content in pieces; see `Stream.read`."""
-        async for piece in _iterate_in_thread(self._stream.read()):
+        async for piece in iterate_in_thread(self._stream.read()):
             yield piece
 
     async def read_all(self) -> bytes:
         """Return the whole content."""
-        return await _in_thread(self._stream.read_all)
+        return await in_thread(self._stream.read_all)
 
     async def remove(self) -> None:
         """Remove the file."""
-        await _in_thread(self._stream.remove)
+        await in_thread(self._stream.remove)
 
     async def close(self) -> None:
         """Stop reading."""
-        await _in_thread(self._stream.close)
+        await in_thread(self._stream.close)
 
 
 @contextlib.contextmanager
@@ -268,10 +273,12 @@ def _missing(path: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
 
 
-async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a function of files in their threads; return its result."""
     return await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)
 
 
-async def _iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
-    while (item := await _in_thread(next, items, _END)) is not _END:
+async def iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
+    """Yield an iterator's items, each made in such a thread."""
+    while (item := await in_thread(next, items, _END)) is not _END:
         yield item

@@ -87,7 +87,7 @@ class Tracer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()
-        return _arrive, (self.fid, make, arguments)
+        return arrive, (self.fid, make, arguments)
 
     def __repr__(self) -> str:
         return f"Tracer({self.fid!r})"
@@ -212,7 +212,8 @@ def sink_of(tracer: Tracer) -> Sink:
     return tracer._sink
 
 
-def _arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
+def arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
+    """Return the tracer that another process has sent here; `make` makes its sink."""
     tracer = Tracer(fid, make(*arguments))
     if on_arrival is not None:
         on_arrival(tracer)

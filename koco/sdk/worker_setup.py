@@ -46,6 +46,11 @@ def _prepare() -> None:
     stacks.install()
     calls.install()
     ports.install()
+    if os.environ.get(KODOSUMI):
+        # Imported here, because most releases were not written for Kodosumi.
+        from koco.sdk import import_alias
+
+        import_alias.install()
     if os.environ.get(SECRETS):
         # Imported here, because most releases have no secrets.
         from koco.sdk.process import secrets

@@ -86,7 +86,8 @@ def _begin_call(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: 
 
         # If one loop reads the arguments of all calls, only the arguments show which tracer is
         # whose. Compare types: `isinstance` may run code of an object with a fake `__class__`.
-        tracer = next((each for each in chain(args, more.values()) if type(each) is Tracer), None)
+        found = (each for each in chain(args, more.values()) if issubclass(type(each), Tracer))
+        tracer = next(found, None)
     if tracer is not None and on_tracer is not None:
         on_tracer(tracer, call)
     for told in on_begin:

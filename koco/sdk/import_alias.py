@@ -1,0 +1,92 @@
+"""Let `import kodosumi…` find `koco.kodosumi` in this process, so that no file must change.
+
+The real package wins if it is installed: this finder is asked last. A module is the same object
+under both names, so classes and pickles agree. Packages that only lead to others, such as
+`kodosumi.runner`, are made empty.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_NAME = "kodosumi"
+_HOME = "koco.kodosumi"
+
+#: The packages on the way to the modules below.
+_PACKAGES = frozenset(
+    {
+        _NAME,
+        *(f"{_NAME}.runner", f"{_NAME}.service", f"{_NAME}.service.inputs"),
+    }
+)
+
+#: The module of `koco.kodosumi` for each module that services import.
+_MODULES = {
+    **{
+        f"{_NAME}.{name}": f"{_HOME}.{name}"
+        for name in ("config", "const", "core", "dtypes", "error", "helper", "response", "serve")
+    },
+    f"{_NAME}.runner.files": f"{_HOME}.files",
+    f"{_NAME}.runner.main": f"{_HOME}.launch",
+    f"{_NAME}.runner.tracer": f"{_HOME}.tracer",
+    f"{_NAME}.service.inputs.errors": f"{_HOME}.error",
+    f"{_NAME}.service.inputs.forms": f"{_HOME}.forms",
+    f"{_NAME}.service.proxy": f"{_HOME}.const",
+}
+
+
+def install() -> None:
+    """Let this process find the names. A second call changes nothing."""
+    if not any(isinstance(each, _Finder) for each in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _NAME and not fullname.startswith(f"{_NAME}."):
+            return None
+        if fullname != _NAME and not getattr(sys.modules.get(_NAME), "is_koco", False):
+            return None  # the real package is installed, and lacks this module
+        if fullname in _PACKAGES:
+            return ModuleSpec(fullname, _PackageLoader(), is_package=True)
+        if fullname in _MODULES:
+            return ModuleSpec(fullname, _ModuleLoader(_MODULES[fullname]))
+        raise ModuleNotFoundError(
+            f"koco has no {fullname!r}: it brings the modules of Kodosumi that services use, "
+            f"not its servers. If the service needs it, install Kodosumi's package with it",
+            name=fullname,
+        )
+
+
+class _PackageLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        # An empty path: Python looks for modules of the package nowhere, and then asks us.
+        module.__path__ = []
+        if module.__name__ == _NAME:
+            home = importlib.import_module(_HOME)
+            module.__dict__.update(is_koco=True, __version__=home.__version__, __doc__=home.__doc__)
+
+
+class _ModuleLoader(Loader):
+    """Loads a module of koco under another name."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._home)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Python has given it our spec, though it is loaded already, under its own name.
+        module.__spec__ = self._spec
