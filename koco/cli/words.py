@@ -12,7 +12,15 @@ from koco.spelling import nearest
 DESTROYING = frozenset(
     {
         *("down", "undeploy", "cancel", "delete"),
-        *("files rm", "secret unset", "key revoke", "key rotate", "user remove", "context remove"),
+        *(
+            "files rm",
+            "secret unset",
+            "key revoke",
+            "key rotate",
+            "user disable",
+            "user remove",
+            "context remove",
+        ),
         *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover-admin"),
     }
 )
@@ -94,6 +102,9 @@ _OF_GROUPS = {
     "user": {
         "`koco user list` lists users": _NAMES,
         "`koco user create NAME` creates a user": "add new invite",
+        "`koco user update NAME` changes a user": "edit modify change",
+        "`koco user disable NAME` keeps a user from logging in": "deactivate lock suspend block",
+        "`koco user enable NAME` lets a user log in again": "activate unlock reactivate",
         "`koco user remove NAME` removes a user": "rm delete del",
         "`koco user password NAME` sets a password": "passwd reset set",
     },

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The message of `sqlite3` for a text that is not UTF-8. It has no code.
 NOT_UTF8 = "Could not decode to UTF-8"
+#: The messages of SQLite for a name that is not in the schema. koco's own statements name only what
+#: is there, so the schema is damaged, for example in the text of a trigger.
+_NO_NAME = ("no such table", "no such column", "no such index")
 
 
 def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
@@ -46,7 +49,7 @@ def is_damage(exc: BaseException) -> bool:
     """Whether an exception means that the stored data is damaged."""
     if isinstance(exc, sqlite3.Error):
         code = getattr(exc, "sqlite_errorcode", None) or 0
-        return code & 0xFF in _CODES or NOT_UTF8 in str(exc)
+        return code & 0xFF in _CODES or NOT_UTF8 in str(exc) or str(exc).startswith(_NO_NAME)
     # Decoding a row failed. Values from callers can at worst fail to be encoded.
     is_of_row = isinstance(exc, msgspec.MsgspecError | ValueError | TypeError | LookupError)
     return is_of_row and not isinstance(exc, UnicodeEncodeError)
