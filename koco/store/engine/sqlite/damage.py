@@ -33,7 +33,9 @@ def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
     if isinstance(exc, KocoError) and not is_store_error:
         return None  # some refusals are a `ValueError` as well
     cause = exc.__cause__ if is_store_error and exc.__cause__ else exc
-    if not is_damage(cause):
+    # While it is opened, a step of a migration may be wrong instead.
+    is_unknown_name = where != "open" and isinstance(cause, sqlite3.Error)
+    if not (is_damage(cause) or (is_unknown_name and str(cause).startswith(_NO_NAME))):
         return None
     log.error("the store is damaged: %s, read by %s", path, where, exc_info=cause)
     error = DamagedError(
@@ -49,7 +51,7 @@ def is_damage(exc: BaseException) -> bool:
     """Whether an exception means that the stored data is damaged."""
     if isinstance(exc, sqlite3.Error):
         code = getattr(exc, "sqlite_errorcode", None) or 0
-        return code & 0xFF in _CODES or NOT_UTF8 in str(exc) or str(exc).startswith(_NO_NAME)
+        return code & 0xFF in _CODES or NOT_UTF8 in str(exc)
     # Decoding a row failed. Values from callers can at worst fail to be encoded.
     is_of_row = isinstance(exc, msgspec.MsgspecError | ValueError | TypeError | LookupError)
     return is_of_row and not isinstance(exc, UnicodeEncodeError)
