@@ -223,6 +223,7 @@ class LockWithForm(Lock):
     """A lock with the form for its answer."""
 
     form: list[Element] | None
+    dialect: NotRequired[str]
 
 
 class Schedule(TypedDict):
@@ -549,8 +550,6 @@ class User(Holder):
     by: str | None
     last_login: Time | None
     last_from: str | None
-    active: NotRequired[bool]
-    email: NotRequired[str]
 
 
 class ControlPlane(TypedDict):

@@ -306,7 +306,6 @@ class Pool:
                     moments=execution.moments,
                     dialect=execution.dialect,
                     pickled=pickled,
-                    user=execution.user if execution.dialect else "",
                     attempt=execution.attempt,
                 )
             )
