@@ -23,7 +23,7 @@ from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
 from koco.sdk.in_memory import Event, Tracer
 
-__all__ = ["Event", "Outcome", "Tracer", "run", "submit"]
+__all__ = ["Event", "Outcome", "Tracer", "run", "submit", "use_kodosumi"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +44,32 @@ class Outcome:
 
 def run(
     flow: str | Callable[..., Any],
-    inputs: dict[str, Any] | None = None,
+    inputs: Any = None,
     *,
     form: list[dict[str, Any]] | None = None,
     files: dict[str, bytes] | None = None,
     answers: Mapping[str, Any] | None = None,
+    kodosumi: bool = False,
 ) -> Outcome:
     """Run a flow to its end.
 
     Args:
         flow: the entrypoint, as `module:object` or the callable itself.
-        inputs: the user's inputs; the form converts strings.
+        inputs: the user's inputs, a dict; the form converts strings.
         form: the manifest's `inputs`, if it has some.
         files: the user's uploaded files, by path: `{"in/a.txt": b"…"}`.
         answers: a person's answers by the name of the lock: a value, a list of values to use one
             after the other, or a function of the lock's data. An exception
             (`TimeoutError()`, for example) is raised in the flow.
+        kodosumi: whether the flow is written for Kodosumi: it gets Kodosumi's tracer, and the
+            inputs as they are, of any type. Call `use_kodosumi` before its module is imported.
 
     Raises:
         InputsError: the inputs do not pass the form.
         AssertionError: the flow waits for an answer that the test does not give.
     """
-    found = load_flow("test", flow, form)
-    given = inputs or {}
+    found = _load_kodosumi(flow) if kodosumi else load_flow("test", flow, form)
+    given = inputs if kodosumi else inputs or {}
     if found.form is not None:
         found.form.validate(given)
     tracer = Tracer(files, answers=answers)
@@ -76,14 +79,35 @@ def run(
     return outcome
 
 
-async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
+def use_kodosumi() -> None:
+    """Let `import kodosumi` find `koco.kodosumi`, as in a release with `runtime.kodosumi: true`.
+
+    Call it before the service's modules are imported: at the top of a `conftest.py`, for example.
+    The real package comes first if it is installed.
+    """
+    from koco.sdk import import_alias
+
+    import_alias.install()
+
+
+def _load_kodosumi(flow: str | Callable[..., Any]) -> Flow:
+    from koco.runner import kodosumi
+
+    use_kodosumi()
+    if isinstance(flow, str):
+        loader.find(flow)  # raises the errors of its import here
+    return kodosumi.load("test", flow)
+
+
+async def _run(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:
     output = Output(tracer.note)
     stdout, stderr = sys.stdout, sys.stderr
     capture = Capture(dedicated=False)
     capture.install()
     try:
         loop = asyncio.get_running_loop()
-        ended = await Run(flow, inputs, tracer=tracer, output=output, loop=loop).outcome()
+        traced = flow.trace(tracer)
+        ended = await Run(flow, inputs, tracer=traced, output=output, loop=loop).outcome()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
     capture.end(output)

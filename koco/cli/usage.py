@@ -43,7 +43,7 @@ def _about_option(option: str, path: str, known: list[str], args: list[str]) -> 
         return f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
     takes_inputs = path in _TAKE_INPUTS
     names = [name for name in known if name.startswith("--")]
-    if hint := words.about_option(option, names):
+    if hint := words.about_option(option, names, command=path.removeprefix("koco ")):
         return hint
     if near := words.suggest(option, names, is_sure=takes_inputs):
         return f"did you mean {near}?"

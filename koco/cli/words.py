@@ -12,7 +12,15 @@ from koco.spelling import nearest
 DESTROYING = frozenset(
     {
         *("down", "undeploy", "cancel", "delete"),
-        *("files rm", "secret unset", "key revoke", "key rotate", "user remove", "context remove"),
+        *(
+            "files rm",
+            "secret unset",
+            "key revoke",
+            "key rotate",
+            "user disable",
+            "user remove",
+            "context remove",
+        ),
         *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover-admin"),
     }
 )
@@ -44,6 +52,7 @@ _COMMANDS = {
     "`koco ps -a` lists executions": "jobs runs executions history queue tasks",
     "`koco status` shows services, `koco flows` lists flows": "services apps deployments top",
     "`koco run FLOW` launches a flow, `koco up` starts koco on this machine": "start",
+    "`koco up` starts koco on this machine, `koco deploy` deploys services": "serve spool",
     _RUN: "launch invoke exec execute call trigger submit",
     "`koco retry FID` launches an ended execution again": "rerun restart redo replay",
     _SHOW: "describe get inspect info view",
@@ -94,6 +103,9 @@ _OF_GROUPS = {
     "user": {
         "`koco user list` lists users": _NAMES,
         "`koco user create NAME` creates a user": "add new invite",
+        "`koco user update NAME` changes a user": "edit modify change",
+        "`koco user disable NAME` keeps a user from logging in": "deactivate lock suspend block",
+        "`koco user enable NAME` lets a user log in again": "activate unlock reactivate",
         "`koco user remove NAME` removes a user": "rm delete del",
         "`koco user password NAME` sets a password": "passwd reset set",
     },
@@ -115,6 +127,18 @@ _OPTIONS = {
     "KOCO_DEBUG=1 shows an error's traceback": "--debug -v",
     "NO_COLOR=1 turns colours off": "--no-color --no-colour --color",
     "leave it out: `--yes` goes on without asking": "--no-confirm --auto-approve",
+}
+
+#: The same for options of one command. Kodosumi's `koco deploy` has these.
+_OPTIONS_OF = {
+    "deploy": {
+        "leave it out: `koco deploy` deploys the services of this project": "--run -r",
+        _PLAN: "--dry -d",
+        "`koco status` shows services and their releases": "--status -s",
+        "`koco undeploy SERVICE` removes a service, `koco down` ends koco": "--shutdown --stop -x",
+        "`koco init --from FILE` makes manifests of Kodosumi's or Serve's": "--file -f",
+        "`--json` prints JSON": "-j",
+    }
 }
 
 #: Names of options in other tools; suggested if the command has the option.
@@ -145,11 +169,13 @@ def about_command(name: str, group: str = "") -> str | None:
     return _find_hint(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
 
 
-def about_option(name: str, names: Iterable[str] = ()) -> str | None:
+def about_option(name: str, names: Iterable[str] = (), *, command: str = "") -> str | None:
     """Return a hint for an unknown option, if it is in the tables.
 
     `names` are the options that the command has.
     """
+    if hint := _find_hint(name, _OPTIONS_OF.get(command, {})):
+        return hint
     same = (ours for ours, theirs in _SAME_OPTIONS.items() if name in theirs.split())
     if ours := next((each for each in same if each in names), None):
         return f"did you mean {ours}?"
@@ -164,7 +190,8 @@ def statuses(given: Iterable[str]) -> list[str]:
 
 def hints() -> list[str]:
     """Return all hints."""
-    return [*_COMMANDS, *(hint for group in _OF_GROUPS.values() for hint in group), *_OPTIONS]
+    groups = (*_OF_GROUPS.values(), *_OPTIONS_OF.values())
+    return [*_COMMANDS, *(hint for group in groups for hint in group), *_OPTIONS]
 
 
 def suggest(

@@ -550,6 +550,8 @@ class User(Holder):
     by: str | None
     last_login: Time | None
     last_from: str | None
+    active: NotRequired[bool]
+    email: NotRequired[str]
 
 
 class ControlPlane(TypedDict):

@@ -483,6 +483,7 @@ class Client:
         scopes: list[str],
         flows: list[str],
         all_executions: bool,
+        email: str = "",
     ) -> answers.Holder:
         """Create a user; raises ConflictError if a user or a key has that name."""
         body = {
@@ -491,10 +492,20 @@ class Client:
             "scopes": scopes,
             "flows": flows,
             "all_executions": all_executions,
+            **({"email": email} if email else {}),
         }
         return self._transport.json(
             "POST", "/v1/users", answers.Holder, body=body, repeatable=False
         )
+
+    def change_user(self, name: str, **changes: Any) -> answers.User:
+        """Change a user and return them. Changes that are None are left out.
+
+        `changes` may have `active`, `email`, `scopes`, `flows` and `all_executions`.
+        """
+        body = {key: value for key, value in changes.items() if value is not None}
+        path = f"/v1/users/{_part(name, 'user')}"
+        return self._transport.json("PATCH", path, answers.User, body=body)
 
     def remove_user(self, name: str) -> dict[str, Any]:
         """Remove a user and end their sessions."""

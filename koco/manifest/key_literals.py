@@ -80,6 +80,13 @@ def mask(path: KeyPath, value: Any) -> Any:
     return value
 
 
+def mask_text(text: str) -> str:
+    """Return a text with everything masked that has the form of a well-known key."""
+    for pattern in _KNOWN.values():
+        text = pattern.sub("********", text)
+    return text
+
+
 def _classify_known(value: str) -> str | None:
     return next((kind for kind, pattern in _KNOWN.items() if pattern.search(value)), None)
 

@@ -13,13 +13,14 @@ import msgspec
 import ray
 
 from koco.errors import DeployError, KocoError, UnreachableError
-from koco.events import datetimes, line
+from koco.events import line
 from koco.events.model import Kind, Status
 from koco.manifest.descriptions import AppDescription
 from koco.plurals import counted
-from koco.runner import ray_cleanup, result_encoding, stack_report, task_crash
+from koco.runner import flows, ray_cleanup, result_encoding, stack_report, task_crash
 from koco.runner.event_loop import FlowLoop
-from koco.runner.flow import Flow, Orders, Outcome, Run, load_flow
+from koco.runner.flow import Outcome, Run
+from koco.runner.flows import Flows
 from koco.runner.home import Home
 from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output
@@ -56,8 +57,7 @@ class Executor:
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.json.decode(spec, type=RunnerSpec)
         self._control = Control(control)
-        self._flows: dict[str, Flow] = {}
-        self._orders = Orders()
+        self._flows = Flows(self._spec.flows)
         self._launching: set[str] = set()
         #: Launching executions (their module is being imported) that were cancelled meanwhile.
         self._cancelled_early: set[str] = set()
@@ -111,12 +111,10 @@ class Executor:
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
-                named = flow.name, flow.entrypoint, flow.inputs
-                self._flows[flow.name] = await asyncio.to_thread(load_flow, *named)
+                form = await asyncio.to_thread(self._flows.load, flow.name)
             except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
                 description.problems.append(_failure(exc, flow.entrypoint, flow=flow.name))
             else:
-                form = self._flows[flow.name].form
                 description.forms[flow.name] = form.to_list() if form else None
         if self._spec.app is not None:
             try:
@@ -172,21 +170,16 @@ class Executor:
         self._pulse.set_active(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
-        if launch.entrypoint:
-            # In a thread: its module may not have been imported here yet.
-            ordered = launch.flow, launch.entrypoint
-            flow = await asyncio.to_thread(self._orders.flow, *ordered)
-        else:
-            flow = self._flows[launch.flow]
+        flow, inputs = await self._flows.prepare(launch)
         output = Output(
             lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.on_kept),
             lines=self._directory.lines_of(launch.fid, launch.attempt),
         )
         output.started = self._started[launch.fid] = Started()
-        output.tracer = Tracer(launch.fid, sink)
+        output.tracer = flow.trace(Tracer(launch.fid, sink))
         run = Run(
             flow,
-            datetimes.restore(launch.inputs, launch.moments),
+            inputs,
             tracer=output.tracer,
             output=output,
             loop=self._loop,
@@ -198,7 +191,7 @@ class Executor:
         if launch.fid in self._cancelled_early:
             self._cancelled_early.discard(launch.fid)
             run.cancel()
-        self._spawn(self._run(launch.fid, run, output, attempt=launch.attempt))
+        self._spawn(self._run(launch, run, output))
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
@@ -235,15 +228,16 @@ class Executor:
             log.error("a task of koco's in this process was ended", exc_info=exc)
             os._exit(identity.FAILED)
 
-    async def _run(self, fid: str, run: Run, output: Output, *, attempt: int) -> None:
-        since = time.time()
+    async def _run(self, launch: Launch, run: Run, output: Output) -> None:
+        fid, since = launch.fid, time.time()
         try:
             # Once this is committed, the execution belongs to this runner alone.
             # Until then no user code has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
             if self._capture.dedicated:
-                self._directory.set_pipe_owner(fid, attempt)
+                self._directory.set_pipe_owner(fid, launch.attempt)
+            flows.enter(launch, is_alone=self._capture.dedicated)
             self._capture.begin(output)
             outcome = await run.outcome()
             if self._shared is not None and not self._shared.restore(is_alone=len(self._runs) == 1):
@@ -253,6 +247,7 @@ class Executor:
         except Exception as exc:  # noqa: BLE001 - after a bug in koco it must not stay "running"
             outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
         finally:
+            await flows.leave(launch)
             self._served += 1
             del self._runs[fid]
             self._pulse.set_active(bool(self._runs or self._launching))

@@ -45,6 +45,19 @@ class Flow:
     form: Model | None
     is_async: bool
 
+    def start(self, inputs: Any, tracer: Tracer) -> Any:
+        """Call the entrypoint with checked inputs, bound to its parameters."""
+        checked = self.form.validate(inputs) if self.form else inputs
+        return self.entrypoint(**loader.bind(self.entrypoint, checked, tracer))
+
+    def trace(self, origin: Tracer) -> Tracer:
+        """Return the tracer that the entrypoint gets."""
+        return origin
+
+    def payload_of(self, result: Any) -> Any:
+        """Return the payload of the event that reports the result."""
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -93,9 +106,14 @@ class Orders:
         try:
             function = loader.load(path)
         except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
-            return Flow(name, functools.partial(_fail, exc), None, is_async=False)
+            return failing(name, exc)
         flow = Flow(name, function, None, loader.is_async(function))
         return self._flows.setdefault((name, path), flow)
+
+
+def failing(name: str, exc: BaseException) -> Flow:
+    """Return a flow that raises an exception when it is called."""
+    return Flow(name, functools.partial(_fail, exc), None, is_async=False)
 
 
 def _fail(exc: BaseException, **_: Any) -> None:
@@ -112,7 +130,7 @@ class Run:
     def __init__(
         self,
         flow: Flow,
-        inputs: dict[str, Any],
+        inputs: Any,
         *,
         tracer: Tracer,
         output: Output,
@@ -141,7 +159,7 @@ class Run:
             start = functools.partial(_identity, result)
             exc, result, rest = await self._run_part(rest, start, context)
         if exc is None:
-            return Outcome(Status.FINISHED, Kind.FINAL, result)
+            return Outcome(Status.FINISHED, Kind.FINAL, self._flow.payload_of(result))
         return self._outcome_of_error(exc)
 
     @property
@@ -179,9 +197,7 @@ class Run:
         return Outcome(status, Kind.ERROR, error)
 
     def _call_entrypoint(self) -> Any:
-        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
-        arguments = loader.bind(self._flow.entrypoint, inputs, self._tracer)
-        return self._flow.entrypoint(**arguments)
+        return self._flow.start(self._inputs, self._tracer)
 
     async def _run_part(
         self, where: Rest, start: Callable[[], Any], context: contextvars.Context

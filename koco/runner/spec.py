@@ -50,6 +50,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     #: The entrypoint and the inputs, pickled by cloudpickle, as base64, if they cannot travel by
     #: name and as JSON. Only a runner may unpickle them, because that runs the author's code.
     pickled: str | None = None
+    #: The user who launched it, for Kodosumi's environment variable.
+    user: str = ""
     #: The attempt, from 1. The runner repeats it in everything that it writes and asks.
     attempt: int = 0
 

@@ -1,6 +1,7 @@
 """Users, who log in with a password, and their sessions."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
@@ -31,6 +32,14 @@ class Users(Repository):
     async def find(self, name: str) -> User | None:
         """Return the user of that name."""
         return await self._read(lambda db: _USERS.first(db, _NAMED, name=name))
+
+    async def get(self, name: str) -> User:
+        """Return the user of that name.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        return await self._read(lambda db: _get(db, name))
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[User]:
         """Return a page of users, by name. A cursor stays valid while users change."""
@@ -69,6 +78,27 @@ class Users(Repository):
             lambda db: _USERS.update(db, _VERIFIED, new, name=name, verified=verified)
         )
 
+    async def change(self, name: str, revise: Callable[[User], User]) -> tuple[User, list[Session]]:
+        """Replace a user by a revised one; return it, and the sessions whose rights have changed.
+
+        If the user is not active afterwards, these sessions have ended.
+
+        Raises:
+            NotFoundError: there is no such user. And whatever `revise` raises.
+        """
+
+        def change(db: Connection) -> tuple[User, list[Session]]:
+            former = _get(db, name)
+            user = revise(former)
+            _USERS.put(db, user)
+            if _rights(user) == _rights(former):
+                return user, []
+            of_user = 'WHERE "user" = :user'
+            held = _SESSIONS.select(db, of_user, user=name) if user.active else _end_all(db, name)
+            return user, held
+
+        return await self._write(change)
+
     async def remove(self, name: str) -> list[Session]:
         """Delete a user; return the sessions that this ended.
 
@@ -86,13 +116,14 @@ class Users(Repository):
     async def begin_session(self, session: Session, *, verified: str, address: str) -> bool:
         """Begin a session of a user whose password's hash is `verified`; delete expired ones.
 
-        False if the password has changed since, or the user was removed.
+        False if the password has changed since, or the user was removed or is not active.
         """
 
         def change(db: Connection) -> bool:
             _SESSIONS.delete(db, "WHERE expires <= :now", now=time.time())
             login = {"last_login": session.created, "last_from": address}
-            if not _USERS.update(db, _VERIFIED, login, name=session.user, verified=verified):
+            is_active = f"{_VERIFIED} AND active = 1"
+            if not _USERS.update(db, is_active, login, name=session.user, verified=verified):
                 return False
             _SESSIONS.insert(db, session)
             return True
@@ -132,9 +163,24 @@ def _add(db: Connection, user: User) -> None:
     _USERS.insert(db, user)
 
 
+def _get(db: Connection, name: str) -> User:
+    user = _USERS.first(db, _NAMED, name=name)
+    if user is None:
+        raise _missing(name)
+    return user
+
+
+def _rights(user: User) -> tuple[object, ...]:
+    return user.active, user.scopes, user.flows, user.sees_all
+
+
 def _require_one(changed: int, name: str) -> None:
     if not changed:
-        raise NotFoundError(f"there is no user {name!r}", hint="`koco user list` lists them")
+        raise _missing(name)
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no user {name!r}", hint="`koco user list` lists them")
 
 
 def _end_all(db: Connection, user: str) -> list[Session]:

@@ -466,12 +466,15 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ConflictError(f"a user is called {data['name']!r} already")
                 plane.passwords[data["name"]] = data.pop("password")
                 facts = {"created": TS, "by": "admin", "last_login": None, "last_from": None}
-                plane.users[data["name"]] = data | facts
+                plane.users[data["name"]] = {"active": True, "email": ""} | data | facts
                 return 201, plane.users[data["name"]]
             case "DELETE", "users", name:
                 if plane.users.pop(name, None) is None:
                     raise NotFoundError(f"there is no user {name!r}")
                 return 200, {"name": name}
+            case "PATCH", "users", name if name in plane.users:
+                plane.users[name] |= json.loads(data)
+                return 200, plane.users[name]
             case "PUT", "users", name, "password":
                 body = json.loads(data)
                 if plane.logged_in == name and plane.passwords[name] != body["old"]:

@@ -1,4 +1,4 @@
-"""`koco init`: create a project from a template. It can be deployed as it is.
+"""`koco init`: create a project from a template, or from deployment files.
 
 A template is a folder: `template.toml` describes it, and everything else is copied, with
 `__name__` (the service's name) and `__package__` replaced in contents and paths.
@@ -32,12 +32,23 @@ def command(
         Path, typer.Argument(metavar="[DIR]", help="The project's folder; created if needed.")
     ] = Path(),
     template: Annotated[
-        str, typer.Option("--template", "-t", metavar="NAME", help="The template to use.")
-    ] = "hello",
+        str | None,
+        typer.Option(
+            "--template", "-t", metavar="NAME", help="The template to use [default: hello]."
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
             "--name", metavar="NAME", help="The service's name [default: the name of DIR]."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Convert a deployment file of Kodosumi or Ray Serve, or a folder of them.",
         ),
     ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
@@ -45,20 +56,36 @@ def command(
 ) -> None:
     """Create a project: a manifest, code, a test and a README.
 
-    The test runs without Ray. Existing files are never overwritten: if one is in the way,
-    nothing is written.
+    The test runs without Ray. With --from, the project in DIR stays as it is and gets manifests
+    and a koco.toml. Existing files are never overwritten: if one is in the way, nothing is written.
 
     Example: koco init hello --template hello
     """
     if as_list:
         _list(as_json=as_json)
         return
-    chosen = _find_template(template)
+    if source is not None:
+        if template is not None:
+            raise UsageError("--from and --template exclude each other", hint="leave one out")
+        _convert(source, directory, name, as_json=as_json)
+        return
+    chosen = _find_template(template or "hello")
     names = Names.of(name or directory.resolve().name)
     files = _render(chosen.folder, names)
     _refuse_overwrite(directory, files)
     _write(directory, files)
     _print_result(directory, chosen, names, sorted(map(str, files)), as_json=as_json)
+
+
+def _convert(source: Path, directory: Path, name: str | None, *, as_json: bool) -> None:
+    # Only now, because it imports the model of manifests and the reader of YAML.
+    from koco.cli.conversion_report import print_report
+    from koco.project.conversion import conversion
+
+    made = conversion.convert(source, directory, name=name)
+    _refuse_overwrite(directory, made.files)
+    _write(directory, made.files)
+    print_report(directory, source, made, as_json=as_json)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The reach of keys and users: their names, their scopes, their patterns of flows."""
+"""Checks of what admins say of keys and users: names, scopes, patterns of flows, addresses."""
 
 import re
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from koco.control.access.caller import SCOPES
 from koco.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+_EMAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,190}")
 #: Names that koco itself uses as owners of executions and files.
 _RESERVED = frozenset({"flow", "schedule", "koco", "me"})
 #: Full names of flows, with `*` for any text.
@@ -28,6 +29,16 @@ def check_name(name: str, *, what: str) -> None:
         )
     if name in _RESERVED:
         raise UsageError(f"the name {name!r} is reserved for koco", hint="choose another")
+
+
+def check_email(email: str) -> None:
+    """Check an e-mail address, which may be empty. It only has to look like one.
+
+    Raises:
+        UsageError: it is invalid.
+    """
+    if email and not (_EMAIL.fullmatch(email) and email.isprintable()):
+        raise UsageError(f"{email[:80]!r} is not an e-mail address", hint="such as ada@example.com")
 
 
 def check_rights(

@@ -40,7 +40,7 @@ class Sessions:
 
         Raises:
             NotFoundError: there are no users at all.
-            UnauthorizedError: the name or the password is wrong.
+            UnauthorizedError: the name or the password is wrong, or the user is not active.
             TooManyError: there were too many failed attempts lately, or too many users are
                 logging in at once.
         """
@@ -50,6 +50,12 @@ class Sessions:
                 hint="an admin can create one: `koco user create NAME`; a key needs no login",
             )
         user = await self._users.verified(name, password, address=address)
+        if user is not None and not user.active:
+            # Only callers who know the password are told.
+            raise UnauthorizedError(
+                f"the user {name!r} is not active",
+                hint=f"an admin can change that: `koco user enable {name}`",
+            )
         token = tokens.new(tokens.SESSION)
         session = Session(
             digest=tokens.digest(token),

@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from koco.control.access import passwords
 from koco.control.access.login_throttle import Attempts
 from koco.control.access.passwords import Passwords
-from koco.control.access.scopes import check_name, check_rights
-from koco.errors import NotAllowedError, NotFoundError, UsageError
+from koco.control.access.scopes import check_email, check_name, check_rights
+from koco.errors import ConflictError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import Session, User
 from koco.store.store import Store
@@ -19,6 +23,39 @@ _FIRST = "admin"
 #: The same message for an unknown user and a wrong password, because it must not reveal which users
 #: exist.
 WRONG = "the name or the password is wrong"
+
+
+class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes of a user. `UNSET` leaves a value as it is."""
+
+    active: bool | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    scopes: tuple[str, ...] | UnsetType = UNSET
+    flows: tuple[str, ...] | UnsetType = UNSET
+    sees_all: bool | UnsetType = UNSET
+
+    def given(self) -> dict[str, Any]:
+        """Return the changed values by the name of their column."""
+        given: dict[str, Any] = msgspec.structs.asdict(self)
+        return {name: value for name, value in given.items() if value is not UNSET}
+
+    def take_access_from(self, user: User) -> bool:
+        """Whether a user who is an admin would no longer be one, or no longer be active."""
+        return self.active is False or (
+            "admin" in user.scopes and self.scopes is not UNSET and "admin" not in self.scopes
+        )
+
+    def apply_to(self, user: User) -> User:
+        """Return a user with these changes.
+
+        Raises:
+            UsageError: a scope, a flow or the e-mail address is invalid.
+        """
+        new = msgspec.structs.replace(user, **self.given())
+        scopes, flows = check_rights(new.scopes, new.flows)
+        check_email(new.email)
+        sees_all = new.sees_all or "admin" in scopes
+        return msgspec.structs.replace(new, scopes=scopes, flows=flows, sees_all=sees_all)
 
 
 class Users:
@@ -47,11 +84,12 @@ class Users:
         scopes: Iterable[str],
         flows: Iterable[str] = (),
         sees_all: bool = False,
+        email: str = "",
     ) -> User:
         """Create a user.
 
         Raises:
-            UsageError: the name, the password, a scope or a flow is invalid.
+            UsageError: the name, the password, a scope, a flow or the e-mail address is invalid.
             ConflictError: a user or a key has that name.
         """
         check_name(name, what="user")
@@ -61,6 +99,7 @@ class Users:
                 f"{name!r} is the name of the key that `koco up` makes", hint="choose another name"
             )
         scopes, flows = check_rights(scopes, flows)
+        check_email(email)
         self._hashing.require_turn()
         user = User(
             name=name,
@@ -70,6 +109,7 @@ class Users:
             by=by,
             flows=flows,
             sees_all=sees_all or "admin" in scopes,
+            email=email,
         )
         await self._store.users.add(user)
         log.info("the user %r was made by %r: %s", name, by, ", ".join(scopes))
@@ -117,6 +157,31 @@ class Users:
             await self._replace(name, password, verified=user.password)
         except NotFoundError:
             raise NotAllowedError("the old password has changed meanwhile") from None
+
+    async def change(self, name: str, changes: UserChanges, *, by: str) -> User:
+        """Change a user. If their rights change, their streams end.
+
+        The sessions of a user who is not active end as well.
+
+        Nobody can take away their own access, so there is always an admin left.
+
+        Raises:
+            UsageError: a scope, a flow or the e-mail address is invalid.
+            ConflictError: users would deactivate themselves, or no longer be admins.
+            NotFoundError: there is no such user.
+        """
+
+        def revise(user: User) -> User:
+            if name == by and changes.take_access_from(user):
+                raise ConflictError(
+                    f"{name!r} cannot take away their own access", hint="another admin can do it"
+                )
+            return changes.apply_to(user)
+
+        user, sessions = await self._store.users.change(name, revise)
+        self._end_streams(sessions)
+        log.info("the user %r was changed by %r: %s", name, by, ", ".join(changes.given()))
+        return user
 
     async def remove(self, name: str) -> None:
         """Delete a user; their sessions and streams end at once.

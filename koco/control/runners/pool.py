@@ -306,6 +306,7 @@ class Pool:
                     moments=execution.moments,
                     dialect=execution.dialect,
                     pickled=pickled,
+                    user=execution.user if execution.dialect else "",
                     attempt=execution.attempt,
                 )
             )

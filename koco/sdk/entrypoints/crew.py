@@ -31,7 +31,7 @@ def adapt(found: Any) -> Any:
     if inspect.isroutine(found):
         return found
     if _is_crew(found):
-        make = found if inspect.isclass(found) else lambda: _copy(found)
+        make = found if inspect.isclass(found) else lambda: copy_of(found)
         return _entrypoint(make, has_async=hasattr(found, "kickoff_async"))
     makes_crew = callable(getattr(found, "crew", None))
     if not makes_crew or (callable(found) and not inspect.isclass(found)):
@@ -55,18 +55,18 @@ def _is_crew(found: Any) -> bool:
 def _entrypoint(make: Callable[[], Any], *, has_async: bool) -> Callable[..., Any]:
     # Inputs become plain JSON data: a crew puts them into prompts and cannot handle dates.
     def run(inputs: dict[str, Any], tracer: Tracer) -> Any:
-        crew = _trace(make(), tracer)
+        crew = _describe_and_trace(make(), tracer)
         return _result_of(crew.kickoff(inputs=msgspec.to_builtins(inputs)))
 
     async def run_async(inputs: dict[str, Any], tracer: Tracer) -> Any:
         # In a thread: making a crew may read files or import heavy modules.
-        crew = await asyncio.to_thread(lambda: _trace(make(), tracer))
+        crew = await asyncio.to_thread(lambda: _describe_and_trace(make(), tracer))
         return _result_of(await crew.kickoff_async(inputs=msgspec.to_builtins(inputs)))
 
     return run_async if has_async else run
 
 
-def _copy(crew: Any) -> Any:
+def copy_of(crew: Any) -> Any:
     """Return a copy of a crew for one execution: concurrent ones must not share callbacks."""
     if callable(own := getattr(crew, "copy", None)):
         return own()
@@ -90,17 +90,21 @@ def _copy_by_hand(crew: Any) -> Any:
     return mine
 
 
-def _trace(crew: Any, tracer: Tracer) -> Any:
-    """Make a crew's callbacks write events; its own callbacks are still called."""
+def _describe_and_trace(crew: Any, tracer: Tracer) -> Any:
     if about := _describe_crew(crew):
         tracer.emit_sync(Kind.AGENT, about)
+    trace(crew, tracer)
+    return crew
+
+
+def trace(crew: Any, tracer: Tracer) -> None:
+    """Make a crew's callbacks write events; its own callbacks are still called."""
     for name, emit in (
         ("step_callback", tracer.action_sync),
         ("task_callback", tracer.result_sync),
     ):
         if hasattr(crew, name):
             setattr(crew, name, _call_both(emit, getattr(crew, name)))
-    return crew
 
 
 def _call_both(emit: Callable[..., None], former: Callable[..., Any] | None) -> Callable[..., Any]:

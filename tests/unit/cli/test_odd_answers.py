@@ -66,6 +66,8 @@ COMMANDS = [
     "key create ci",
     "key rotate ci",
     "user list",
+    "user disable ada",
+    "user update ada --email a@b",
     "secret list",
     "secret set X -",
     "secret unset X",
@@ -109,6 +111,7 @@ def full(plane: Plane, tmp_path: Any) -> Plane:
     reach = {"scopes": ["read"], "flows": ["*"], "all_executions": False}
     plane.key("ci", **reach, expires_s=1).update(last_used=TS, last_from="x")
     last = {"created": TS, "by": "x", "last_login": TS, "last_from": "x"}
+    last |= {"active": True, "email": "x"}
     plane.users["ada"] = {"name": "ada", **reach, **last}
     plane.secrets["X"] = "x"
     return plane

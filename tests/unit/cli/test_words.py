@@ -154,6 +154,42 @@ def test_a_value_of_the_wrong_type_is_explained_in_english(
     assert told in cli(*args.split()).err.partition("\n")[0]
 
 
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        ("serve", "`koco up` starts koco on this machine"),
+        ("serve --register http://localhost:8001/-/routes", "`koco up` starts koco"),
+        ("spool --status", "`koco up` starts koco on this machine"),
+        ("start", "`koco up` starts koco on this machine"),
+        ("deploy --run --file config.yaml", "`koco deploy` deploys the services"),
+        ("deploy -r -f config.yaml", "`koco deploy` deploys the services"),
+        ("deploy --dry-run -f config.yaml", "`koco plan` shows"),
+        ("deploy -d", "`koco plan` shows"),
+        ("deploy --file config.yaml", "`koco init --from FILE` makes manifests"),
+        ("deploy -f config.yaml", "`koco init --from FILE` makes manifests"),
+        ("deploy --status", "`koco status` shows services"),
+        ("deploy -s -j", "`koco status` shows services"),
+        ("deploy --shutdown", "`koco undeploy SERVICE` removes a service"),
+        ("deploy -x", "`koco undeploy SERVICE` removes a service"),
+        ("deploy -j", "`--json` prints JSON"),
+    ],
+)
+def test_the_commands_of_kodosumi_are_known(plane: Plane, cli: Cli, args: str, hint: str) -> None:
+    """Kodosumi's command is called koco, too, so its users type them."""
+    ran = cli(*args.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert hint in ran.err.partition("hint: ")[2]
+
+
+@pytest.mark.parametrize("args", ["ps -r", "logs -x", "plan -s", "ps --status x -f"])
+def test_kodosumis_options_of_deploy_mean_nothing_elsewhere(
+    plane: Plane, cli: Cli, args: str
+) -> None:
+    """Other commands use the same letters for other things."""
+    told = cli(*args.split()).err.partition("hint: ")[2]
+    assert not any(each in told for each in ("`koco deploy`", "undeploy", "--from", "services"))
+
+
 def test_an_input_is_quoted_for_the_shell(plane: Plane, cli: Cli) -> None:
     """The hint can be copied."""
     assert "`-i 'title=a b'`" in cli("run", "greet", "--title", "a b").err

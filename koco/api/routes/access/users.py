@@ -1,17 +1,18 @@
 """Users, who log in with a password. For admins; users may change their own password."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import delete, get, post, put
-from msgspec import Meta, Struct
+from litestar import delete, get, patch, post, put
+from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
 from koco.api.http import audit, list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
-from koco.api.openapi.shapes import Named, Person, Shape, Time
+from koco.api.openapi.shapes import Named, Person, Shape, Time, text
 from koco.control.access import passwords
+from koco.control.access.users import UserChanges
 from koco.errors import ConflictError, NotAllowedError
 from koco.store import model
 from koco.store.model import Page
@@ -36,6 +37,8 @@ class User(Shape):
     all_executions: bool
     created: Time
     by: Person
+    active: Annotated[bool, Meta(description="whether they may log in")]
+    email: Annotated[str, text("ada@example.com", "empty if it is not known")]
     last_login: Time | None
     last_from: shapes.Address | None
 
@@ -53,6 +56,19 @@ class NewUser(Struct, forbid_unknown_fields=True):
     scopes: tuple[str, ...] = ("launch",)
     flows: tuple[str, ...] = ()
     all_executions: bool = False
+    email: str = ""
+
+
+class ChangedUser(Struct, forbid_unknown_fields=True):
+    """Changes of a user. Absent members stay as they are."""
+
+    #: Whether they may log in. If not, their sessions and streams end at once.
+    active: bool | UnsetType = UNSET
+    #: Empty to remove it.
+    email: str | UnsetType = UNSET
+    scopes: tuple[str, ...] | UnsetType = UNSET
+    flows: tuple[str, ...] | UnsetType = UNSET
+    all_executions: bool | UnsetType = UNSET
 
 
 class NewPassword(Struct, forbid_unknown_fields=True):
@@ -79,6 +95,7 @@ async def create_user(request: Request, data: NewUser) -> User:
         scopes=data.scopes,
         flows=data.flows,
         sees_all=data.all_executions,
+        email=data.email,
     )
     return User.render(user)
 
@@ -89,6 +106,35 @@ async def list_users(request: Request, limit: int = 50, cursor: str | None = Non
     list_query.check_limit(limit)
     page = await request.parts.store.users.page(limit=limit, cursor=cursor)
     return Page([User.render(user) for user in page.items], page.next)
+
+
+@get("/v1/users/{name:str}", guards=[requires("admin")])
+async def show_user(request: Request, name: str) -> User:
+    """Show a user."""
+    return User.render(await request.parts.store.users.get(name))
+
+
+@patch("/v1/users/{name:str}", guards=[requires("admin")], errors=[ConflictError])
+async def change_user(request: Request, name: str, data: ChangedUser) -> User:
+    """Change a user: whether they may log in, their e-mail address, and what they may do.
+
+    The sessions of a user who is not active end at once, with their streams. If the rights of a
+    user change, their streams end, and their sessions go on with the new rights.
+    """
+    audit.add(request, **_without_email(data))
+    changes = UserChanges(
+        active=data.active,
+        email=data.email,
+        scopes=data.scopes,
+        flows=data.flows,
+        sees_all=data.all_executions,
+    )
+    return User.render(await request.parts.users.change(name, changes, by=request.auth.name))
+
+
+def _without_email(data: ChangedUser) -> dict[str, Any]:
+    """Return the changes for the audit log, which nobody can remove an address from."""
+    return {name: value for name, value in to_builtins(data).items() if name != "email"}
 
 
 @delete("/v1/users/{name:str}", status_code=200, guards=[requires("admin")])
@@ -119,4 +165,4 @@ async def set_password(request: Request, name: str, data: NewPassword) -> Named:
     return Named(name)
 
 
-ROUTES = (create_user, list_users, remove_user, set_password)
+ROUTES = (create_user, list_users, show_user, change_user, remove_user, set_password)

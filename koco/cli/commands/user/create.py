@@ -20,6 +20,9 @@ def command(
     all_executions: Annotated[
         bool, typer.Option("--all-executions", help="Let them see everybody's executions.")
     ] = False,
+    email: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Their e-mail address.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
     """Create a user, who can then log in with a password.
@@ -38,6 +41,7 @@ def command(
         scopes=arguments.split_scopes(scopes),
         flows=flows or [],
         all_executions=all_executions,
+        email=email,
     )
     if as_json:
         output.print_json(user)

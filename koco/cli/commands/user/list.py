@@ -11,7 +11,7 @@ from koco.client.answers import User
 #: The columns for scripts.
 _FIELDS = (
     *("name", "scopes", "flows", "all_executions"),
-    *("created", "by", "last_login", "last_from"),
+    *("created", "by", "last_login", "last_from", "active", "email"),
 )
 
 
@@ -30,8 +30,11 @@ def command(
     elif not output.is_terminal():
         output.print_fields(_FIELDS, items, scope_text.plain)
     elif items:
-        columns = ("NAME", "SCOPES", "FLOWS", "LAST LOGIN", "FROM")
-        output.print_table(columns, [_row(each) for each in items], widest="FLOWS")
+        columns = ("NAME", "SCOPES", "FLOWS", "LAST LOGIN", "FROM", "STATUS")
+        rows = [_row(each) for each in items]
+        # The status is shown if somebody is not active.
+        shown = len(columns) - all(each.get("active", True) for each in items)
+        output.print_table(columns[:shown], [row[:shown] for row in rows], widest="FLOWS")
     else:
         output.note("no users yet; `koco user create NAME` creates one")
 
@@ -44,4 +47,5 @@ def _row(user: User) -> tuple[str, ...]:
         scope_text.flows(user),
         last,
         user["last_from"] or "-",
+        "active" if user.get("active", True) else "disabled",
     )

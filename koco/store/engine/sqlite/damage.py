@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The message of `sqlite3` for a text that is not UTF-8. It has no code.
 NOT_UTF8 = "Could not decode to UTF-8"
+#: The messages of SQLite for a name that is not in the schema. koco's own statements name only what
+#: is there, so the schema is damaged, for example in the text of a trigger.
+_NO_NAME = ("no such table", "no such column", "no such index")
 
 
 def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
@@ -30,7 +33,9 @@ def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
     if isinstance(exc, KocoError) and not is_store_error:
         return None  # some refusals are a `ValueError` as well
     cause = exc.__cause__ if is_store_error and exc.__cause__ else exc
-    if not is_damage(cause):
+    # While it is opened, a step of a migration may be wrong instead.
+    is_unknown_name = where != "open" and isinstance(cause, sqlite3.Error)
+    if not (is_damage(cause) or (is_unknown_name and str(cause).startswith(_NO_NAME))):
         return None
     log.error("the store is damaged: %s, read by %s", path, where, exc_info=cause)
     error = DamagedError(

@@ -59,6 +59,7 @@ ROUTES = {
     "act": Call("PUT", "/v1/services/svc/app/x", "launch", "service"),
     "answer_lock": Call("POST", f"{FID}/locks/review", "launch", "execution", True),
     "cancel_execution": Call("POST", f"{FID}/cancel", "launch", "execution"),
+    "change_user": Call("PATCH", "/v1/users/nobody", "admin", "", {"active": True}),
     "create_key": Call("POST", "/v1/keys", "admin", "", {"name": "ada"}),
     "create_release": Call(
         "POST", "/v1/services/svc/releases", "deploy", "service", {"manifest": {}, "bundle": SHA256}
@@ -83,6 +84,7 @@ ROUTES = {
     "list_releases": Call("GET", "/v1/services/svc/releases", "read", "service"),
     "list_secrets": Call("GET", "/v1/secrets", "deploy", "shared"),
     "list_services": Call("GET", "/v1/services", "read"),
+    "list_tags": Call("GET", "/v1/tags", "read"),
     "list_users": Call("GET", "/v1/users", "admin"),
     "look": Call("GET", "/v1/services/svc/app/x", "read", "service"),
     "make_plan": Call(
@@ -118,6 +120,7 @@ ROUTES = {
     "show_service": Call("GET", "/v1/services/svc", "read", "service"),
     "show_status": Call("GET", "/v1/status", "read"),
     "show_upload": Call("HEAD", f"/v1/blobs/{SHA256}", "launch"),
+    "show_user": Call("GET", "/v1/users/nobody", "admin"),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
     "undeploy": Call("DELETE", "/v1/services/gone", "deploy", "service"),
     "show_values": Call("GET", "/v1/values", None),

@@ -107,7 +107,7 @@ def test_users_are_listed_and_removed(plane: Plane, cli: Cli) -> None:
     assert cli("user", "list").out.startswith("name\tscopes\t")
     cli("user", "create", "eve", "-", "--flow", "a/*", "--flow", "b/c", stdin=PASSWORD)
     [_, row] = cli("user", "list").out.splitlines()
-    assert row == "eve\tlaunch\ta/*,b/c\tno\t2026-01-31T12:00:00.123456Z\tadmin\t\t"
+    assert row == "eve\tlaunch\ta/*,b/c\tno\t2026-01-31T12:00:00.123456Z\tadmin\t\t\tyes\t"
     assert json.loads(cli("user", "list", "--json").out)["items"][0]["name"] == "eve"
     assert cli("user", "remove", "eve").out == "eve  removed\n"
     assert cli("user", "remove", "eve").code == 4
@@ -119,6 +119,32 @@ def test_users_are_listed_for_people(plane: Plane, cli: Cli, terminal: Cli) -> N
     ran = terminal("user", "list")
     assert "all, own executions" in ran.out and "never" in ran.out
     assert max(len(re.sub(r"\x1b\[\d*m", "", each)) for each in ran.out.splitlines()) <= 80
+
+
+def test_users_are_disabled_and_enabled(plane: Plane, cli: Cli, terminal: Cli) -> None:
+    """With a note about the keys that they have created, which stay valid."""
+    cli("user", "create", "eve", "-", stdin=PASSWORD)
+    plane.key("ci", scopes=["read"], flows=[], all_executions=False)["by"] = "eve"
+    ran = cli("user", "disable", "eve")
+    assert (ran.code, ran.out) == (0, "eve  disabled\n")
+    assert "stay valid: ci;" in ran.err
+    assert "disabled" in terminal("user", "list").out
+    assert cli("user", "enable", "eve").out == "eve  enabled\n"
+    assert plane.users["eve"]["active"] is True
+    assert "STATUS" not in terminal("user", "list").out
+    assert cli("user", "disable", "nobody").code == 4
+
+
+def test_rights_and_address_are_changed(plane: Plane, cli: Cli) -> None:
+    """Only those that are given."""
+    cli("user", "create", "eve", "-", "--email", "eve@example.com", stdin=PASSWORD)
+    ran = cli("user", "update", "eve", "--scope", "read,deploy", "--flow", "a/*")
+    assert (ran.code, ran.out) == (0, "eve  read, deploy; flows: a/*, own executions\n")
+    assert plane.users["eve"]["email"] == "eve@example.com"
+    cli("user", "update", "eve", "--all-flows", "--all-executions", "--email", "")
+    assert (plane.users["eve"]["flows"], plane.users["eve"]["email"]) == ([], "")
+    for wrong in ((), ("--all-flows", "--flow", "a/*")):
+        assert cli("user", "update", "eve", *wrong).code == 2
 
 
 def test_an_admin_sets_a_password(plane: Plane, cli: Cli) -> None:

@@ -15,7 +15,9 @@ from argon2 import PasswordHasher
 
 from koco.api.http import cookies
 from koco.control.access.passwords import Passwords
+from koco.control.access.users import UserChanges
 from koco.errors import TooManyError
+from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 
 PASSWORD = "correct horse battery staple"
@@ -332,6 +334,106 @@ def test_sessions_end_with_their_user_or_password(api: Api, eve: str, how: str) 
     else:
         assert log_in(api).status_code == 401
         token_of(api, **new)
+
+
+def test_an_inactive_user_has_no_access(api: Api, eve: str) -> None:
+    """Sessions and streams end at once, and there are no new ones, until they are active again."""
+    token = token_of(api)
+    thread, _ = follow(api, token)
+    path = f"/v1/users/{eve}"
+    answer = ask(api, "PATCH", path, json={"active": False})
+    assert (answer.status_code, answer.json()["active"]) == (200, False)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert ask(api, "GET", "/v1/me", token).status_code == 401
+    refused = log_in(api)
+    assert (refused.status_code, refused.json()["detail"]) == (401, "the user 'eve' is not active")
+    assert "not active" not in log_in(api, password="x" * 12).text
+    assert ask(api, "PATCH", path, json={"active": True}).status_code == 200
+    assert ask(api, "GET", "/v1/me", token).status_code == 401
+    token_of(api)
+    actions = [
+        (each.action, each.target, each.detail)
+        for each in api.call(api.parts.store.audit.page(AuditQuery(target=eve))).items
+        if each.action == "change_user"
+    ]
+    assert actions == [
+        ("change_user", eve, {"active": True}),
+        ("change_user", eve, {"active": False}),
+    ]
+
+
+def test_a_login_fails_if_its_user_is_deactivated_meanwhile(
+    api: Api, eve: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the password is verified, which takes a while."""
+    users = api.parts.users
+    verified = users.verified
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        user = await verified(*args, **more)
+        await users.change(eve, UserChanges(active=False), by="root")
+        return user
+
+    monkeypatch.setattr(users, "verified", slow)
+    assert log_in(api).status_code == 401
+
+
+def test_changed_rights_hold_at_once(api: Api, eve: str) -> None:
+    """The session goes on with them; a stream that was opened with other rights ends."""
+    token = token_of(api)
+    thread, _ = follow(api, token)
+    path = f"/v1/users/{eve}"
+    more = {"scopes": ["deploy", "read"], "flows": ["svc/*"], "all_executions": True}
+    changed = ask(api, "PATCH", path, json={**more, "email": "eve@example.com"}).json()
+    assert (changed["scopes"], changed["email"]) == (["read", "deploy"], "eve@example.com")
+    assert ask(api, "GET", path).json() == changed
+    thread.join(30)
+    assert not thread.is_alive()
+    me = ask(api, "GET", "/v1/me", token).json()
+    assert (me["scopes"], me["flows"], me["all_executions"]) == (
+        ["deploy", "read"],
+        ["svc/*"],
+        True,
+    )
+    assert ask(api, "PATCH", path, json={"email": ""}).json()["scopes"] == ["read", "deploy"]
+
+
+def test_an_address_ends_no_stream(api: Api, eve: str) -> None:
+    thread, _ = follow(api, token_of(api))
+    assert ask(api, "PATCH", f"/v1/users/{eve}", json={"email": "eve@home"}).status_code == 200
+    thread.join(0.3)
+    assert thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"scopes": []}, 400),
+        ({"flows": ["svc"]}, 400),
+        ({"scopes": ["admin"], "flows": ["svc/*"]}, 400),
+        ({"email": "eve"}, 400),
+        ({"email": "a b@example.com"}, 400),
+        ({"email": "a@" + "x" * 300}, 400),
+        ({"name": "adam"}, 400),
+        ({"active": None}, 400),
+    ],
+)
+def test_invalid_changes_are_refused(lasting: Api, body: dict[str, Any], status: int) -> None:
+    assert ask(lasting, "PATCH", "/v1/users/eve", json=body).status_code == status
+    assert ask(lasting, "PATCH", "/v1/users/nobody", json={"active": False}).status_code == 404
+    assert ask(lasting, "PATCH", "/v1/users/eve", "ada", json={"active": False}).status_code == 403
+
+
+def test_nobody_takes_away_their_own_access(api: Api, eve: str) -> None:
+    """So an admin is always left: the one who changes others."""
+    ask(api, "PATCH", f"/v1/users/{eve}", json={"scopes": ["admin"]})
+    token = token_of(api)
+    for body in ({"active": False}, {"scopes": ["deploy"]}):
+        refused = ask(api, "PATCH", f"/v1/users/{eve}", token, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert ask(api, "PATCH", f"/v1/users/{eve}", token, json={"email": "e@x"}).status_code == 200
+    assert ask(api, "PATCH", f"/v1/users/{eve}", json={"scopes": ["deploy"]}).status_code == 200
 
 
 def test_users_change_only_their_own_password(api: Api, eve: str) -> None:

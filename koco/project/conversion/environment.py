@@ -1,0 +1,92 @@
+"""Converts the variables and the smaller parts of a runtime environment."""
+
+from typing import Any
+
+from koco.manifest import key_literals, rules
+from koco.manifest.problems import InvalidValueError
+from koco.project.conversion.draft import Draft
+from koco.project.conversion.sources import Application
+
+_SECTION = "runtime"
+
+#: The keys that this or another module converts.
+_CONVERTED = ("env_vars", "working_dir", "py_modules", "excludes", "pip", "uv", "conda")
+
+#: Why koco has no counterpart of a key, or what takes its place.
+_LOST = {
+    "container": "koco runs services in processes of the cluster's nodes, not in containers",
+    "image_uri": "koco runs services in processes of the cluster's nodes, not in containers",
+    "py_executable": "koco's processes run with the cluster's Python",
+    "java_jars": "koco runs Python only",
+    "config": "koco sets the limits of an environment's installation itself",
+    "worker_process_setup_hook": "koco has its own; call yours when your module is imported",
+}
+
+
+def convert(application: Application, draft: Draft) -> None:
+    """Add variables and secrets to a draft, and notes on what koco does not have."""
+    environment = application.environment
+    variables = environment.get("env_vars")
+    if variables is not None and not isinstance(variables, dict):
+        raise application.wrong(("runtime_env", "env_vars"), "a mapping of names to text")
+    for name, value in (variables or {}).items():
+        if isinstance(value, dict | list):
+            raise application.wrong(("runtime_env", "env_vars", name), "text")
+        _add_variable(name, _text(value), draft)
+    for key in environment:
+        if key not in _CONVERTED:
+            message = _LOST.get(key, "koco has no counterpart")
+            draft.note(f"runtime_env.{key}", message, _SECTION)
+    _exclude(environment.get("excludes"), application, draft)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _add_variable(name: str, value: str, draft: Draft) -> None:
+    key = f"runtime_env.env_vars.{name}"
+    kind = key_literals.classify(name, value)
+    try:
+        (rules.check_secret_name if kind else rules.check_env_name)(name)
+        rules.check_env_value(value)
+    except InvalidValueError as exc:
+        draft.note(key, str(exc), _SECTION)
+        return
+    if kind:
+        draft.secrets.append(name)
+        draft.note(key, f"looks like {kind}, so it is a secret", "secrets", is_todo=False)
+    else:
+        # koco fills in `${NAME}` when it deploys, and Kodosumi does not.
+        draft.env[name] = value.replace("${", "$${")
+
+
+def _exclude(value: Any, application: Application, draft: Draft) -> None:
+    """Carry over the patterns of files that are not shipped, which are .gitignore's there, too."""
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise application.wrong(("runtime_env", "excludes"), "a list of patterns")
+    for index, each in enumerate(value):
+        if not isinstance(each, str):
+            raise application.wrong(("runtime_env", "excludes", index), "a pattern")
+        try:
+            draft.files += [rules.check_pattern(pattern) for pattern in _negated(each)]
+        except InvalidValueError as exc:
+            draft.note(f"runtime_env.excludes[{index}]", str(exc), _SECTION)
+
+
+def _negated(pattern: str) -> list[str]:
+    """Return koco's patterns for a pattern of excluded files.
+
+    A negated pattern of a folder matches no file in it, so the folder needs one of its own.
+    """
+    if pattern.startswith("!"):
+        return [pattern[1:]]
+    folder = pattern.rstrip("/")
+    inside = f"!{folder}/**" if "/" in folder else f"!**/{folder}/**"
+    if pattern.endswith("/"):
+        return [inside]
+    return [f"!{pattern}"] if pattern.startswith("*.") else [f"!{pattern}", inside]

@@ -1,0 +1,70 @@
+"""The flows of a runner: those of its manifest, and those that the service's endpoint orders."""
+
+import asyncio
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from koco.events import datetimes
+from koco.forms import Model
+from koco.manifest.descriptions import KODOSUMI
+from koco.runner.flow import Flow, Orders, load_flow
+from koco.runner.spec import FlowSpec, Launch
+
+
+class Flows:
+    """Imports entrypoints, and finds the one that an execution calls."""
+
+    def __init__(self, specs: Iterable[FlowSpec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._flows: dict[str, Flow] = {}
+        self._orders = Orders()
+
+    def load(self, name: str) -> Model | None:
+        """Import the entrypoint of a flow of the manifest; return its form.
+
+        Raises the errors of `load_flow`.
+        """
+        spec = self._specs[name]
+        flow = self._flows[name] = load_flow(name, spec.entrypoint, spec.inputs)
+        return flow.form
+
+    async def prepare(self, launch: Launch) -> tuple[Flow, Any]:
+        """Return the flow and the inputs of an execution."""
+        inputs = datetimes.restore(launch.inputs, launch.moments)
+        if launch.dialect == KODOSUMI:
+            # In a thread, as below: this runs the author's code.
+            return await asyncio.to_thread(self._prepare_kodosumi, launch, inputs)
+        if not launch.entrypoint:
+            return self._flows[launch.flow], inputs
+        # In a thread: its module may not have been imported here yet.
+        ordered = launch.flow, launch.entrypoint
+        return await asyncio.to_thread(self._orders.flow, *ordered), inputs
+
+    def _prepare_kodosumi(self, launch: Launch, inputs: Any) -> tuple[Flow, Any]:
+        if launch.pickled is not None:
+            found: tuple[Flow, Any] = _kodosumi().unpickle(launch.flow, launch.pickled)
+            return found
+        path = launch.entrypoint or self._specs[launch.flow].entrypoint
+        return _kodosumi().load(launch.flow, path), inputs
+
+
+def enter(launch: Launch, *, is_alone: bool) -> None:
+    """Prepare this process for an execution that begins."""
+    # With neighbours in the process, its environment cannot name one of them.
+    if launch.dialect == KODOSUMI and is_alone:
+        _kodosumi().enter(launch.fid, launch.user)
+
+
+async def leave(launch: Launch) -> None:
+    """Remove what an execution has left in this process."""
+    if launch.dialect == KODOSUMI:
+        # In a thread: it may have downloaded much.
+        await asyncio.to_thread(_kodosumi().leave, launch.fid)
+
+
+def _kodosumi() -> ModuleType:
+    # Imported here, because most releases were not written for Kodosumi.
+    from koco.runner import kodosumi
+
+    return kodosumi

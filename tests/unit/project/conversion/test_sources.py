@@ -1,0 +1,117 @@
+"""The forms of deployment files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from koco.errors import ManifestError, NotFoundError, UsageError
+from koco.project.conversion import sources
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of a path's applications."""
+    return [each.data.get("name", each.default_name) for each in sources.read(path).applications]
+
+
+def write(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (root / f"{name}.yaml").write_text(text)
+    return root
+
+
+def test_an_application_is_named_after_its_file(tmp_path: Path) -> None:
+    """As Kodosumi keeps them: one in each file."""
+    write(tmp_path, news="import_path: a:b", prime="name: other\nimport_path: a:b")
+    assert names(tmp_path / "news.yaml") == ["news"]
+    assert names(tmp_path / "prime.yaml") == ["other"]
+
+
+@pytest.mark.parametrize("more", ["", "applications: []\n", "applications:\n"])
+def test_the_applications_of_kodosumis_base_are_beside_it(tmp_path: Path, more: str) -> None:
+    """Kodosumi puts together a base and the other files of its folder."""
+    base = f"http_options: {{port: 8001}}\n{more}"
+    write(tmp_path, config=base, b="import_path: a:b", a="import_path: a:b")
+    found = sources.read(tmp_path / "config.yaml")
+    assert [each.default_name for each in found.applications] == ["a", "b"]
+    assert set(found.global_keys) == {"http_options"}
+
+
+def test_a_configuration_of_serve_has_its_own_applications(tmp_path: Path) -> None:
+    """The files beside it are something else."""
+    apps = "applications:\n- {name: one, import_path: a:b}\n- {import_path: a:b}\n"
+    write(tmp_path, config=apps, other="import_path: a:b")
+    assert names(tmp_path / "config.yaml") == ["one", "config-2"]
+
+
+def test_a_folder_gives_all_its_applications(tmp_path: Path) -> None:
+    """Other files are left out and named; manifests of koco's as well."""
+    write(tmp_path, news="import_path: a:b", koco="service: x", odd="a: [", list="- 1")
+    (tmp_path / "x.json").write_text("{")
+    (tmp_path / "x.txt").write_text("import_path: a:b")
+    found = sources.read(tmp_path)
+    assert [each.default_name for each in found.applications] == ["news"]
+    skipped = [path.name for path in found.skipped]
+    assert skipped == ["koco.yaml", "list.yaml", "odd.yaml", "x.json"]
+
+
+def test_a_project_of_kodosumis_keeps_its_files_in_data(tmp_path: Path) -> None:
+    """`--from .` finds them."""
+    (tmp_path / "data/config").mkdir(parents=True)
+    write(tmp_path / "data/config", config="http_options: {}", news="import_path: a:b")
+    write(tmp_path, mkdocs="site_name: x")
+    assert names(tmp_path) == ["news"]
+
+
+def test_a_broken_deployment_file_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    """It would be missed silently."""
+    write(tmp_path, news="import_path: a:b", prime="import_path: [")
+    with pytest.raises(ManifestError):
+        sources.read(tmp_path)
+
+
+def test_reads_an_export_of_kodosumi(tmp_path: Path) -> None:
+    """The names of exposes win, and drafts without a configuration are left out."""
+    text = "name: ignored\nimport_path: a:b\nruntime_env: {env_vars: {A: '1'}}\n"
+    exposes = [
+        {"name": "my-agent", "display": "My Agent", "bootstrap": text, "enabled": 1},
+        {"name": "draft", "bootstrap": None},
+    ]
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"version": "1.0", "exposes": exposes}))
+    [found] = sources.read(file).applications
+    assert (found.data["name"], found.description) == ("my-agent", "My Agent")
+    assert found.is_kodosumis
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "problem"),
+    [
+        ("a: [", r"export.json (bootstrap of x):1:5: "),
+        ("name: y", "export.json (bootstrap of x):1:1: key 'import_path' is missing"),
+    ],
+)
+def test_a_problem_in_an_export_names_the_expose(
+    tmp_path: Path, bootstrap: str, problem: str
+) -> None:
+    """The line is one of the expose's own text."""
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"exposes": [{"name": "x", "bootstrap": bootstrap}]}))
+    with pytest.raises(ManifestError) as caught:
+        sources.read(file)
+    assert problem in caught.value.problems[0]
+
+
+def test_a_missing_path_is_not_found(tmp_path: Path) -> None:
+    """Exit code 4."""
+    with pytest.raises(NotFoundError):
+        sources.read(tmp_path / "no.yaml")
+
+
+def test_without_an_application_there_is_nothing_to_convert(tmp_path: Path) -> None:
+    """Neither in an empty folder, nor in a base that stands alone."""
+    with pytest.raises(UsageError, match="no application"):
+        sources.read(tmp_path)
+    write(tmp_path, config="http_options: {}")
+    with pytest.raises(UsageError, match="no application"):
+        sources.read(tmp_path / "config.yaml")
