@@ -4,17 +4,14 @@ It is koco's own `ServeAPI`, so the same gate protects it, and the control plane
 it in the same way. Forms and handlers follow Kodosumi's rules.
 """
 
-import html
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastapi.exceptions import ValidationException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from koco.errors import DeployError, InputsError, NotFoundError
 from koco.kodosumi import error
@@ -50,8 +47,6 @@ class ServeAPI(serve_api.ServeAPI):
         self._route_lookup: dict[tuple[str, str], Any] = {}
         self._code_lookup: dict[Any, Any] = {}
         self._flow_lookup: dict[Any, str] = {}
-        self.add_exception_handler(Exception, _show_traceback)
-        self.add_exception_handler(ValidationException, _show_traceback)
 
     # flows
 
@@ -257,11 +252,3 @@ def _annotate(options: dict[str, Any], *, is_flow: bool) -> dict[str, Any]:
         if value := found.pop(name, None):
             annotated[f"x-{name}"] = value
     return {**found, "openapi_extra": annotated}
-
-
-async def _show_traceback(request: Request, exc: Exception) -> Response:
-    """Answer a failed request with the traceback, as Kodosumi does; not on public paths."""
-    if request.state.user == NOBODY:
-        return HTMLResponse("Internal Server Error", status_code=500)
-    text = "".join(traceback.format_exception(exc))
-    return HTMLResponse(f"<pre>{html.escape(text)}</pre>", status_code=500)

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,12 +256,10 @@ def test_pages_are_flows_and_launch(app: ServeAPI) -> None:
     assert ANSWER not in send(app, "POST", "/page", b"", **kind).headers
 
 
-def test_a_failing_page_shows_its_traceback(app: ServeAPI) -> None:
-    """As in Kodosumi, but its text cannot be HTML."""
+def test_a_failing_page_hides_its_traceback(app: ServeAPI) -> None:
+    """Kodosumi shows it to any caller; here it is in Serve's log."""
     answer = send(app, "GET", "/fails")
-    assert answer.status_code == 500
-    assert "Traceback" in answer.text
-    assert "&lt;b&gt;broken" in answer.text
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
 
 
 def test_a_path_of_a_flow_cannot_be_public(app: ServeAPI) -> None:
@@ -345,3 +346,41 @@ def test_templates_know_static_and_frames(tmp_path: Path) -> None:
         page = templates.get_template("a.html").render(name="<Ada>")
         assert "<main>:/static/x.css &lt;Ada&gt;</main>" in page
     Templates()
+
+
+ORIGINAL = """
+from kodosumi.serve import ServeAPI
+from ray import serve
+app = ServeAPI()
+@serve.deployment
+@serve.ingress(app)
+class Bound:
+    pass
+bound = Bound.bind()
+"""
+DESCRIBE = """
+from koco.errors import DeployError
+from koco.sdk.endpoint import serving
+for name in ("app", "bound"):
+    try:
+        serving.describe(f"original_app:{name}", "svc")
+    except DeployError as exc:
+        print(exc.message, exc.hint)
+"""
+
+
+def test_an_app_of_the_original_package_is_refused(tmp_path: Path) -> None:
+    """It would need Kodosumi's servers. The hint says how to use koco's."""
+    package = tmp_path / "kodosumi"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "serve.py").write_text("import fastapi\nclass ServeAPI(fastapi.FastAPI):\n    pass")
+    (tmp_path / "original_app.py").write_text(ORIGINAL)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", DESCRIBE]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    for line in lines:
+        assert "the package `kodosumi` that is installed" in line
+        assert "set `runtime: {kodosumi: true}`" in line
