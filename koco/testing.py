@@ -94,9 +94,7 @@ def _load_kodosumi(flow: str | Callable[..., Any]) -> Flow:
     from koco.runner import kodosumi
 
     use_kodosumi()
-    if isinstance(flow, str):
-        loader.find(flow)  # raises the errors of its import here
-    return kodosumi.load("test", flow)
+    return kodosumi.find("test", flow)
 
 
 async def _run(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:

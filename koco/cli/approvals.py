@@ -130,7 +130,7 @@ def ask(lock: LockWithForm) -> Any:
         KeyboardInterrupt: Ctrl-C.
     """
     if lock["form"] is not None:
-        return prompt.ask(lock["form"], {}, as_browser=prompt.is_browser_like(lock))
+        return prompt.ask(lock["form"], {})
     return _any_json()
 
 
@@ -171,8 +171,7 @@ def answer(client: "Client", lock: LockWithForm, given: Any, *, asks: bool) -> L
             form = lock["form"]
             if form is None:
                 raise
-            as_browser = prompt.is_browser_like(lock)
-            given = prompt.ask_again(form, given, exc, as_browser=as_browser)
+            given = prompt.ask_again(form, given, exc)
 
 
 def command(locks: Sequence[Lock]) -> str:

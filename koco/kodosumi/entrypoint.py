@@ -29,6 +29,11 @@ def prepare(found: Any) -> tuple[Call, bool]:
     return _plain_call(found), loader.is_async(found)
 
 
+def is_crew(found: Any) -> bool:
+    """Return whether an entrypoint is a crew, or a class of CrewAI's that makes one."""
+    return hasattr(found, "is_crew_class") or hasattr(found, "kickoff")
+
+
 def _plain_call(function: Callable[..., Any]) -> Call:
     signature = inspect.signature(function)
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from koco.manifest import cron, rules
+from koco.manifest.descriptions import KODOSUMI
 
 # Data from YAML and JSON has lists in place of tuples. Only the outer type is lenient.
 _Lenient = Strict(False)
@@ -324,3 +325,8 @@ class Manifest(_Part):
         "retry.",
     )
     schedule: _List[Schedule] = Field((), description="The times at which koco launches flows.")
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of `flows`, as in `koco.manifest.descriptions`. `app` tells its own."""
+        return KODOSUMI if self.runtime.kodosumi and self.app is None else ""

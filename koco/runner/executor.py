@@ -57,7 +57,7 @@ class Executor:
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.json.decode(spec, type=RunnerSpec)
         self._control = Control(control)
-        self._flows = Flows(self._spec.flows)
+        self._flows = Flows(self._spec.flows, dialect=self._spec.dialect)
         self._launching: set[str] = set()
         #: Launching executions (their module is being imported) that were cancelled meanwhile.
         self._cancelled_early: set[str] = set()

@@ -32,18 +32,30 @@ class KodosumiFlow(Flow):
         return shaped(result)
 
 
-def load(name: str, target: str | Callable[..., Any]) -> Flow:
+def find(name: str, target: str | Callable[..., Any]) -> KodosumiFlow:
     """Return the flow of an entrypoint, by its name or itself.
+
+    Raises:
+        DeployError: the name does not name a callable.
+        Exception: anything that importing the author's module raises.
+    """
+    found = loader.find(target) if isinstance(target, str) else target
+    if not entrypoint.is_crew(found):
+        loader.require_callable(found, target if isinstance(target, str) else name)
+    call, is_async = entrypoint.prepare(found)
+    return KodosumiFlow(name, call, None, is_async)
+
+
+def load(name: str, target: str | Callable[..., Any]) -> Flow:
+    """Return the same as `find`.
 
     If the import raises, the returned flow raises that when it is called, because the execution
     exists by then.
     """
     try:
-        found = loader.find(target) if isinstance(target, str) else target
-        call, is_async = entrypoint.prepare(found)
+        return find(name, target)
     except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
         return failing(name, exc)
-    return KodosumiFlow(name, call, None, is_async)
 
 
 def unpickle(name: str, pickled: str) -> tuple[Flow, Any]:

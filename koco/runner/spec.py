@@ -31,6 +31,8 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: `module:object` of the service's own endpoint.
     app: str | None = None
+    #: The dialect of `flows`: see `Launch.dialect`.
+    dialect: str = ""
     #: The public paths of `app`.
     public: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ under both names, so classes and pickles agree. Packages that only lead to other
 `kodosumi.runner`, are made empty.
 """
 
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -70,9 +71,19 @@ class _PackageLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         # An empty path: Python looks for modules of the package nowhere, and then asks us.
         module.__path__ = []
+        # A function that Ray sends to another process takes its modules along under koco's names.
+        # So the package itself imports a module that code reaches through it.
+        module.__dict__["__getattr__"] = functools.partial(_import_attribute, module.__name__)
         if module.__name__ == _NAME:
             home = importlib.import_module(_HOME)
             module.__dict__.update(is_koco=True, __version__=home.__version__, __doc__=home.__doc__)
+
+
+def _import_attribute(package: str, name: str) -> ModuleType:
+    full = f"{package}.{name}"
+    if full not in _PACKAGES and full not in _MODULES:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return importlib.import_module(full)
 
 
 class _ModuleLoader(Loader):

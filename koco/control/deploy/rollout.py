@@ -28,7 +28,7 @@ from koco.control.runners.worker import SHORT_LIVED, Runner
 from koco.control.services.catalog import Catalog, closed_by
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
-from koco.manifest.descriptions import KODOSUMI, FlowDescription
+from koco.manifest.descriptions import FlowDescription
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release, ReleaseFailure
 from koco.store.store import Store
@@ -333,7 +333,7 @@ def _flows(release: Release, description: Description) -> list[FlowDescription]:
             entrypoint=flow.entrypoint,
             form=description.forms[flow.name],
             summary=flow.summary,
-            dialect=KODOSUMI if about.runtime.kodosumi and about.app is None else "",
+            dialect=about.dialect,
             **{**shared, "description": flow.description},
         )
         for flow in release.manifest.flows

@@ -401,5 +401,6 @@ def _spec(release: Release, runner_id: str) -> RunnerSpec:
         ),
         concurrency=manifest.runner.concurrency,
         app=manifest.app,
+        dialect=manifest.dialect,
         public=manifest.endpoint.public,
     )

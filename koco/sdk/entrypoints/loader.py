@@ -31,7 +31,11 @@ def load(path: str) -> Callable[..., Any]:
     Imports the module, and lets the module's own exceptions through. Raises `DeployError` if
     the module or object does not exist, or cannot be called.
     """
-    found = adapt(find(path))
+    return require_callable(adapt(find(path)), path)
+
+
+def require_callable(found: Any, path: str) -> Callable[..., Any]:
+    """Return an object if it can be an entrypoint. Raises `DeployError` if not."""
     refuse_endpoint(found, path)
     if not callable(found):
         kind = type(found).__name__

@@ -40,7 +40,6 @@ COMMANDS = [
     "show ended",
     "show asks",
     "result ended",
-    "result ended --html",
     "wait ended",
     "retry ended",
     "delete ended --yes",

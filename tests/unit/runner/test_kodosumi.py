@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ray import cloudpickle
 
+from koco.errors import DeployError
 from koco.kodosumi import files
 from koco.kodosumi.tracer import Tracer
 from koco.runner import flows
@@ -17,11 +18,15 @@ from koco.runner.flows import Flows
 from koco.runner.spec import FlowSpec, Launch
 from koco.sdk import in_memory
 
-SPECS = (FlowSpec(name="named", entrypoint=f"{__name__}:named"),)
+SPECS = tuple(FlowSpec(name=name, entrypoint=f"{__name__}:{name}") for name in ("named", "more"))
 
 
 def named(inputs: Any, tracer: Tracer) -> Any:
     return type(tracer).__module__, inputs
+
+
+def more(inputs: Any, count: int = 3) -> Any:
+    return inputs, count
 
 
 def launch(**more: Any) -> Launch:
@@ -61,6 +66,26 @@ def test_the_execution_raises_what_its_import_raises(broken: dict[str, str]) -> 
     """The runner goes on, because the execution exists by then."""
     with pytest.raises(Exception, match=r"no.such|invalid load key"):
         run(launch(**broken))
+
+
+def test_makes_no_form_of_a_signature() -> None:
+    """As in Kodosumi: without elements in the manifest, any object is accepted."""
+    spec = FlowSpec(
+        name="named", entrypoint=f"{__name__}:named", inputs=({"type": "boolean", "name": "x"},)
+    )
+    assert Flows(SPECS, dialect="kodosumi").load("more") is None
+    form = Flows((spec,), dialect="kodosumi").load("named")
+    assert form is not None and form.to_list()[0]["name"] == "x"
+    assert Flows(SPECS).load("more") is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [(f"{__name__}:SPECS", "not callable"), ("no:x", "'no'")]
+)
+def test_reports_entrypoints_that_do_not_exist(path: str, said: str) -> None:
+    """At deploy, with koco's own message."""
+    with pytest.raises(DeployError, match=said):
+        Flows((FlowSpec(name="x", entrypoint=path),), dialect="kodosumi").load("x")
 
 
 def test_other_executions_are_kocos_own() -> None:

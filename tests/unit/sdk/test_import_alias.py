@@ -36,6 +36,18 @@ assert kodosumi.__version__ == koco.kodosumi.__version__
     run(INSTALL + code)
 
 
+def test_a_package_imports_what_is_reached_through_it() -> None:
+    """As a function needs that was pickled in another process, with the package alone."""
+    code = """
+import kodosumi
+import koco.kodosumi.dtypes
+assert kodosumi.dtypes is koco.kodosumi.dtypes
+assert kodosumi.service.inputs.errors is koco.kodosumi.error
+assert not hasattr(kodosumi, "cli")
+"""
+    run(INSTALL + code)
+
+
 def test_every_module_of_the_table_exists() -> None:
     """Each name of Kodosumi's leads to a module of koco."""
     code = """

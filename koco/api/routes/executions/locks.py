@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self, get_args
 import msgspec
 from litestar import get, post
 from litestar.params import Parameter
-from msgspec import UNSET, UnsetType
 
 from koco.api.http import auth, list_query
 from koco.api.http.auth import requires
@@ -51,7 +50,6 @@ class LockWithForm(Lock):
     """A lock and the form for its answer. The form is null if any JSON value is accepted."""
 
     form: list[dict[str, Any]] | None
-    dialect: Annotated[str | UnsetType, text("kodosumi")] = UNSET
 
 
 @get("/v1/locks", guards=[requires("read")], errors=list_query.ERRORS)
@@ -95,10 +93,9 @@ async def list_execution_locks(
 async def show_lock(request: Request, fid: str, lock: str) -> LockWithForm:
     """Show a lock, by lid, unique prefix or name, with the form for its answer."""
     locks = request.parts.locks
-    execution = await auth.find_execution(request, fid)
-    found = await locks.find(execution, lock)
+    found = await locks.find(await auth.find_execution(request, fid), lock)
     form = await locks.form(found, user=request.auth.name) if found.status == "open" else None
-    return LockWithForm.render(found, form=form, dialect=execution.dialect or UNSET)
+    return LockWithForm.render(found, form=form)
 
 
 @post(
