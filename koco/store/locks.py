@@ -157,6 +157,12 @@ class Locks(Repository):
         return row[0]
 
 
+def open_ones(db: Connection, execution: int, *, limit: int) -> list[Lock]:
+    """Return an execution's open locks, oldest first, up to a limit."""
+    wanted = ["l.execution = :execution", "l.status = 'open'"]
+    return _page(db, wanted, {"execution": execution}, limit, None).items
+
+
 def _get(db: Connection, lid: str) -> Lock:
     lock = _LOCKS.first(db, "WHERE l.lid = :lid", lid=lid)
     if lock is None:

@@ -7,6 +7,7 @@ from koco.store.engine.protocol import Engine
 from koco.store.engine.sqlite.engine import SqliteEngine
 from koco.store.executions.changes import Changes
 from koco.store.executions.repository import Executions
+from koco.store.executions.snapshots import Snapshots
 from koco.store.files import Files
 from koco.store.keys import Keys
 from koco.store.locks import Locks
@@ -27,6 +28,7 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.executions = Executions(engine)
+        self.snapshots = Snapshots(engine)
         self.events = Events(engine)
         self.changes = Changes(engine)
         self.locks = Locks(engine)

@@ -99,6 +99,7 @@ QUERY: dict[str, Schema] = {
     "service": _about("only of this service"),
     "user": _about("only launched by this key, user or agent"),
     "tag": _about("only with this tag; several must all be there"),
+    "include": _about("further parts, separated by commas: `outcome`, `locks`"),
     "q": _about(
         "words that all occur in the flow's name, summary, description, author or tags",
         {"maxLength": 1000},

@@ -157,8 +157,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def read(self, look: Callable[[Connection], T]) -> T:
-        """Return the result of a quick look, which sees every commit up to now."""
+    async def read(self, look: Callable[[Connection], T], *, snapshot: bool = False) -> T:
+        """Return the result of a quick look, which sees every commit up to now.
+
+        With `snapshot`, all its statements see the same state.
+        """
         ...
 
     async def scan(

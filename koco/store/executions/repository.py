@@ -87,7 +87,7 @@ class Executions(Repository):
             ConflictError: the prefix fits several.
         """
         if fid != "latest":
-            return await self._read(lambda db: _get(db, fid, sight))
+            return await self._read(lambda db: get(db, fid, sight))
         cursor: str | None = None
         while True:
             page = await self.page(sight=sight, limit=1, cursor=cursor)
@@ -208,9 +208,9 @@ class Executions(Repository):
         """
 
         def change(db: Connection) -> Execution:
-            found = _get(db, fid, EVERYTHING)
+            found = get(db, fid)
             lifecycle.request_cancel(db, found.fid, grace_s)
-            return _get(db, found.fid, EVERYTHING)
+            return get(db, found.fid)
 
         return await self._write(change)
 
@@ -346,8 +346,8 @@ def _find_by_key(db: Connection, user: str, key: str) -> Execution | None:
     return EXECUTIONS.first(db, 'WHERE "user" = :user AND key = :key', user=user, key=key)
 
 
-def _get(db: Connection, name: str, sight: Sight) -> Execution:
-    """Return an execution in sight, by fid or unique prefix."""
+def get(db: Connection, name: str, sight: Sight = EVERYTHING) -> Execution:
+    """Return an execution in sight, by fid or unique prefix; see `Executions.get`."""
     seen, values = conditions(sight, db.dialect)
     where = " AND ".join(["fid = :fid", *seen])
     found = EXECUTIONS.first(db, f"WHERE {where}", fid=name, **values)

@@ -19,9 +19,9 @@ class Repository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def _read(self, look: Callable[[Connection], T]) -> Awaitable[T]:
-        """Look quickly: at a page, by an index."""
-        return self._engine.read(look)
+    def _read(self, look: Callable[[Connection], T], *, snapshot: bool = False) -> Awaitable[T]:
+        """Look quickly: at a page, by an index. With `snapshot`, all of it is of one moment."""
+        return self._engine.read(look, snapshot=snapshot)
 
     def _scan(
         self, look: Callable[[Connection], T], *, most_s: float = math.inf, apart: bool = False

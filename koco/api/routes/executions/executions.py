@@ -1,6 +1,6 @@
 """Executions: list, show, follow, cancel, try again, delete."""
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import msgspec
 from litestar import Response, delete, get, post
@@ -12,6 +12,8 @@ from koco.api.http.request import Request
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Body
 from koco.api.openapi.shapes import Fid, Shape, Time, text
+from koco.api.routes.executions.locks import Lock
+from koco.api.routes.executions.results import Result, outcome_of
 from koco.control.container import Parts
 from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
 from koco.events import line
@@ -59,7 +61,7 @@ class Execution(Shape):
     retry_of: Annotated[Fid | None, Meta(description="the execution that it is a retry of")]
 
     @classmethod
-    def render(cls, parts: Parts, execution: model.Execution) -> "Execution":
+    def render(cls, parts: Parts, execution: model.Execution, **others: Any) -> Self:
         """Return an execution as answers show it."""
         return cls.of(
             execution,
@@ -68,7 +70,20 @@ class Execution(Shape):
             deadline=line.timestamp_if_any(execution.deadline),
             attempts=1 + execution.policy.retries,
             waits=parts.supervisor.why(execution),
+            **others,
         )
+
+
+class ExecutionInFull(Execution):
+    """One run of a flow, with the parts that `include` names."""
+
+    outcome: (
+        Annotated[Result | None, Meta(description="null until the execution has ended")] | UnsetType
+    ) = UNSET
+    locks: (
+        Annotated[list[Lock], Meta(description="its open locks, oldest first, 1000 at most")]
+        | UnsetType
+    ) = UNSET
 
 
 class Executions(Shape):
@@ -138,9 +153,31 @@ async def list_executions(
 
 
 @get("/v1/executions/{fid:str}", guards=[requires("read")])
-async def show_execution(request: Request, fid: str) -> Execution:
-    """Show an execution, by fid, unique prefix or `latest`."""
-    return Execution.render(request.parts, await auth.find_execution(request, fid))
+async def show_execution(
+    request: Request, fid: str, *, include: str | None = None
+) -> ExecutionInFull:
+    """Show an execution, by fid, unique prefix or `latest`.
+
+    With `include`, also its outcome, as `…/result` shows it, and its open locks. All of the answer
+    is of one moment.
+    """
+    parts, wanted = request.parts, set(filter(None, (include or "").split(",")))
+    if unknown := sorted(wanted - {"outcome", "locks"}):
+        raise UsageError(f"include: there is no {unknown[0][:80]!r}", hint="outcome, locks or both")
+    execution = await auth.find_execution(request, fid)
+    if not wanted:
+        return ExecutionInFull.render(parts, execution, outcome=UNSET, locks=UNSET)
+    snapshot = await parts.store.snapshots.get(
+        execution.fid, outcome="outcome" in wanted, locks="locks" in wanted
+    )
+    now = snapshot.execution
+    outcome = outcome_of(snapshot) if now.status.is_final else None
+    return ExecutionInFull.render(
+        parts,
+        now,
+        outcome=outcome if "outcome" in wanted else UNSET,
+        locks=[Lock.render(each) for each in snapshot.locks] if "locks" in wanted else UNSET,
+    )
 
 
 @post(

@@ -17,6 +17,7 @@ from koco.control.container import Parts
 from koco.errors import AcceptError, ConflictError, UsageError
 from koco.events import line
 from koco.events.model import Status
+from koco.store.executions.snapshots import Snapshot
 from koco.store.model import Execution
 
 #: How each body of `koco.response` may be sent, the best first.
@@ -76,10 +77,16 @@ async def show_result(request: Request, fid: str) -> Response[Any]:
 
 async def read_outcome(parts: Parts, execution: Execution) -> Result:
     """Return the outcome of an execution that has ended."""
-    if (seq := execution.outcome_seq) is None:
+    snapshot = await parts.store.snapshots.get(execution.fid, outcome=True, locks=False)
+    return outcome_of(snapshot)
+
+
+def outcome_of(snapshot: Snapshot) -> Result:
+    """Return the outcome in a snapshot of an execution that has ended."""
+    execution, chunk, seq = snapshot.execution, snapshot.outcome, snapshot.execution.outcome_seq
+    if chunk is None or seq is None:
         return Result(execution.fid, execution.status)
-    chunks = await parts.store.events.after(execution.id, seq - 1, budget_bytes=1)
-    lines = dict(line.number_lines(chunks[0].first, chunks[0].body))
+    lines = dict(line.number_lines(chunk.first, chunk.body))
     payload: Any = line.decode(seq, lines[seq]).get("payload")
     if execution.status is Status.FINISHED:
         return Result(execution.fid, execution.status, result=payload)

@@ -21,7 +21,7 @@ from koco.store.engine.sqlite.connection import (
     connect_to_look,
     connect_to_read,
 )
-from koco.store.engine.sqlite.readers import Readers
+from koco.store.engine.sqlite.readers import Readers, look_at_once
 from koco.store.engine.sqlite.writer import Writer, failure, is_full
 from koco.store.version import require_known
 
@@ -97,10 +97,10 @@ class SqliteEngine:
             self._raise_damage(exc, change)
             raise
 
-    async def read(self, look: Callable[[protocol.Connection], T]) -> T:
+    async def read(self, look: Callable[[protocol.Connection], T], *, snapshot: bool = False) -> T:
         """Look at once, on the loop's own connection."""
         try:
-            return look(self._reader)
+            return look_at_once(self._reader, look) if snapshot else look(self._reader)
         except Exception as exc:
             self._raise_damage(exc, look)
             raise

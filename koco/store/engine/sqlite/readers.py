@@ -26,6 +26,15 @@ _STEPS = 10_000
 _THREADS = 2
 
 
+def look_at_once(db: Connection, look: Callable[[Connection], T]) -> T:
+    """Return the result of a look whose statements all see the same state."""
+    db.execute("BEGIN")
+    try:
+        return look(db)
+    finally:
+        db.execute("ROLLBACK")
+
+
 class Readers:
     """A pool of connections, made by `connect` when they are needed."""
 
@@ -62,12 +71,10 @@ class Readers:
         until_s = time.monotonic() + most_s
         if most_s < math.inf:
             db.set_progress_handler(lambda: time.monotonic() > until_s, _STEPS)
-        db.execute("BEGIN")  # all its statements see the same state
         try:
-            return look(db)
+            return look_at_once(db, look)
         finally:
             db.set_progress_handler(None, 0)
-            db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Wait for running reads; close the connections."""

@@ -11,7 +11,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.errors import InputsError
 from koco.events.model import Status
-from koco.store.model import File, NewExecution, NewFile
+from koco.store.model import Answer, FailureEvent, File, NewExecution, NewFile
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow, manifest
 
@@ -254,3 +254,36 @@ def test_locks_of_an_execution_have_pages(api: Api) -> None:
             f"/v1/executions/{fid}/locks", params={"limit": 2, "cursor": page["next"]}
         ).json()
         assert ([each["lid"] for each in page["items"]], page["next"]) == (["l2"], None)
+
+
+def test_one_answer_has_status_outcome_and_open_locks(api: Api) -> None:
+    """The outcome is null until it has ended. Only parts that are asked for are there."""
+    store = api.parts.store
+    fid = make(api, ended=False)
+    for lid, name in (("lid1", "first"), ("lid2", "second")):
+        api.call(store.locks.open(fid, lid, name=name, data={"n": 1}, expires=4e9))
+    api.call(store.locks.answer("lid1", Answer(value=True), by="ada"))
+    with api.http("ada") as client:
+
+        def ask(include: str) -> dict[str, Any]:
+            answer = client.get(f"/v1/executions/{fid}", params={"include": include})
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
+            return found
+
+        waiting = ask("outcome,locks")
+        assert (waiting["status"], waiting["outcome"]) == ("queued", None)
+        assert [each["name"] for each in waiting["locks"]] == ["second"]
+        assert waiting["locks"][0] == client.get(f"/v1/executions/{fid}/locks").json()["items"][1]
+        assert {"outcome", "locks"} & ask("").keys() == set()
+        assert {"outcome", "locks"} & ask("locks").keys() == {"locks"}
+        api.call(store.executions.settle(fid, Status.ERROR, FailureEvent(type="E", message="m")))
+        ended = ask("locks,outcome")
+        assert (ended["status"], ended["locks"]) == ("error", [])
+        assert ended["outcome"] == client.get(f"/v1/executions/{fid}/result").json()
+        assert client.get(f"/v1/executions/{fid}?include=outcome&fields=outcome").json() == {
+            "outcome": ended["outcome"]
+        }
+        assert client.get(f"/v1/executions/{fid}?include=lock").status_code == 400
+    with api.http("bob") as client:
+        assert client.get(f"/v1/executions/{fid}?include=outcome").status_code == 404
