@@ -21,8 +21,8 @@ class Holder:
     name: str
     node: str
     resources: dict[str, float]
-    #: Whether it is a replica of a Serve application. A replica stays until it is removed.
-    is_replica: bool = False
+    #: The Serve application of which it is a replica. A replica stays until it is removed.
+    application: str | None = None
     #: Service, release and id, if it is one of koco's runners.
     runner: tuple[str, int, str] | None = None
 
@@ -56,7 +56,7 @@ def holder_of(entry: dict[str, Any]) -> Holder:
     if name.startswith(_REPLICA):
         application, _, deployment = name.removeprefix(_REPLICA).partition("#")
         what = f"the replica {deployment.partition('#')[0]} of {application}"
-        return Holder(what, node, held, is_replica=True)
+        return Holder(what, node, held, application=application)
     if runner := actor_names.parse_runner(name):
         return Holder(f"a runner of {runner[0]}/{runner[1]}", node, held, runner=runner)
     kind = "the actor" if entry.get("actor_id") and entry.get("class_name") else "the Ray task"

@@ -1,7 +1,6 @@
 """Describes the resources that a release waits for: how much is free, and who holds the rest."""
 
 import asyncio
-import dataclasses
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +10,7 @@ from koco.cluster.placement import Node
 from koco.cluster.resource_holders import Holder, Holders
 from koco.cluster.serve import Serve, name_of
 from koco.cluster.serve_failures import Request
+from koco.control.deploy.room_to_come import Outlook
 from koco.control.executions.supervisor import Supervisor
 from koco.errors import KocoError
 from koco.store.model import Release
@@ -68,8 +68,8 @@ class Room:
     async def check(self, release: Release) -> None:
         """Check that a release's endpoint has room, or may still get it.
 
-        Executions and tasks free their resources when they end. Replicas keep theirs until somebody
-        acts.
+        Executions and tasks free their resources when they end, and replicas when their release is
+        replaced; see `Outlook`.
 
         Raises:
             NoPlace: Nothing under way will make room for the endpoint.
@@ -83,14 +83,16 @@ class Room:
         if await asyncio.to_thread(self._can_grow):
             return
         holders = await self._holders.look()
-        left = [_without(node, holders) for node in nodes]
-        for each in requests:
-            if placement.misfit(each, left) and placement.busy(each, nodes):
-                raise NoPlace(
-                    f"no node has room for its endpoint: {await self.waits_for(release)}",
-                    hint="nothing that runs now will make room for it: request less with"
-                    " `serve.ray_actor_options`, undeploy a service that uses it, or start a node",
-                )
+        outlook = Outlook(
+            nodes, holders, self._supervisor.pools, self._serve.requests, self._serve.ours
+        )
+        if outlook.has_room_for((release.service, release.number)):
+            return
+        raise NoPlace(
+            f"no node has room for its endpoint: {await self.waits_for(release)}",
+            hint="nothing that runs now will make room for it: request less with"
+            " `serve.ray_actor_options`, undeploy a service that uses it, or start a node",
+        )
 
     def _requests(self, release: Release) -> list[Request]:
         if requests := self._serve.requests.get(name_of(release.service, release.number)):
@@ -124,13 +126,3 @@ class Room:
         runner = pool.runners.get(runner_id) if pool else None
         fids = sorted(runner.running)[:_FIDS] if runner else []
         return f"{holder.name} which runs {', '.join(fids)}" if fids else holder.name
-
-
-def _without(node: Node, holders: list[Holder]) -> Node:
-    """Return a node as if everything on it had ended except replicas."""
-    resources = dict(node.resources)
-    for holder in holders:
-        if holder.is_replica and holder.node == node.id:
-            for name, amount in holder.resources.items():
-                resources[name] = resources.get(name, 0) - amount
-    return dataclasses.replace(node, resources=resources)

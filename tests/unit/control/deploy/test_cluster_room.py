@@ -28,7 +28,9 @@ def deployment(*, running: int, wanted: int, **options: Any) -> dict[str, Any]:
 def room(holders: list[Holder], *, cpus: float = 2, free: float = 0, **more: Any) -> Room:
     """A cluster of one node, and an endpoint that asks for one CPU there."""
     wants = {"koco-svc-2": [Request("0 of 1 replicas of Front run", {"CPU": 1}, {})]}
-    pools = {("p", 1): SimpleNamespace(runners={"r": SimpleNamespace(running={"fid1"})})}
+    pools = {
+        ("p", 1): SimpleNamespace(runners={"r": SimpleNamespace(running={"fid1"})}, is_live=True)
+    }
 
     async def look() -> list[Any]:
         return [Node("n", "a", True, {"CPU": cpus}, {"CPU": free})]
@@ -36,14 +38,14 @@ def room(holders: list[Holder], *, cpus: float = 2, free: float = 0, **more: Any
     async def who() -> list[Holder]:
         return holders
 
-    serve: Any = SimpleNamespace(requests=wants)
+    serve: Any = SimpleNamespace(requests=wants, ours={"koco-svc-2"})
     supervisor: Any = SimpleNamespace(pools=pools)
     kept: Any = SimpleNamespace(look=who)
     more.setdefault("can_grow", lambda: False)
     return Room(serve, supervisor, holders=kept, look=look, **more)
 
 
-STAYS = Holder("the replica Front of koco-other-1", "n", {"CPU": 2}, is_replica=True)
+STAYS = Holder("the replica Front of koco-other-1", "n", {"CPU": 2}, application="koco-other-1")
 ENDS = Holder("a runner of p/1", "n", {"CPU": 1}, runner=("p", 1, "r"))
 
 
@@ -75,7 +77,8 @@ def test_a_release_fails_if_no_node_is_large_enough() -> None:
 def test_describes_holders_from_rays_entries() -> None:
     """Replicas, runners and tasks. Without a request, nothing is held."""
     replica = holder_of({"name": REPLICA, "node_id": "n", "required_resources": {"CPU": 1.0}})
-    assert (replica.name, replica.is_replica) == ("the replica Front of koco-other-1", True)
+    assert replica.name == "the replica Front of koco-other-1"
+    assert replica.application == "koco-other-1"
     runner = holder_of({"name": "runner:svc:3:ab", "required_resources": {"GPU": 1}})
     assert (runner.runner, runner.resources) == (("svc", 3, "ab"), {"GPU": 1})
     task = holder_of({"name": "count", "required_resources": {"CPU": 1, "node:x": 0.1}})
