@@ -130,7 +130,7 @@ def ask(lock: LockWithForm) -> Any:
         KeyboardInterrupt: Ctrl-C.
     """
     if lock["form"] is not None:
-        return prompt.ask(lock["form"], {})
+        return prompt.ask(lock["form"], {}, as_browser=prompt.is_browser_like(lock))
     return _any_json()
 
 
@@ -171,7 +171,8 @@ def answer(client: "Client", lock: LockWithForm, given: Any, *, asks: bool) -> L
             form = lock["form"]
             if form is None:
                 raise
-            given = prompt.ask_again(form, given, exc)
+            as_browser = prompt.is_browser_like(lock)
+            given = prompt.ask_again(form, given, exc, as_browser=as_browser)
 
 
 def command(locks: Sequence[Lock]) -> str:

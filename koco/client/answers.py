@@ -223,6 +223,7 @@ class LockWithForm(Lock):
     """A lock with the form for its answer."""
 
     form: list[Element] | None
+    dialect: NotRequired[str]
 
 
 class Schedule(TypedDict):

@@ -187,6 +187,15 @@ class Client:
         path = f"{_execution(fid)}/result"
         return self._transport.json("GET", path, answers.Result, room=Room(PAYLOAD_BYTES))
 
+    def result_page(self, fid: str) -> str:
+        """Return a result in Markdown or HTML as a page of HTML.
+
+        Raises:
+            AcceptError: it is neither, or there is none.
+        """
+        path, headers = f"{_execution(fid)}/result", {"Accept": "text/html"}
+        return self._transport.text("GET", path, headers=headers, room=Room(PAYLOAD_BYTES))
+
     def locks(
         self,
         *,

@@ -135,6 +135,17 @@ class Transport:
         found: Kind = self.check(self.decode(answer, room), kind)
         return found
 
+    def text(self, method: str, path: str, *, headers: dict[str, str], room: Room) -> str:
+        """Return the text in the answer to a request for the media type of its `Accept`.
+
+        Raises:
+            AnswerError: the answer has another type, or does not fit in the room.
+        """
+        answer = self.call(method, path, headers=headers, room=room)
+        if not answer.headers.get("Content-Type", "").startswith(headers["Accept"]):
+            raise self._not_koco(answer.status)
+        return answer.body.decode("utf-8", "replace")
+
     def items(self, path: str, kind: type[Kind], query: Query | None = None) -> list[Kind]:
         """Return all items of a list, each of a `kind`, from as many pages as that takes.
 

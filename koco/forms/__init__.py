@@ -5,27 +5,46 @@ Used as `from koco import forms as F`. A `Model` is a form. Its elements are dat
 `Model.validate` enforces every property that constrains a value, on the server;
 no client has to. Standard library only.
 
-`readers` turns text and JSON into typed values. `elements` defines content and
-buttons; `fields`, `date_fields` and `choices` define the elements that carry a value.
-`model` is the form, `problems` are the errors in its definition.
+`readers` and `text_formats` turn text and JSON into typed values. `elements` defines content and
+buttons; `fields`, `text_fields`, `numbers`, `date_fields` and `choices` define the elements that
+carry a value. `element_types` has them all, `model` is the form, `problems` are the errors in its
+definition.
 """
 
-from koco.forms.choices import Checkbox, InputFiles, InputJSON, InputOption, Select
-from koco.forms.date_fields import InputDate, InputDateTime, InputTime
+from koco.forms.choices import (
+    Checkbox,
+    InputFiles,
+    InputJSON,
+    InputOption,
+    InputRadio,
+    Select,
+)
+from koco.forms.date_fields import InputDate, InputDateTime, InputMonth, InputTime, InputWeek
+from koco.forms.element_types import TYPES
 from koco.forms.elements import (
     HR,
     HTML,
     Action,
     Break,
     Cancel,
+    DisplayInfo,
     Element,
     Errors,
     Markdown,
     Submit,
 )
-from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
-from koco.forms.model import TYPES, Model, match_names
+from koco.forms.fields import Field, InputArea, InputPassword, InputText
+from koco.forms.model import Model, match_names
+from koco.forms.numbers import InputNumber, InputRange
 from koco.forms.problems import FormError, Problem
+from koco.forms.text_fields import (
+    InputColor,
+    InputEmail,
+    InputHidden,
+    InputSearch,
+    InputTel,
+    InputUrl,
+)
 
 __all__ = [
     "HR",
@@ -35,20 +54,31 @@ __all__ = [
     "Break",
     "Cancel",
     "Checkbox",
+    "DisplayInfo",
     "Element",
     "Errors",
     "Field",
     "FormError",
     "InputArea",
+    "InputColor",
     "InputDate",
     "InputDateTime",
+    "InputEmail",
     "InputFiles",
+    "InputHidden",
     "InputJSON",
+    "InputMonth",
     "InputNumber",
     "InputOption",
     "InputPassword",
+    "InputRadio",
+    "InputRange",
+    "InputSearch",
+    "InputTel",
     "InputText",
     "InputTime",
+    "InputUrl",
+    "InputWeek",
     "Markdown",
     "Model",
     "Problem",

@@ -39,7 +39,7 @@ class Checkbox(Field):
 
 @dataclass(frozen=True)
 class InputOption(Part):
-    """One of a `Select`'s choices: `name` is its value, `value` whether it is preselected."""
+    """One of the choices of a `Select`: `name` is its value, `value` whether it is preselected."""
 
     name: str = field(metadata=read_with(readers.text))
     label: str | None = field(default=None, metadata=read_with(readers.text))
@@ -127,6 +127,13 @@ class Select(Field):
         titled = zip(self.names, labels, strict=True)
         known = [{"const": name, "title": label or name} for name, label in titled]
         return {"oneOf": [*known, *({"const": each} for each in none)]}
+
+
+@dataclass(frozen=True)
+class InputRadio(Select):
+    """One of several options, all of them shown."""
+
+    type: ClassVar[str] = "radio"
 
 
 @dataclass(frozen=True)

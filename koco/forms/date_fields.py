@@ -1,24 +1,23 @@
-"""Dates and times, local and without zones, as in HTML."""
+"""Dates, times, months and weeks, local and without zones, as in HTML."""
 
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from koco.forms import readers
+from koco.forms import readers, text_formats
 from koco.forms.elements import read_with, to_json
 from koco.forms.fields import Field, check_limits, check_order
 from koco.forms.problems import Problem
 
 
 @dataclass(frozen=True)
-class _Moment(Field):
-    """The base of `InputDate`, `InputTime` and `InputDateTime`."""
+class _Period(Field):
+    """The base of all fields in this module: a value with a lower and an upper limit."""
 
     #: Declared here because of its position among the arguments. Each subclass narrows the type.
     value: Any = field(default=None, metadata=read_with(readers.anything))
     required: bool = field(default=False, metadata=read_with(readers.boolean))
-    placeholder: str | None = field(default=None, metadata=read_with(readers.text))
 
     #: The names of the two properties that limit the value.
     _range: ClassVar[tuple[str, str]] = ("", "")
@@ -54,6 +53,13 @@ class _Moment(Field):
         limits += [f"to {to_json(high)}"] if high else []
         description = {"description": " ".join(limits)} if limits else {}
         return {"type": "string", **self._format, **description}
+
+
+@dataclass(frozen=True)
+class _Moment(_Period):
+    """The base of `InputDate`, `InputTime` and `InputDateTime`, which can be typed."""
+
+    placeholder: str | None = field(default=None, metadata=read_with(readers.text))
 
 
 def _microseconds_between(value: dt.time | dt.datetime, base: dt.time | dt.datetime | None) -> int:
@@ -123,3 +129,37 @@ class InputDateTime(_Moment):
     def read(self, raw: object) -> dt.datetime:
         """Return the date and time."""
         return readers.datetime(raw)
+
+
+@dataclass(frozen=True)
+class InputMonth(_Period):
+    """A month, as text: `2026-01`."""
+
+    type: ClassVar[str] = "month"
+    value: str | None = field(default=None, metadata=read_with(readers.anything))
+    min_month: str | None = field(default=None, metadata=read_with(text_formats.month))
+    max_month: str | None = field(default=None, metadata=read_with(text_formats.month))
+
+    _range: ClassVar[tuple[str, str]] = ("min_month", "max_month")
+    _format: ClassVar[dict[str, str]] = {"pattern": f"^{text_formats.MONTH}$"}
+
+    def read(self, raw: object) -> str:
+        """Return the month."""
+        return text_formats.month(raw)
+
+
+@dataclass(frozen=True)
+class InputWeek(_Period):
+    """A week of ISO 8601, as text: `2026-W05`."""
+
+    type: ClassVar[str] = "week"
+    value: str | None = field(default=None, metadata=read_with(readers.anything))
+    min_week: str | None = field(default=None, metadata=read_with(text_formats.week))
+    max_week: str | None = field(default=None, metadata=read_with(text_formats.week))
+
+    _range: ClassVar[tuple[str, str]] = ("min_week", "max_week")
+    _format: ClassVar[dict[str, str]] = {"pattern": f"^{text_formats.WEEK}$"}
+
+    def read(self, raw: object) -> str:
+        """Return the week."""
+        return text_formats.week(raw)

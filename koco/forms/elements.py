@@ -129,6 +129,15 @@ class HTML(Element):
 
 
 @dataclass(frozen=True)
+class DisplayInfo(Element):
+    """Information that is only shown."""
+
+    type: ClassVar[str] = "none"
+    text: str = field(metadata=read_with(readers.text))
+    label: str | None = field(default=None, metadata=read_with(readers.text))
+
+
+@dataclass(frozen=True)
 class Break(Element):
     """Vertical space."""
 

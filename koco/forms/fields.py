@@ -1,9 +1,8 @@
-"""The base of elements that carry a value, and the fields of text and numbers."""
+"""The base of elements that carry a value, and the fields of any text."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, ClassVar
 
 from koco.forms import patterns, readers
@@ -123,13 +122,14 @@ def check_order(low: Any, high: Any, names: tuple[str, str]) -> Iterator[Problem
         yield Problem(None, names[0], f"must not be above {names[1]}, which is {to_json(high)}")
 
 
-def _check_pattern(pattern: str, text: str) -> Iterator[str]:
+def check_pattern(pattern: str, text: str) -> Iterator[str]:
     """Yield a message if a text does not match. It omits the text, which may be a secret."""
     if not patterns.matches(pattern, text):
         yield f"must match the pattern {pattern}"
 
 
-def _without_none(**facets: Any) -> dict[str, Any]:
+def without_none(**facets: Any) -> dict[str, Any]:
+    """Return the facets of a JSON Schema that are set."""
     return {name: to_json(value) for name, value in facets.items() if value is not None}
 
 
@@ -159,14 +159,14 @@ class _Text(Field):
         rules = ("have at least {} characters", "have at most {} characters")
         yield from check_limits(len(value), self.min_length, self.max_length, rules)
         if pattern := getattr(self, "pattern", None):
-            yield from _check_pattern(pattern, value)
+            yield from check_pattern(pattern, value)
 
     def _find_problems(self) -> Iterator[Problem]:
         yield from check_order(self.min_length, self.max_length, ("min_length", "max_length"))
         yield from super()._find_problems()
 
     def _value_schema(self) -> dict[str, Any]:
-        lengths = _without_none(minLength=self.min_length, maxLength=self.max_length)
+        lengths = without_none(minLength=self.min_length, maxLength=self.max_length)
         schema = {"type": "string"} | lengths
         pattern = getattr(self, "pattern", None)
         # A form matches the whole text, JSON Schema searches in it, and it has no flags.
@@ -202,77 +202,3 @@ class InputArea(_Text):
     type: ClassVar[str] = "textarea"
     rows: int | None = field(default=None, metadata=read_with(readers.count))
     cols: int | None = field(default=None, metadata=read_with(readers.count))
-
-
-@dataclass(frozen=True)
-class InputNumber(Field):
-    """A number. Without a `step`, it is an int if it is written as one."""
-
-    type: ClassVar[str] = "number"
-    value: int | float | str | None = field(default=None, metadata=read_with(readers.anything))
-    required: bool = field(default=False, metadata=read_with(readers.boolean))
-    placeholder: str | None = field(default=None, metadata=read_with(readers.text))
-    size: int | None = field(default=None, metadata=read_with(readers.count))
-    pattern: str | None = field(default=None, metadata=read_with(readers.pattern))
-    min_value: int | float | None = field(default=None, metadata=read_with(readers.number))
-    max_value: int | float | None = field(default=None, metadata=read_with(readers.number))
-    step: int | float | str | None = field(default=None, metadata=read_with(readers.step_or_any))
-
-    def read(self, raw: object) -> int | float:
-        """Return the number: an int for a whole `step`, a float for `any` or a fraction."""
-        value = readers.number(raw)
-        if self.step is None:
-            return value
-        if self.step == "any" or Fraction(self.step).denominator != 1:
-            return float(value)
-        return int(value) if value == int(value) else value
-
-    def check(self, value: int | float) -> Iterator[str]:
-        """Yield messages about range, step and pattern."""
-        bounds = (self.min_value, self.max_value)
-        yield from check_limits(value, *bounds, ("be at least {}", "be at most {}"), exclusive=True)
-        if isinstance(self.step, int | float):
-            yield from _check_step(value, self.step, self._step_base)
-        if self.pattern is not None:
-            yield from (f"{each}, got {value}" for each in _check_pattern(self.pattern, str(value)))
-
-    @property
-    def _step_base(self) -> Any:
-        # As in HTML: steps count from the minimum, else from the default, else from 0.
-        bases = (self.min_value, self.value, 0)
-        return next(base for base in bases if isinstance(base, int | float))
-
-    def _find_problems(self) -> Iterator[Problem]:
-        yield from check_order(self.min_value, self.max_value, ("min_value", "max_value"))
-        yield from super()._find_problems()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether only whole numbers are allowed."""
-        stepped = isinstance(self.step, int | float) and Fraction(self.step).denominator == 1
-        return stepped and _is_whole(self._step_base)
-
-    def _value_schema(self) -> dict[str, Any]:
-        facets = _without_none(minimum=self.min_value, maximum=self.max_value)
-        if isinstance(self.step, int | float) and self.step != 1 and not self._step_base:
-            facets["multipleOf"] = self.step
-        return {"type": "integer" if self.is_whole else "number"} | facets
-
-
-def _is_whole(value: int | float) -> bool:
-    return value == int(value)
-
-
-def _to_fraction(value: int | float) -> Fraction:
-    # Through text, because 0.1 means a tenth and not the nearest binary fraction.
-    return Fraction(str(value))
-
-
-def _check_step(value: int | float, step: int | float, base: int | float) -> Iterator[str]:
-    if (_to_fraction(value) - _to_fraction(base)) % _to_fraction(step) == 0:
-        return
-    if step == 1 and _is_whole(base):
-        yield f"must be a whole number, got {value}"
-    else:
-        start = f"{base} plus " if base else ""
-        yield f"must be {start}a multiple of {step}, got {value}"

@@ -8,23 +8,12 @@ from typing import Any
 
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.forms import patterns, readers
-from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
-from koco.forms.date_fields import InputDate, InputDateTime, InputTime
-from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
-from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
+from koco.forms.element_types import read_element
+from koco.forms.elements import Action, Element
+from koco.forms.fields import Field, InputPassword
 from koco.forms.off_loop import is_small, run_check
 from koco.forms.problems import FormError, Problem, suggestion
 from koco.plurals import plural, verbal
-
-_CLASSES: tuple[type[Element], ...] = (
-    *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),
-    *(Checkbox, Select, InputFiles, InputJSON),
-    *(Submit, Cancel, Action),
-    *(Markdown, HTML, Break, HR, Errors),
-)
-
-#: Every element class by its `type`.
-TYPES: dict[str, type[Element]] = {cls.type: cls for cls in _CLASSES}
 
 #: How many unknown fields an error names, and how much of each name (characters).
 _LISTED, _LISTED_LENGTH = 20, 100
@@ -98,7 +87,7 @@ class Model:
         elements: list[Element] = []
         for index, each in enumerate(data):
             try:
-                elements.append(_read_element(each))
+                elements.append(read_element(each))
             except FormError as exc:
                 problems += [problem._replace(index=index) for problem in exc.problems]
         named = (
@@ -273,16 +262,3 @@ def match_names(raw: Mapping[Any, Any], names: Iterable[str]) -> Mapping[Any, An
             raise InputsError(**{name: ["is given twice, in two spellings that look the same"]})
         found[name] = value
     return found
-
-
-def _read_element(data: object) -> Element:
-    if not isinstance(data, Mapping):
-        message = f"must be an object with a type, got {readers.kind(data)}"
-        raise FormError([Problem(None, None, message)])
-    kind = data.get("type")
-    if kind is None:
-        raise FormError([Problem(None, "type", f"is missing; the types are {', '.join(TYPES)}")])
-    if not isinstance(kind, str) or kind not in TYPES:
-        near = suggestion(str(kind), TYPES, otherwise="the types are")
-        raise FormError([Problem(None, "type", f"there is no type {kind!r}; {near}")])
-    return TYPES[kind].from_dict({key: data[key] for key in data if key != "type"})

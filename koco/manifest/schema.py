@@ -11,7 +11,7 @@ ID = "urn:koco:schema:manifest:1"
 
 _TEXT: dict[str, Any] = {"type": "string"}
 
-#: The schema of a form property, by the name of the reader that checks it (`koco.forms.readers`).
+#: The schema of a form property, by the name of the reader that checks it (`koco.forms`).
 _READERS: dict[str, dict[str, Any]] = {
     "text": _TEXT,
     "name": {"type": "string", "minLength": 1},
@@ -26,6 +26,8 @@ _READERS: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
     "time": {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}"},
     "datetime": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"},
+    "month": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"},
+    "week": {"type": "string", "pattern": "^[0-9]{4}-W[0-9]{2}$"},
     "anything": {},
     "json_schema": {"type": "object"},
 }

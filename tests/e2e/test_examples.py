@@ -67,6 +67,8 @@ def test_form_shows_what_arrives(examples: Koco, tmp_path: Path) -> None:
     given = {"topic": "Rivers", "code": "a-secret-code", "seats": "2", "budget": "99.5"}
     given |= {"abstract": "They\nmeander.", "hour": "09:15", "arrival": "2027-06-01T18:30"}
     given |= {"dinner": "off", "meal": "fish", "contacts": '["ada@example.org"]', "then": "draft"}
+    given |= {"contact": "ada@example.org", "phone": "+49 30 1", "homepage": "https://example.org"}
+    given |= {"paper_month": "2027-03", "visit": "2027-W22", "friend": "Grace", "badge": "#FFAA00"}
     given |= {"slides": f"@{tmp_path / 'a.txt'}"}
     pairs = [f"-i{name}={value}" for name, value in given.items()]
     papers = [f"-ipapers=@{tmp_path / name}" for name in ("a.txt", "b.txt")]
@@ -75,7 +77,8 @@ def test_form_shows_what_arrives(examples: Koco, tmp_path: Path) -> None:
         **given,
         **{"code": "13 characters", "seats": 2, "budget": 99.5, "dinner": False},
         **{"day": "2027-06-02", "hour": "09:15:00", "arrival": "2027-06-01 18:30:00"},
-        **{"contacts": ["ada@example.org"], "slides": "in/a.txt"},
+        **{"contacts": ["ada@example.org"], "slides": "in/a.txt", "badge": "#ffaa00"},
+        **{"size": "m", "experience": 5, "form_version": "2"},
         "papers": ["in/a.txt", "in/b.txt"],
     }
     assert of_kind(events, "result") == [shown]

@@ -395,6 +395,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, self._list(query)
             case "GET", "executions", fid:
                 return 200, plane.find(fid)
+            case "GET", "executions", fid, "result" if self.headers["Accept"] == "text/html":
+                return 200, f"<p>{plane.find(fid).get('outcome', {}).get('body')}"
             case "GET", "executions", fid, "result":
                 return 200, self._result(plane.find(fid))
             case "POST", "executions", fid, "cancel":
@@ -619,6 +621,8 @@ class _Handler(BaseHTTPRequestHandler):
             value = self.plane.twist(_told(value))
         body = b"" if value is None else json.dumps(_told(value)).encode()
         kind = "application/json" if code < 400 or self.path == "/health" else _PROBLEM
+        if isinstance(value, str) and code < 400:
+            kind, body = "text/html; charset=utf-8", value.encode()
         if (
             self.plane.refuses is None and self.plane.twist is None
         ):  # which may be told of any route

@@ -56,8 +56,9 @@ def launch_entry(request: Request, **detail: Any) -> AuditEntry:
     """
     _notes(request.scope).is_written = True
     action = _action(request.scope)
-    # `act` forwards a request to a service's endpoint. If it names a flow, it is a launch.
-    return _entry(request.scope, "ok", "launch" if action == "act" else action, detail)
+    # These forward a request to a service's endpoint, which is a launch if it answers with one.
+    action = "launch" if action in ("act", "look") else action
+    return _entry(request.scope, "ok", action, detail)
 
 
 def note_code(connection: Connection, code: str) -> None:

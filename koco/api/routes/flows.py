@@ -24,6 +24,7 @@ from koco.control.container import Parts
 from koco.control.executions.schedules import ScheduleState
 from koco.control.runners.concurrency import limits_of
 from koco.control.services.catalog import Entry
+from koco.control.services.endpoint_client import Call
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.sdk.endpoint import handlers
 from koco.store import model
@@ -188,8 +189,13 @@ async def launch(request: Request, name: str) -> Response[Launched]:
     return await launch_entry(request, auth.find_flow(request, name.lstrip("/")))
 
 
-async def launch_entry(request: Request, entry: Entry) -> Response[Launched]:
-    """Launch a flow with the inputs in a request's body, and return the answer."""
+async def launch_entry(
+    request: Request, entry: Entry, *, call: Call | None = None
+) -> Response[Launched]:
+    """Launch a flow with the inputs in a request's body, and return the answer.
+
+    `call` is the request itself if it is to the flow's own path.
+    """
     auth.require_flow(request.auth, entry.name)
     inputs = _object(await request.body())
     launch_it = partial(
@@ -200,6 +206,7 @@ async def launch_entry(request: Request, entry: Entry) -> Response[Launched]:
         key=request.headers.get("idempotency-key"),
         about={"request": request.auth.request},
         audited=audit.launch_entry(request),
+        call=call,
     )
     if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
         return await _launch_and_wait(request, launch_it, seconds)

@@ -7,11 +7,14 @@ import typer
 from koco.cli import arguments, connection
 from koco.cli.arguments import Fid
 from koco.cli.terminal import event_view, output
-from koco.errors import CancelledError, KocoError
+from koco.errors import CancelledError, KocoError, UsageError
 
 
 def command(
     fid: Fid = "-",
+    as_page: Annotated[
+        bool, typer.Option("--html", help="Print Markdown or HTML as a page of HTML.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print {fid, status, result or error}.")
     ] = False,
@@ -23,12 +26,17 @@ def command(
 
     Example: koco result 5wzk
     """
+    if as_page and as_json:
+        raise UsageError("--html and --json contradict each other", hint="give one of them")
     client = connection.connect()
     answer = client.result(arguments.resolve_fid(client, fid))
     status = answer["status"]
     if as_json:
         output.print_json(answer)
         return event_view.EXIT_CODES[status]
+    if status == "finished" and as_page:
+        output.print_line(client.result_page(answer["fid"]))
+        return 0
     if status == "finished":
         event_view.print_value(answer.get("result"))
         return 0

@@ -116,18 +116,19 @@ def _launch(
     client: Client, flow: str, values: dict[str, Any], *, key: str | None, asks: bool, is_bare: bool
 ) -> str:
     """Launch with the given inputs, and at a terminal with those that a person is asked for."""
-    form = client.flow(flow).get("form") if asks and is_bare else None
-    if form:
-        values = prompt.ask(form, values)
+    found = client.flow(flow) if asks and is_bare else None
+    if found and found["form"]:
+        values = prompt.ask(found["form"], values, as_browser=prompt.is_browser_like(found))
     while True:
         try:
             return _send(client, flow, values, key=key)
         except InputsError as exc:
             exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
-            form = form or (client.flow(flow).get("form") if asks else None)
-            if not form:
+            found = found or (client.flow(flow) if asks else None)
+            if not found or not found["form"]:
                 raise
-            values = prompt.ask_again(form, values, exc)
+            as_browser = prompt.is_browser_like(found)
+            values = prompt.ask_again(found["form"], values, exc, as_browser=as_browser)
 
 
 def _send(client: Client, flow: str, values: dict[str, Any], *, key: str | None) -> str:

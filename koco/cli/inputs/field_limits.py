@@ -3,15 +3,23 @@
 import json
 from typing import Any
 
-from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputNumber, InputPassword, Select
+from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputPassword, Select
 from koco.forms.elements import to_json
 from koco.forms.fields import exclusive_limit
+from koco.forms.numbers import Number
 
-#: The format of dates and times, by the element's type.
-_FORMATS = {"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"}
+#: The format of values that have one, by the element's type.
+_FORMATS = {
+    **{"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"},
+    **{"month": "YYYY-MM", "week": "YYYY-Www", "color": "#rrggbb"},
+    **{"email": "e-mail address", "url": "URL", "tel": "telephone number"},
+}
 
 #: The pairs of properties that limit a value.
-_RANGES = tuple((f"min_{what}", f"max_{what}") for what in ("value", "date", "time", "datetime"))
+_RANGES = tuple(
+    (f"min_{what}", f"max_{what}")
+    for what in ("value", "date", "time", "datetime", "month", "week")
+)
 
 #: The shown part of a value (characters).
 _SHOWN = 40
@@ -19,7 +27,7 @@ _SHOWN = 40
 
 def kind(field: Field) -> str:
     """Return the format of a value; empty if any text is valid."""
-    if isinstance(field, InputNumber):
+    if isinstance(field, Number):
         return "whole number" if field.is_whole else "number"
     if isinstance(field, InputFiles):
         many = "paths of files" if field.multiple else "path of a file"
@@ -36,7 +44,7 @@ def words(field: Field) -> list[str]:
 
 def limits(field: Field) -> list[str]:
     """Return the requirements of a value other than its type: range, step, length, pattern."""
-    is_number = isinstance(field, InputNumber)
+    is_number = isinstance(field, Number)
     found = [_between(field, *names) for names in _RANGES]
     if length := _between(field, "min_length", "max_length"):
         found.append(f"{length} characters")

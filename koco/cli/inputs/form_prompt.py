@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco.cli.inputs import field_limits, file_inputs
+from koco.cli.inputs import browser_answers, field_limits, file_inputs
 from koco.cli.terminal import html_text, keyboard, output
 from koco.client import context_file
 from koco.forms import (
@@ -17,10 +17,12 @@ from koco.forms import (
     Action,
     Break,
     Checkbox,
+    DisplayInfo,
     Element,
     Field,
     InputArea,
     InputFiles,
+    InputHidden,
     InputPassword,
     Markdown,
     Model,
@@ -34,10 +36,14 @@ _LISTED = 50
 
 
 class Dialogue:
-    """Asks at the terminal `out` and reads typed lines; raises the errors of `keyboard.line`."""
+    """Asks at the terminal `out` and reads typed lines; raises the errors of `keyboard.line`.
 
-    def __init__(self, out: TextIO) -> None:
+    With `as_browser`, the answers are those that a browser sends; see `browser_answers`.
+    """
+
+    def __init__(self, out: TextIO, *, as_browser: bool = False) -> None:
         self._out = out
+        self._as_browser = as_browser
 
     def fill(
         self, model: Model, given: dict[str, Any], typed: dict[str, Any] | None
@@ -45,9 +51,12 @@ class Dialogue:
         """Return the answers for fields that are not given; see `prompt.ask`."""
         answers: dict[str, Any] = {}
         for element in model.elements:
-            if isinstance(element, Field):
+            if isinstance(element, InputHidden):
+                if element.name not in given and typed is None:
+                    answers[element.name] = element.value
+            elif isinstance(element, Field):
                 if element.name not in given and (typed is None or element.name in typed):
-                    answers |= self._answer(element, _offered(element, typed or {}))
+                    answers |= self._answer(element, self._offered(element, typed or {}))
             elif typed is None:
                 self._show(element)
         buttons = model.actions if typed is None else model.actions.keys() & typed.keys()
@@ -55,11 +64,20 @@ class Dialogue:
             answers |= self._press(model.elements)
         return answers
 
+    def _offered(self, field: Field, typed: dict[str, Any]) -> Any:
+        """Return the value that Enter stands for, as JSON; None if there is none."""
+        before = None if isinstance(field, InputPassword) else typed.get(field.name)
+        if before not in (None, "") or (before == "" and not self._as_browser):
+            return before
+        return browser_answers.offered(field) if self._as_browser else to_json(field.default)
+
     def _show(self, element: Element) -> None:
         if isinstance(element, Markdown):
             output.print_markdown(element.text, self._out)
         elif isinstance(element, HTML):
             self._say(html_text.text_of(element.text))
+        elif isinstance(element, DisplayInfo):
+            self._title(element.label or element.text, element.text if element.label else "")
         elif isinstance(element, Break):
             self._say("")
         elif isinstance(element, HR):
@@ -76,8 +94,10 @@ class Dialogue:
                 continue
             raw = offered if raw is None else raw
             if raw is None and not field.is_required:
-                return {}
+                return browser_answers.blank(field) if self._as_browser else {}
             value, messages = _check(field, raw)
+            if not messages and self._as_browser:
+                return browser_answers.to_input(field, raw, value)
             if not messages:
                 return {field.name: to_json(value)}
             self._refuse(messages)
@@ -91,8 +111,7 @@ class Dialogue:
         parts = [f"({', '.join(about)})"] if about else []
         if offered is not None and not isinstance(field, Select):
             parts.append(f"[{field_limits.format_value(field, offered)}]")
-        beside = "option" if isinstance(field, Checkbox) else "placeholder"
-        parts.append(getattr(field, beside, None) or "")
+        parts.append(_beside(field))
         self._title(field.label or field.name, " ".join(parts))
         if isinstance(field, Select):
             pairs = field_limits.choices(field)
@@ -107,7 +126,7 @@ class Dialogue:
         if isinstance(field, InputFiles) and field.is_list:
             return keyboard.lines(self._out) or None
         typed = keyboard.line(self._out)
-        if field.type == "text":
+        if field.type in ("text", "search"):
             return typed or None
         if not typed.strip():
             return None
@@ -179,10 +198,12 @@ def _flat(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").rstrip()
 
 
-def _offered(field: Field, typed: dict[str, Any]) -> Any:
-    """Return the value that Enter stands for, as JSON; None if there is none."""
-    before = None if isinstance(field, InputPassword) else typed.get(field.name)
-    return to_json(field.default) if before is None else before
+def _beside(field: Field) -> str:
+    """Return the text beside a field. A placeholder must not look like a default."""
+    if isinstance(field, Checkbox):
+        return field.option or ""
+    placeholder = getattr(field, "placeholder", None) or ""
+    return f"e.g. {placeholder}" if placeholder else ""
 
 
 def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:

@@ -4,7 +4,7 @@ Forms and the code that draws them are imported only when a person is asked, nev
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from koco.cli.terminal import keyboard, output
@@ -13,6 +13,14 @@ from koco.errors import GLOBAL_FIELD, InputsError, Interrupted, KocoError, Usage
 
 #: The help of `--no-input`, wherever it is an option.
 NO_INPUT = "Never ask, not even at a terminal."
+
+
+def is_browser_like(described: Mapping[str, Any]) -> bool:
+    """Return whether a flow, or a lock's flow, gets its values as a browser sends them."""
+    # Not for scripts, which do not ask.
+    from koco.manifest.descriptions import KODOSUMI
+
+    return described.get("dialect") == KODOSUMI
 
 
 def can_ask(no_input: bool) -> bool:
@@ -27,12 +35,14 @@ def ask(
     *,
     out: TextIO | None = None,
     typed: dict[str, Any] | None = None,
+    as_browser: bool = False,
 ) -> dict[str, Any]:
     """Return `given`, completed with a person's answers to the other fields.
 
     Answers are JSON values; those to file fields are `file_inputs.Local`. A field that is left
     blank and has no default is left out. `typed` has refused values by field: then only these
-    fields are asked, with the earlier values as suggestions.
+    fields are asked, with the earlier values as suggestions. With `as_browser`, which is for flows
+    that were written for Kodosumi, the answers are those that a browser sends.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -50,7 +60,7 @@ def ask(
         hint = "is the control plane newer than this koco? -i and --inputs need no form"
         raise UsageError(f"cannot show this form: {exc}", hint=hint) from exc
     try:
-        return given | Dialogue(out).fill(model, given, typed)
+        return given | Dialogue(out, as_browser=as_browser).fill(model, given, typed)
     except KeyboardInterrupt:
         out.write("\n")  # after the `^C` that a terminal shows
         raise
@@ -65,6 +75,7 @@ def ask_again(
     refused: InputsError,
     *,
     out: TextIO | None = None,
+    as_browser: bool = False,
 ) -> dict[str, Any]:
     """Show the refused values, ask for them again, and return all values; raises like `ask`.
 
@@ -77,7 +88,7 @@ def ask_again(
     output.print_error(KocoError(refused.message))  # without its hint, which does not apply yet
     kept = {name: value for name, value in values.items() if name not in wrong}
     typed = {name: values.get(name) for name in wrong}
-    return ask(form, kept, out=out, typed=typed)
+    return ask(form, kept, out=out, typed=typed, as_browser=as_browser)
 
 
 def confirm(question: str, *, action: str, unchanged: str, as_json: bool, hint: str = "") -> None:

@@ -13,7 +13,8 @@ from koco.control.executions import json_depth
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
 from koco.control.services.catalog import Catalog, Entry
-from koco.control.services.endpoint_client import Endpoints
+from koco.control.services.endpoint_client import Call, Endpoints
+from koco.control.services.endpoint_messages import Order
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
@@ -54,11 +55,12 @@ class Launches:
         key: str | None = None,
         about: dict[str, Any] | None = None,
         audited: AuditEntry | None = None,
+        call: Call | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
         `about` holds additional fields for its `meta` event, and `audited` is its entry in the
-        audit log.
+        audit log. `call` is the request to the flow's own path, if the launch is one.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it.
 
@@ -70,13 +72,43 @@ class Launches:
             TooManyError: the execution would have to wait, and the queue is full.
         """
         payload_checks.refuse(key or "", "the idempotency key")
-        digest = await run_check(lambda: _check_inputs(entry, inputs), is_quick=is_small(inputs))
+        at = call.path if call is not None and call.path != entry.path else ""
+        digest = await run_check(
+            lambda: _check_inputs(entry, inputs, at), is_quick=is_small(inputs)
+        )
 
         async def decide() -> NewExecution:
-            new = await self._decide(entry, inputs, user)
+            new = await self._decide(entry, inputs, user, call)
             about_it = {**new.about, **(about or {})}
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
+        return await self._tasks.finish(self._once(user, key, digest, decide))
+
+    async def place(
+        self,
+        entry: Entry,
+        order: Order,
+        *,
+        user: str,
+        asked: bytes,
+        key: str | None = None,
+        about: dict[str, Any] | None = None,
+        audited: AuditEntry | None = None,
+    ) -> tuple[Execution, bool]:
+        """Commit an execution that a service's own page has ordered; see `launch`.
+
+        `asked` is the request to the page, which identifies the launch if there is a key.
+
+        Raises as `launch` does.
+        """
+        payload_checks.refuse(key or "", "the idempotency key")
+
+        async def decide() -> NewExecution:
+            new = await self._carry_out(entry, order, user, ())
+            about_it = {**new.about, **(about or {})}
+            return msgspec.structs.replace(new, about=about_it, audited=audited)
+
+        digest = hashlib.sha256(asked).hexdigest()
         return await self._tasks.finish(self._once(user, key, digest, decide))
 
     async def _once(
@@ -173,15 +205,19 @@ class Launches:
         self._catalog.release(new.service)
         return await self._supervisor.launch(new)
 
-    async def _decide(self, entry: Entry, inputs: dict[str, Any], user: str) -> NewExecution:
+    async def _decide(
+        self, entry: Entry, inputs: dict[str, Any], user: str, call: Call | None
+    ) -> NewExecution:
         """Validate the inputs; return the execution to create."""
         inputs, files = await self._files.resolve(
             inputs, user=user, service=entry.service, release=entry.release
         )
         if entry.path is not None:
-            if entry.form is not None:
+            # In Kodosumi's dialect, a file may also be a URL, and the handler decides.
+            if entry.form is not None and not entry.flow.dialect:
                 self._files.require_brought(entry.form, inputs, files)
-            return await self._ordered(entry, entry.path, inputs, user, files)
+            call = call or Call(_own_path(entry, entry.path))
+            return await self._ordered(entry, call, inputs, user, files)
         if entry.form is not None:
             inputs = await entry.form.validate_async(inputs)
             self._files.require_brought(entry.form, inputs, files)
@@ -190,7 +226,7 @@ class Launches:
     async def _ordered(
         self,
         entry: Entry,
-        path: str,
+        call: Call,
         inputs: dict[str, Any],
         user: str,
         files: tuple[NewFile, ...],
@@ -199,7 +235,16 @@ class Launches:
         release = self._catalog.release(entry.service)
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.releases.get(entry.service, entry.release)
-        order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
+        order = await self._endpoints.enter(
+            release, call, inputs=inputs, user=user, as_form=entry.flow.page
+        )
+        return await self._carry_out(entry, order, user, files)
+
+    async def _carry_out(
+        self, entry: Entry, order: Order, user: str, files: tuple[NewFile, ...]
+    ) -> NewExecution:
+        """Return the execution that a service's own endpoint has ordered."""
+        release = await self._store.releases.get(entry.service, entry.release)
         flow = next((flow for flow in release.flows if flow.name == order.flow), entry.flow)
         ordered = Entry(entry.service, entry.release, flow, entry.form)
         what = f"the inputs that the endpoint of {entry.service} orders"
@@ -240,14 +285,28 @@ def _new_execution(
     )
 
 
-def _check_inputs(entry: Entry, inputs: dict[str, Any]) -> str:
+def _own_path(entry: Entry, path: str) -> str:
+    """Return the path to launch a flow at. Raises UsageError if it depends on parameters."""
+    if "{" in path:
+        where = f"/v1/services/{entry.service}/app{path}"
+        raise UsageError(
+            f"the path of {entry.name} has parameters: {path}",
+            hint=f"launch it with POST {where}, with values in place of the parameters",
+        )
+    return path
+
+
+def _check_inputs(entry: Entry, inputs: dict[str, Any], at: str) -> str:
     """Reject inputs that could not be displayed later; return the launch's digest."""
     json_depth.check(inputs, "the inputs")
     payload_checks.refuse(inputs, "the inputs")
-    return _digest(entry, inputs)
+    return _digest(entry, inputs, at)
 
 
-def _digest(entry: Entry, inputs: dict[str, Any]) -> str:
-    """Return a digest of the flow and the inputs as they were sent, which identifies a launch."""
-    asked = msgspec.json.encode([entry.name, inputs], order="deterministic")
+def _digest(entry: Entry, inputs: dict[str, Any], at: str) -> str:
+    """Return a digest of the flow and the inputs as they were sent, which identifies a launch.
+
+    `at` is the path of the request if it differs from the flow's.
+    """
+    asked = msgspec.json.encode([entry.name, inputs, *([at] if at else [])], order="deterministic")
     return hashlib.sha256(asked).hexdigest()

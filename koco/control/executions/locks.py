@@ -20,6 +20,7 @@ from koco.control.access import payload_checks
 from koco.control.events.spooler import Spooler
 from koco.control.executions import json_depth
 from koco.control.services.endpoint_client import Endpoints
+from koco.control.services.endpoint_messages import Form
 from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
 from koco.events import datetimes
@@ -185,14 +186,24 @@ class Locks:
     async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
         """Return the form that a lock is answered with, or None if it accepts any JSON value."""
         release = await self._store.releases.get(lock.service, lock.release)
-        if _is_handled(release, lock.name):
-            form = await self._endpoints.lock_form(
-                release, lock.name, data=lock.data, fid=lock.fid, user=user
-            )
-            if form is not None:
-                return form
+        described = await self._described(release, lock, user)
+        if described is not None and described.form is not None:
+            return described.form
         declared = release.manifest.locks.get(lock.name)
         return Model.from_list(declared).to_list() if declared is not None else None
+
+    async def elements(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
+        """Return a lock's form in Kodosumi's elements; None if its app is not in that dialect."""
+        release = await self._store.releases.get(lock.service, lock.release)
+        described = await self._described(release, lock, user)
+        return None if described is None else described.elements
+
+    async def _described(self, release: Release, lock: Lock, user: str) -> Form | None:
+        if not _is_handled(release, lock.name):
+            return None
+        return await self._endpoints.lock_form(
+            release, lock.name, data=lock.data, fid=lock.fid, user=user
+        )
 
     async def answer(self, lid: str, given: Any, *, by: str) -> Lock:
         """Answer a lock with a person's input; return the lock with the answer that its flow gets.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from koco.errors import ConflictError, NotFoundError
 from koco.forms import FormError, Model
+from koco.kodosumi.endpoint.paths import takes
 from koco.manifest.descriptions import FlowDescription
 from koco.spelling import nearest
 from koco.store.model import Release
@@ -101,9 +102,24 @@ class Catalog:
         raise NotFoundError(f"no service is called {service!r}", hint=hint)
 
     def at(self, service: str, path: str) -> Entry | None:
-        """Return the flow at a path of a service's own endpoint, or None."""
+        """Return the flow at a path of a service's own endpoint, or None.
+
+        A flow's own path may have parameters: `/reports/{year}`.
+        """
+        fits = [each for each in self._entries.values() if each.service == service and each.path]
+        return next((each for each in fits if each.path == path), None) or next(
+            (each for each in fits if takes(each.path or "", path)), None
+        )
+
+    def ordered(self, service: str, path: str, flow: str | None) -> Entry | None:
+        """Return the flow that a page's launch belongs to; None if the service has no flow.
+
+        It is the one that the launch names, or the one at the page's path, or else the first.
+        """
+        if flow is not None and (named := self._entries.get(f"{service}/{flow}")):
+            return named
         fits = (each for each in self._entries.values() if each.service == service)
-        return next((each for each in fits if each.path == path), None)
+        return self.at(service, path) or next(fits, None)
 
     def entries(self) -> list[Entry]:
         """Return all flows, sorted by name."""

@@ -6,22 +6,22 @@ launch is either committed here or does not happen.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Serve, prefix_of
 from koco.control import fair_turns
+from koco.control.services import endpoint_headers
 from koco.control.services.endpoint_messages import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.events.line import encode_payload
 from koco.forms import json_value_count
 from koco.sdk.endpoint import signing
 from koco.sdk.endpoint.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
-from koco.sdk.endpoint.headers import HOP, may_pass
 from koco.sizes import format_size
 from koco.store.model import Answer, Release
 
@@ -35,26 +35,9 @@ _ANSWER_BYTES = 16 * 1024 * 1024
 #: How many values such an answer may contain. There is a limit because code that visits each value
 #: blocks the loop. It allows as many inputs as a request body by default, plus the list of dates.
 _ANSWER_VALUES = 200_000
-_JSON = {"content-type": "application/json"}
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 #: How long Serve's proxy may take to route to a running application, and how often to check (s).
 _ROUTE_S, _LOOK_S = 10.0, 0.2
-#: Headers of an answer that are not passed on to the caller. Some affect our whole origin and not
-#: only the service's part of it: cookies, logins, certificates, access by other origins. The others
-#: are set by us.
-_DROPPED = (HOP - {"content-length"}) | {
-    *("set-cookie", "set-cookie2", "clear-site-data", "www-authenticate", "authentication-info"),
-    *("strict-transport-security", "public-key-pins", "expect-ct", "alt-svc", "nel", "report-to"),
-    *("service-worker-allowed", "x-content-type-options", "date", "server", "x-request-id"),
-    # These would make a proxy in front of us send its own files, or change how it treats us.
-    *("x-accel-redirect", "x-accel-expires", "x-accel-charset", "x-accel-limit-rate"),
-    *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "surrogate-control"),
-}
-_DROPPED_PREFIXES = ("x-koco-", "koco-", "access-control-")
-
-#: A service's page comes from our origin. The sandbox gives it a separate origin, so its scripts
-#: run but can neither use a user's session here nor read our answers.
-_POLICY = "content-security-policy"
-_SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +57,19 @@ class Request:
     path: str
     query: str = ""
     body: bytes = b""
-    #: The caller's headers; None if the request is the control plane's own.
+    #: The caller's headers; None if there are none.
+    headers: Mapping[str, str] | None = None
+    #: The type of the body if the control plane wrote it; empty for a request that is passed on.
+    media: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The parts of a launch request that Kodosumi's handlers see besides its inputs."""
+
+    #: The path, which may be one of several that a flow's route takes.
+    path: str
+    query: str = ""
     headers: Mapping[str, str] | None = None
 
 
@@ -90,30 +85,38 @@ class Endpoints:
         """Return the key that signs the requests to a release."""
         return signing.key_for(self._secret, service, release)
 
-    async def enter(self, release: Release, path: str, *, inputs: Any, user: str) -> Order:
+    async def enter(
+        self, release: Release, call: Call, *, inputs: Any, user: str, as_form: bool = False
+    ) -> Order:
         """Let the endpoint validate inputs and call the handler at a path; return its order.
+
+        The inputs are sent as JSON, or as the form of a page.
 
         Raises:
             InputsError: The form or the handler refuses the inputs.
             EndpointError: The handler failed.
             TimedOutError: It took longer than the manifest's `endpoint.timeout`.
         """
-        request = Request("POST", path, body=encode_payload(inputs))
-        body = await self._answer(release, request, LAUNCH, user=user)
-        return read_as(Order, body, where=_describe_place(release, path))
+        media, body = _JSON, encode_payload(inputs)
+        if as_form:
+            media, body = _FORM, urlencode(_filled(inputs), doseq=True).encode()
+        request = Request("POST", call.path, call.query, body, call.headers, media)
+        answer = await self._answer(release, request, LAUNCH, user=user)
+        return read_as(Order, answer, where=_describe_place(release, call.path))
 
     async def lock_form(
         self, release: Release, name: str, *, data: Any, fid: str, user: str
-    ) -> list[dict[str, Any]] | None:
+    ) -> Form | None:
         """Return the form of a lock, or None if the app does not describe this lock.
 
         Raises the same errors as `enter`.
         """
         if release.app is None or name not in release.app.locks:
             return None
-        request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
+        path = f"{INTERNAL}/locks/{name}"
+        request = Request("POST", path, body=encode_payload({"data": data}), media=_JSON)
         body = await self._answer(release, request, FORM, user=user, fid=fid)
-        return read_as(Form, body, where=_describe_place(release, request.path)).form
+        return read_as(Form, body, where=_describe_place(release, request.path))
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
@@ -123,12 +126,16 @@ class Endpoints:
         Raises the same errors as `enter`. An `InputsError` leaves the lock open.
         """
         asked = encode_payload({"inputs": inputs, "data": data})
-        request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
+        request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked, media=_JSON)
         body = await self._answer(release, request, VALUE, user=user, fid=fid)
         return read_as(Answer, body, where=_describe_place(release, request.path))
 
-    async def pass_through(self, release: Release, request: Request, *, user: str) -> Forwarded:
+    async def pass_through(
+        self, release: Release, request: Request, *, user: str
+    ) -> Forwarded | Order:
         """Forward a request to an author's own route. The body of the answer is streamed.
+
+        If the route returned a `Launch`, the answer is its order, which is not carried out yet.
 
         Raises:
             NotFoundError: The path leads out of the application.
@@ -140,8 +147,12 @@ class Endpoints:
             raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
         async with self._limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
+            if answer.headers.get(ANSWER) == LAUNCH:
+                # Such an app may compress all of its answers.
+                blob = await self._read_body(release, request.path, answer, answer.aiter_bytes())
+                return read_as(Order, blob, where=_describe_place(release, request.path))
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
-        headers = _response_headers(answer.headers, base, release)
+        headers = endpoint_headers.for_caller(answer.headers, base, release)
         if answer.status_code == 204:  # it has no body, so a client must not wait for one
             headers.pop("content-length", None)
         return Forwarded(answer.status_code, headers, _Body(answer))
@@ -164,11 +175,6 @@ class Endpoints:
                 f"{where} answered {status}: {text}",
                 hint=f"`koco status` shows whether {release.service} is up",
             )
-        if json_value_count.has_more(blob, _ANSWER_VALUES):
-            raise EndpointError(
-                f"{where} answers with more than {_ANSWER_VALUES} values",
-                hint="put large inputs into files",
-            )
         if kind == ERRORS:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)
         if kind == FAILURE:
@@ -187,24 +193,34 @@ class Endpoints:
     async def _read(
         self, release: Release, request: Request, *, user: str, fid: str
     ) -> tuple[int, str, bytes]:
+        answer = await self._send(release, request, user=user, fid=fid)
+        blob = await self._read_body(release, request.path, answer, answer.aiter_raw())
+        return answer.status_code, answer.headers.get(ANSWER, ""), blob
+
+    async def _read_body(
+        self, release: Release, path: str, answer: "httpx.Response", parts: AsyncIterator[bytes]
+    ) -> bytes:
         import httpx
 
-        answer = await self._send(release, request, user=user, fid=fid)
-        blob = bytearray()
+        where, blob = _describe_place(release, path), bytearray()
         try:
-            async for part in answer.aiter_raw():
+            async for part in parts:
                 blob += part
                 if len(blob) > _ANSWER_BYTES:
                     raise EndpointError(
-                        f"{_describe_place(release, request.path)} answers with more than "
-                        f"{format_size(_ANSWER_BYTES)}",
+                        f"{where} answers with more than {format_size(_ANSWER_BYTES)}",
                         hint="put large inputs into files",
                     )
         except httpx.HTTPError as exc:  # its replica died in the middle
             raise _unreachable(release, exc) from exc
         finally:
             await answer.aclose()
-        return answer.status_code, answer.headers.get(ANSWER, ""), bytes(blob)
+        if json_value_count.has_more(bytes(blob), _ANSWER_VALUES):
+            raise EndpointError(
+                f"{where} answers with more than {_ANSWER_VALUES} values",
+                hint="put large inputs into files",
+            )
+        return bytes(blob)
 
     async def _send(
         self, release: Release, request: Request, *, user: str, fid: str
@@ -255,7 +271,7 @@ class Endpoints:
         headers = {
             # Compressed only if the caller asks for it, because we pass the body on as it comes.
             "accept-encoding": "identity",
-            **(_JSON if request.headers is None else _request_headers(request.headers)),
+            **endpoint_headers.for_service(request.headers or {}, media=request.media),
             **signing.sign(
                 self.key(release.service, release.number),
                 request.method,
@@ -317,6 +333,11 @@ class Endpoints:
         return self._connections
 
 
+def _filled(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a page's form that have a value. A form has no other empty ones."""
+    return {name: value for name, value in inputs.items() if value is not None}
+
+
 def _may_be_the_proxys(answer: "httpx.Response") -> bool:
     """Return True if an answer looks like the 404 of Serve's proxy for an unknown path."""
     kind = answer.headers.get("content-type", "")
@@ -328,7 +349,7 @@ def _may_be_repeated(request: Request) -> bool:
 
     This includes our own requests, because the endpoint marks its answers to them.
     """
-    return request.headers is None or request.method in ("GET", "HEAD")
+    return bool(request.media) or request.method in ("GET", "HEAD")
 
 
 def _unreachable(release: Release, exc: Exception) -> EndpointError:
@@ -344,52 +365,6 @@ def _describe_place(release: Release, path: str) -> str:
             return f"the {what} {path.rpartition('/')[2]!r} of {release.service}"
     where = f"{path} of {release.service}" if path.strip("/") else f"of {release.service}"
     return f"the endpoint {where}"
-
-
-def _request_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's headers that are passed on to the service."""
-    sent = join_headers((name.lower(), value) for name, value in headers.items())
-    hop = _connection_headers(sent)
-    return {
-        name: value for name, value in sent.items() if name not in hop and may_pass(name, value)
-    }
-
-
-def _response_headers(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
-    """Return the answer's headers that are passed on to the caller, each name once."""
-    given = join_headers(headers.multi_items())  # httpx returns the names in lower case
-    if "location" in given:
-        given["location"] = _translate_redirect(given["location"], base, release)
-    hop = _connection_headers(given)
-    kept = {
-        name: value
-        for name, value in given.items()
-        if name not in _DROPPED | hop and not name.startswith(_DROPPED_PREFIXES)
-    }
-    # Browsers enforce every policy in the list, so a service can tighten ours but not loosen it.
-    policy = join_headers([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
-    return {**kept, **policy, "x-content-type-options": "nosniff"}
-
-
-def _connection_headers(headers: Mapping[str, str]) -> set[str]:
-    """Return the names of hop-by-hop headers listed in `connection` (RFC 9110, 7.6.1)."""
-    return {each.strip().lower() for each in headers.get("connection", "").split(",")}
-
-
-def join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by name. Headers of the same name are joined with commas, as HTTP allows."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def _translate_redirect(location: str, base: str, release: Release) -> str:
-    """Translate a redirect into Serve to our own URL, because callers cannot reach Serve."""
-    for where in (base, prefix_of(release.service, release.number)):
-        if f"{location}/".startswith(f"{where}/"):
-            return f"/v1/services/{release.service}/app{location[len(where) :]}"
-    return location
 
 
 class _Body:

@@ -32,6 +32,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     """The form of a lock, as an endpoint describes it."""
 
     form: list[dict[str, Any]] | None = None
+    #: The same in Kodosumi's own elements, if the app is in its dialect.
+    elements: list[dict[str, Any]] | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,7 @@ def _translate(element: Mapping[str, Any]) -> dict[str, Any] | None:
     }
     if "name" in element and properties.get("name", GLOBAL_FIELD) == GLOBAL_FIELD:
         return None
-    if kind == "action":
+    if kind in ("action", "hidden"):
         properties.setdefault("value", "")
     for each in (kind, "text"):
         if each in TYPES and (found := _fit(each, properties)):

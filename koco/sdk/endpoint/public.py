@@ -37,16 +37,16 @@ def check(app: Any, named: Iterable[str]) -> None:
     Raises `DeployError` if a path is not a route, or belongs to a flow.
     """
     for each in named:
-        for path, route in app.enters.items():
+        for path, handler in app.flow_handlers.items():
             if is_public(path, [each]):
-                name = route.handler.function_name
+                name = handler.function_name
                 raise DeployError(
                     f"endpoint.public: {each!r} opens the flow at {path!r} ({name}) to the public",
                     hint="a launch needs a user: let callers have a key with the scope `launch`",
                 )
         if not _has_route(app, each):
             paths = sorted({str(path) for one in app.routes if (path := _path(one))})
-            known = [path for path in paths if path not in app.enters]
+            known = [path for path in paths if path not in app.flow_handlers]
             near = nearest(each, known)
             raise DeployError(
                 f"endpoint.public: there is no route at {each!r}",

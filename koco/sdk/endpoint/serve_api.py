@@ -113,6 +113,11 @@ class ServeAPI(FastAPI):
 
         return decorate
 
+    @property
+    def flow_handlers(self) -> dict[str, Handler]:
+        """The handlers of all flows by path."""
+        return {path: route.handler for path, route in self.enters.items()}
+
     def describe(self, service: str) -> AppDescription:
         """Return the flows, locks and leases, which the control plane needs to know."""
         return AppDescription(
@@ -131,6 +136,8 @@ class ServeAPI(FastAPI):
             "state": {"user": user, "fid": ""},
         }
 
+        self._admit(scope)
+
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -148,6 +155,7 @@ class ServeAPI(FastAPI):
             return
         try:
             receive = await self._gate.admit(scope, receive)
+            self._admit(scope)
             if path_of(scope).startswith(f"{INTERNAL}/"):
                 answer = await self._internal(Request(scope, receive))
                 await response(answer)(scope, receive, send)
@@ -157,6 +165,9 @@ class ServeAPI(FastAPI):
             await refusal(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
+
+    def _admit(self, scope: Any) -> None:
+        """Called with each request that the gate has admitted. For other programming models."""
 
     async def _internal(self, request: Request) -> Answer:
         """Answer the control plane's own questions: for a lock's form, and for a lease."""
@@ -205,6 +216,6 @@ def response(answer: Answer) -> Response:
 
 
 def instances_of(module: str) -> list[ServeAPI]:
-    """Return a module's applications with `enter` routes; if it has none, those of all modules."""
-    those = [each for each in _instances if each.enters]
+    """Return a module's applications with flows; if it has none, those of all modules."""
+    those = [each for each in _instances if each.flow_handlers]
     return [each for each in those if each._module == module] or those

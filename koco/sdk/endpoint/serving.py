@@ -61,6 +61,7 @@ def serve_api_of(found: Any, path: str) -> Any:
     if isinstance(found, ServeAPI):
         return found
     if isinstance(found, FastAPI) or not is_bound(found):
+        _refuse_the_original(found, path)
         kind = type(found).__name__
         raise DeployError(
             f"the app {path!r} is a {kind}, not a ServeAPI",
@@ -70,6 +71,7 @@ def serve_api_of(found: Any, path: str) -> Any:
     if len(made) == 1:
         return made[0]
     if not made:
+        _refuse_the_original(found, path)
         raise DeployError(
             f"the app {path!r} was made from no ServeAPI with an `enter` route",
             hint="`from koco import ServeAPI`, and @serve.ingress(app) with that app",
@@ -78,6 +80,22 @@ def serve_api_of(found: Any, path: str) -> Any:
         f"the app {path!r} could be made from {len(made)} ServeAPIs",
         hint="keep the one that is bound in the module that `app` names",
     )
+
+
+def _refuse_the_original(found: Any, path: str) -> None:
+    """Refuse an app of the package `kodosumi` itself, which needs Kodosumi's own servers.
+
+    An object that is bound for Serve does not show its class, so the import is enough.
+    """
+    names = [f"{each.__module__}.{each.__name__}" for each in type(found).__mro__]
+    original = sys.modules.get("kodosumi.serve")
+    is_ours = getattr(sys.modules.get("kodosumi"), "is_koco", False)
+    if "kodosumi.serve.ServeAPI" in names or (original is not None and not is_ours):
+        raise DeployError(
+            f"the app {path!r} uses the package `kodosumi` that is installed on the nodes",
+            hint="remove it from the service's dependencies and set `runtime: {kodosumi: true}`:"
+            " then `import kodosumi` finds koco's own",
+        )
 
 
 def is_bound(found: Any) -> bool:

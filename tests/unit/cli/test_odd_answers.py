@@ -40,6 +40,7 @@ COMMANDS = [
     "show ended",
     "show asks",
     "result ended",
+    "result ended --html",
     "wait ended",
     "retry ended",
     "delete ended --yes",

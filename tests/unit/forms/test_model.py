@@ -39,6 +39,17 @@ EVERY = F.Model(
     F.InputFiles(name="files", multiple=True),
     F.InputFiles(name="file"),
     F.InputJSON(name="json", placeholder="[]", value=["x"]),
+    F.InputEmail(name="email", placeholder="ada@example.org", max_length=80),
+    F.InputUrl(name="url", pattern="https://.*"),
+    F.InputTel(name="tel", min_length=5),
+    F.InputSearch(name="search", size=9),
+    F.InputMonth(name="month", min_month="2026-01", max_month="2026-12", value="2026-05"),
+    F.InputWeek(name="week", min_week="2026-W01", max_week="2026-W53"),
+    F.InputColor(name="color", value="#ff8800"),
+    F.InputRange(name="range", min_value=0, max_value=10, step=2),
+    F.InputRadio(name="radio", option=["a", F.InputOption("b", "B")], value="b"),
+    F.InputHidden("hidden", "h"),
+    F.DisplayInfo("Hello", "Note"),
     F.Action(name="action", value="yes", text="Yes"),
     F.Action(name="action", value="no", text="No"),
     F.Submit("Go"),
@@ -91,8 +102,10 @@ class TestAsData:
     def test_types_match_the_programming_model(self) -> None:
         """Clients know the elements by these names."""
         words = (
-            "text password number textarea date time datetime-local boolean select file json "
-            "submit cancel action markdown html break hr errors"
+            "text password number textarea date time datetime-local "
+            "email url tel search month week color range "
+            "boolean select radio file json hidden "
+            "submit cancel action markdown html none break hr errors"
         )
         assert " ".join(F.TYPES) == words
 
@@ -218,6 +231,15 @@ class TestRequired:
             F.InputFiles(name="x", required=True),
             F.InputFiles(name="x", required=True, multiple=True),
             F.InputJSON(name="x", required=True),
+            F.InputEmail(name="x", required=True),
+            F.InputUrl(name="x", required=True),
+            F.InputTel(name="x", required=True),
+            F.InputSearch(name="x", required=True),
+            F.InputMonth(name="x", required=True),
+            F.InputWeek(name="x", required=True),
+            F.InputColor(name="x", required=True),
+            F.InputRange(name="x", required=True),
+            F.InputRadio(name="x", required=True, option=["a"]),
         ],
         ids=lambda element: element.type,
     )
@@ -253,6 +275,8 @@ class TestRequired:
             "password": "",
             "area": "",
             "check": False,
+            "search": "",
+            "hidden": "",
         }
 
 

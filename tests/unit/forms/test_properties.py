@@ -51,6 +51,9 @@ _TEXT = {
     "max_length": _maybe(_COUNTS),
 }
 _LINE = {**_TEXT, "size": _maybe(_COUNTS), "pattern": _maybe(st.just("(?s).*"))}
+_MONTHS = st.from_regex(r"[12][0-9]{3}-(0[1-9]|1[0-2])", fullmatch=True)
+_WEEKS = st.from_regex(r"[12][0-9]{3}-W[1-4][0-9]", fullmatch=True)
+_COLORS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
 _DAYS, _TIMES, _MOMENTS = st.dates(), st.times(), st.datetimes()
 _OPTIONS = st.lists(
     st.builds(F.InputOption, _WORDS, _maybe(_WORDS)), min_size=1, unique_by=lambda each: each.name
@@ -100,6 +103,33 @@ ELEMENTS: dict[type[F.Element], dict[str, st.SearchStrategy[Any]]] = {
         "value": st.booleans(),
     },
     F.Select: {**_BASE, "option": _OPTIONS},
+    F.InputRadio: {**_BASE, "option": _OPTIONS},
+    F.InputEmail: {**_LINE, "value": _maybe(st.just("ada@example.org"))},
+    F.InputUrl: {**_LINE, "value": _maybe(st.just("https://example.org/a?b#c"))},
+    F.InputTel: {**_LINE, "value": _maybe(st.just("+49 30 123456"))},
+    F.InputSearch: _LINE,
+    F.InputMonth: {
+        **_BASE,
+        "value": _maybe(_MONTHS),
+        "min_month": _maybe(_MONTHS),
+        "max_month": _maybe(_MONTHS),
+    },
+    F.InputWeek: {
+        **_BASE,
+        "value": _maybe(_WEEKS),
+        "min_week": _maybe(_WEEKS),
+        "max_week": _maybe(_WEEKS),
+    },
+    F.InputColor: {**_BASE, "value": _maybe(_COLORS)},
+    F.InputRange: {
+        **_BASE,
+        "value": _maybe(_NUMBERS),
+        "min_value": _maybe(_NUMBERS),
+        "max_value": _maybe(_NUMBERS),
+        "step": _maybe(st.sampled_from([1, 2, 0.5, "any"])),
+    },
+    F.InputHidden: {"name": _NAMES, "label": _maybe(_WORDS), "value": _WORDS},
+    F.DisplayInfo: {"text": _WORDS, "label": _maybe(_WORDS)},
     F.InputFiles: {**_BASE, "multiple": st.booleans(), "directory": st.booleans()},
     F.InputJSON: {**_SHOWN, "value": _maybe(_JSON), "json_schema": st.none()},
     F.Submit: {"text": _WORDS},
@@ -135,7 +165,9 @@ def test_every_element_and_property_is_covered_here() -> None:
     """The strategies have the elements' properties."""
     assert set(ELEMENTS) == set(F.TYPES.values())
     for cls, properties in ELEMENTS.items():
-        known = set(inspect.signature(cls).parameters) - ({"value"} if cls is F.Select else set())
+        known = set(inspect.signature(cls).parameters) - (
+            {"value"} if issubclass(cls, F.Select) else set()
+        )
         assert set(properties) == known, cls
 
 
@@ -240,6 +272,22 @@ class TestPositional:
             (F.InputFiles("a", "A", True), F.InputFiles(name="a", label="A", required=True)),
             (F.Action("a", "v", "T"), F.Action(name="a", value="v", text="T")),
             (F.Submit("Go"), F.Submit(text="Go")),
+            (F.InputHidden("a", "v"), F.InputHidden(name="a", value="v")),
+            (F.DisplayInfo("T", "L"), F.DisplayInfo(text="T", label="L")),
+            (
+                F.InputMonth("a", "A", "2026-02", True, "2026-01", "2026-03"),
+                F.InputMonth(
+                    **{"name": "a", "label": "A", "value": "2026-02", "required": True},
+                    **{"min_month": "2026-01", "max_month": "2026-03"},
+                ),
+            ),
+            (
+                F.InputRange("a", "A", 3, True, 1, 9, 2),
+                F.InputRange(
+                    **{"name": "a", "label": "A", "value": 3, "required": True},
+                    **{"min_value": 1, "max_value": 9, "step": 2},
+                ),
+            ),
         ],
     )
     def test_name_and_label_need_no_keyword(self, short: F.Element, long: F.Element) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from litestar import Response, route
 from litestar.enums import HttpMethod
 
+from koco.api.http import audit, auth, cookies
 from koco.api.http.auth import Connection, require_service, requires_unless
 from koco.api.http.request import Request
 from koco.api.http.streaming import RevocableStream
@@ -18,19 +19,26 @@ from koco.api.openapi.annotations import Answer, Body
 from koco.api.routes.flows import LAUNCHED, launch_entry
 from koco.control.container import Parts
 from koco.control.services import endpoint_client
+from koco.control.services.catalog import Entry
+from koco.control.services.endpoint_client import Call
+from koco.control.services.endpoint_headers import join_headers
+from koco.control.services.endpoint_messages import Order
 from koco.errors import (
     ConflictError,
     EndpointError,
     InputsError,
     KocoError,
+    NotAllowedError,
     NotFoundError,
     TimedOutError,
     UnauthorizedError,
 )
+from koco.kodosumi.const import KODOSUMI_LAUNCH
 from koco.sdk.endpoint import public
 
 _PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{path:path}"]
 _ANSWERS = {"default": Answer(media={"*/*": bytes}, about="the answer of the service's endpoint")}
+_DONE = Answer(media={"*/*": bytes}, about="launched before, or the answer of the endpoint")
 _ERRORS = [ConflictError, EndpointError, TimedOutError]
 
 
@@ -64,18 +72,18 @@ async def look(request: Request, service: str) -> Response[Any]:
     guards=[requires_unless(_is_public, "launch")],
     body=Body(media={"*/*": bytes}, required=False),
     headers=[idempotency.HEADER, "Prefer"],
-    answers={**_ANSWERS, **LAUNCHED},
+    answers={**_ANSWERS, **LAUNCHED, 200: _DONE},
     errors=[*_ERRORS, InputsError],
 )
 async def act(request: Request, service: str) -> Response[Any]:
     """Forward a request that changes something; a POST at a flow's path launches the flow."""
     path = _path(request)
     entry = request.parts.catalog.at(service, path)
-    if request.method == HttpMethod.POST and entry is not None:
+    if request.method == HttpMethod.POST and entry is not None and not entry.flow.page:
         if not request.auth.scopes:
             # The path was public until a moment ago, when a release went live.
             raise UnauthorizedError("a launch needs a key")
-        return await launch_entry(request, entry)
+        return await launch_entry(request, entry, call=_call(request, entry, path))
     return await _forward(request, service, path)
 
 
@@ -94,20 +102,66 @@ async def _forward(request: Request, service: str, path: str) -> Response[Any]:
             f"the service {service!r} has no endpoint of its own",
             hint="its flows are launched at /v1/flows/…",
         )
+    call = _to_call(request, path)
     forwarded = endpoint_client.Request(
-        request.method,
-        path,
-        query=request.scope["query_string"].decode("latin-1"),
-        body=await request.octets(),
-        headers=endpoint_client.join_headers(request.headers.multi_items()),
+        request.method, path, call.query, await request.octets(), call.headers
     )
     # Counted as an open stream, because an endpoint that does not answer keeps its caller waiting.
     with parts.streams.open(request.auth):
         answer = await parts.endpoints.pass_through(release, forwarded, user=request.auth.name)
+    if isinstance(answer, Order):
+        return await _launch_ordered(request, service, forwarded, answer)
     # Without a type it is bytes; litestar would say JSON. As a header, because litestar adds a
     # second charset to a text media type.
     headers = {"content-type": "application/octet-stream", **answer.headers}
     return RevocableStream(request, answer.body, status_code=answer.status, headers=headers)
+
+
+def _call(request: Request, entry: Entry, path: str) -> Call | None:
+    """Return what a handler sees of a launch: in Kodosumi's dialect, the whole request."""
+    return _to_call(request, path) if entry.flow.dialect else None
+
+
+def _to_call(request: Request, path: str) -> Call:
+    query = request.scope["query_string"].decode("latin-1")
+    return Call(path, query, join_headers(request.headers.multi_items()))
+
+
+async def _launch_ordered(
+    request: Request, service: str, forwarded: endpoint_client.Request, order: Order
+) -> Response[dict[str, str]]:
+    """Carry out the order of an author's page, with the rights of its caller.
+
+    Raises:
+        NotAllowedError: the caller may not launch, or a browser may not have meant it.
+    """
+    caller = request.auth
+    if not caller.may("launch"):
+        raise NotAllowedError(
+            f"{forwarded.path} of {service} launches a flow, and that needs the scope 'launch'",
+            hint=f"{caller.name!r} has: {', '.join(sorted(caller.scopes)) or 'no key'}",
+        )
+    if request.method in cookies.SAFE and cookies.read_token(request):
+        raise NotAllowedError(
+            f"a {request.method} with a cookie alone may not launch: any page can cause it",
+            hint="send the token as `Authorization: Bearer`, or let the page use POST",
+        )
+    entry = request.parts.catalog.ordered(service, forwarded.path, order.flow)
+    if entry is None:
+        raise NotFoundError(f"the service {service!r} has no flow that this launch belongs to")
+    auth.require_flow(caller, entry.name)
+    what = "\n".join((request.method, service, forwarded.path, forwarded.query))
+    execution, _ = await request.parts.launches.place(
+        entry,
+        order,
+        user=caller.name,
+        asked=what.encode("utf-8", "surrogateescape") + b"\n" + forwarded.body,
+        key=request.headers.get("idempotency-key"),
+        about={"request": caller.request},
+        audited=audit.launch_entry(request),
+    )
+    headers = {KODOSUMI_LAUNCH: execution.fid, "Location": f"/v1/executions/{execution.fid}"}
+    return Response({"fid": execution.fid}, headers=headers, status_code=200)
 
 
 ROUTES = (look, act)

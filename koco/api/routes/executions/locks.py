@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import msgspec
 from litestar import get, post
 from litestar.params import Parameter
+from msgspec import UNSET, UnsetType
 
 from koco.api.http import auth, list_query
 from koco.api.http.auth import requires
@@ -50,6 +51,7 @@ class LockWithForm(Lock):
     """A lock and the form for its answer. The form is null if any JSON value is accepted."""
 
     form: list[dict[str, Any]] | None
+    dialect: Annotated[str | UnsetType, text("kodosumi")] = UNSET
 
 
 @get("/v1/locks", guards=[requires("read")], errors=list_query.ERRORS)
@@ -93,9 +95,10 @@ async def list_execution_locks(
 async def show_lock(request: Request, fid: str, lock: str) -> LockWithForm:
     """Show a lock, by lid, unique prefix or name, with the form for its answer."""
     locks = request.parts.locks
-    found = await locks.find(await auth.find_execution(request, fid), lock)
+    execution = await auth.find_execution(request, fid)
+    found = await locks.find(execution, lock)
     form = await locks.form(found, user=request.auth.name) if found.status == "open" else None
-    return LockWithForm.render(found, form=form)
+    return LockWithForm.render(found, form=form, dialect=execution.dialect or UNSET)
 
 
 @post(

@@ -8,13 +8,13 @@ from litestar import Response, get
 from litestar.datastructures.headers import Accept
 from msgspec import UNSET, UnsetType
 
-from koco.api.http import auth
+from koco.api.http import auth, markdown_page
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Fid, Json, Shape
 from koco.control.container import Parts
-from koco.errors import AcceptError, ConflictError, UsageError
+from koco.errors import AcceptError, ConflictError, LimitError, UsageError
 from koco.events import line
 from koco.events.model import Status
 from koco.store.executions.snapshots import Snapshot
@@ -22,7 +22,7 @@ from koco.store.model import Execution
 
 #: How each body of `koco.response` may be sent, the best first.
 _MEDIA = {
-    "markdown": ("text/markdown", "text/plain"),
+    "markdown": ("text/markdown", "text/plain", "text/html"),
     "html": ("text/html",),
     "text": ("text/plain",),
 }
@@ -50,13 +50,14 @@ _SHOWN = Answer(
     "/v1/executions/{fid:str}/result",
     guards=[requires("read")],
     answers={200: _SHOWN},
-    errors=[ConflictError, AcceptError],
+    errors=[ConflictError, AcceptError, LimitError],
 )
 async def show_result(request: Request, fid: str) -> Response[Any]:
     """Return the result or the error of an execution.
 
     As JSON, `{fid, status, result | error}`. If the flow returned a `koco.response` or a text, and
-    `Accept` asks for its media type, only that.
+    `Accept` asks for its media type, only that. Markdown also becomes a page of HTML, if it is not
+    too large.
     """
     execution = await auth.find_execution(request, fid)
     if not execution.status.is_final:
@@ -72,6 +73,8 @@ async def show_result(request: Request, fid: str) -> Response[Any]:
         return Response(found, media_type=JSON, headers=headers)
     if media == "text/html":
         headers["Content-Security-Policy"] = _POLICY
+        if "text/markdown" in offered:
+            body = await markdown_page.render_page(body)
     return Response(body.encode(), media_type=media, headers=headers)
 
 

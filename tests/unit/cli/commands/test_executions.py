@@ -127,6 +127,16 @@ def test_result_prints_the_return_value(plane: Plane, cli: Cli) -> None:
         assert (ran.code, ran.out, ran.err) == (0, shown, "")
 
 
+def test_a_result_is_printed_as_a_page(plane: Plane, cli: Cli) -> None:
+    """Markdown becomes HTML on the control plane. Errors are told as without --html."""
+    plane.launch(("final", {"type": "markdown", "body": "# Hymn"}), FINISHED)
+    ran = cli("result", "--html")
+    assert (ran.code, ran.out, ran.err) == (0, "<p># Hymn\n", "")
+    assert cli("result", "--html", "--json").code == 2
+    plane.launch(("status", {"status": "cancelled"}))
+    assert cli("result", "--html").code == 7
+
+
 def test_result_of_an_error_is_its_traceback(three: list[str], cli: Cli) -> None:
     """On stderr, with exit code 1: stdout is for results."""
     ran = cli("result", "cccc")

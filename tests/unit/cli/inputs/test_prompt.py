@@ -72,6 +72,15 @@ Answers = Callable[[Typist], Any]
         ({"type": "select", "option": ["red", "blue"], "value": "blue"}, "\n", "blue"),
         ({"type": "select", "option": ["2", "1"]}, "1\n", "1"),
         ({"type": "json"}, '{"a": [1]}\n', {"a": [1]}),
+        ({"type": "email"}, " ada@example.org \n", "ada@example.org"),
+        ({"type": "url", "value": "https://example.org"}, "\n", "https://example.org"),
+        ({"type": "tel"}, "+49 30 123\n", "+49 30 123"),
+        ({"type": "search"}, " night\n", " night"),
+        ({"type": "month"}, "2026-01\n", "2026-01"),
+        ({"type": "week"}, "2026-W05\n", "2026-W05"),
+        ({"type": "color"}, "#FF8800\n", "#ff8800"),
+        ({"type": "range", "step": 1}, "50\n", 50),
+        ({"type": "radio", "option": ["red", "blue"]}, "2\n", "blue"),
         ({"type": "json", "value": ["x"]}, "\n", ["x"]),
     ],
     ids=lambda value: repr(value)[:40],
@@ -85,22 +94,34 @@ def test_asks_for_each_field_and_converts_it(
     assert answers(typist) == {"x": answer}
 
 
+def test_a_hidden_field_is_answered_without_a_question(at: At, answers: Answers) -> None:
+    """Its value is sent as it is."""
+    assert answers(at([{"type": "hidden", "name": "x", "value": "v"}])) == {"x": "v"}
+    assert answers(at([{"type": "hidden", "name": "x", "value": "v"}], {"x": "w"})) == {"x": "w"}
+
+
 def test_a_question_shows_the_limits(at: At) -> None:
     """Label, whether it is required, type, range, default, choices."""
     form = [
         {"type": "number", "name": "n", "label": "Count", "required": True, "step": 1}
         | {"min_value": 1, "max_value": 9, "value": 3},
         {"type": "date", "name": "day", "min_date": "2026-01-01", "placeholder": "your birthday"},
+        {"type": "month", "name": "m", "min_month": "2026-01", "max_month": "2026-06"},
+        {"type": "range", "name": "r", "step": 1},
         {"type": "select", "name": "s", "option": [{"name": "a", "label": "The A"}, "b"]},
     ]
     typist = at(form)
-    typist.types("\n")
-    typist.types("\n")
+    for _ in range(4):
+        typist.types("\n")
     typist.sees("> ")
     assert typist.seen.splitlines() == [
         "Count (required, whole number, 1 to 9) [3]",
         "> ",
-        "day (YYYY-MM-DD, from 2026-01-01) your birthday",
+        "day (YYYY-MM-DD, from 2026-01-01) e.g. your birthday",
+        "> ",
+        "m (YYYY-MM, 2026-01 to 2026-06)",
+        "> ",
+        "r (whole number, 0 to 100)",
         "> ",
         "s",
         "   1  a  The A",
@@ -248,6 +269,8 @@ def test_texts_stand_between_the_fields(at: At, answers: Answers) -> None:
     """Markdown, HTML, space and rules; buttons that only send or leave are not there."""
     form = [
         {"type": "markdown", "text": "Read **this**."},
+        {"type": "none", "text": "This costs nothing.", "label": "Price"},
+        {"type": "none", "text": "Nor does this."},
         {"type": "html", "text": "<script>no()</script><p>One</p><ul><li>two"},
         {"type": "break"},
         {"type": "hr"},
@@ -260,6 +283,8 @@ def test_texts_stand_between_the_fields(at: At, answers: Answers) -> None:
     seen = typist.sees("> ")
     assert [line.rstrip() for line in seen.splitlines()] == [
         "Read \x1b[1mthis\x1b[0m.",
+        "Price This costs nothing.",
+        "Nor does this.",
         "One",
         "- two",
         "",

@@ -11,6 +11,7 @@ import pytest
 
 from koco.control.events.spooler import Spooler
 from koco.control.executions.locks import Locks
+from koco.control.services.endpoint_messages import Form
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Status
 from koco.events.wire import Batch
@@ -35,7 +36,10 @@ class Owner:
 
     async def lock_form(self, release: Release, name: str, **asked: Any) -> Any:
         self.calls.append((name, asked))
-        return [{"type": "number", "name": "n"}] if name == "own" else None
+        if name != "own":
+            return None
+        form = [{"type": "number", "name": "n"}]
+        return Form(form=form, elements=[*form, {"type": "hr", "text": ""}])
 
     async def lease(self, release: Release, name: str, **asked: Any) -> Any:
         self.calls.append((name, asked))
@@ -158,18 +162,22 @@ def test_the_services_own_endpoint_handles_its_locks(check: Callable[[Body], Non
         lock = await plane.opened(execution, "l1", "own")
         asked = {"data": {"n": 1}, "fid": execution.fid, "user": "ada"}
         assert await plane.locks.form(lock, user="ada") == [{"type": "number", "name": "n"}]
+        elements = await plane.locks.elements(lock, user="ada")
+        assert elements is not None
+        assert elements[-1]["type"] == "hr"
         plane.owner.go.set()
         with pytest.raises(InputsError, match="not that one"):
             await plane.locks.answer("l1", "bad", by="ada")
         assert (await plane.locks.answer("l1", 21, by="ada")).answer == 42
         assert plane.owner.calls == [
             ("own", asked),
+            ("own", asked),
             ("own", {"inputs": "bad", **asked}),
             ("own", {"inputs": 21, **asked}),
         ]
         other = await plane.opened(execution, "l2", "any")
         assert await plane.locks.form(other, user="ada") is None
-        assert len(plane.owner.calls) == 3
+        assert len(plane.owner.calls) == 4
 
     check(body)
 

@@ -40,6 +40,13 @@ def get(api: Api, fid: str, accept: str) -> Any:
     [
         (Markdown("# Hi"), "text/markdown", "text/markdown; charset=utf-8", "# Hi"),
         (Markdown("# Hi"), "text/plain", "text/plain; charset=utf-8", "# Hi"),
+        (
+            Markdown("*hi* <b>"),
+            BROWSER,
+            "text/html; charset=utf-8",
+            '<!doctype html>\n<meta charset="utf-8">\n<title>Result</title>\n'
+            "<p><em>hi</em> &lt;b&gt;</p>\n",
+        ),
         (HTML("<p>ä</p>"), BROWSER, "text/html; charset=utf-8", "<p>ä</p>"),
         (Text("hi"), "text/*", "text/plain; charset=utf-8", "hi"),
         ("hi", "text/plain;q=0.5, application/pdf", "text/plain; charset=utf-8", "hi"),
@@ -72,6 +79,13 @@ def test_a_value_is_not_acceptable_as_text(api: Api, value: Any) -> None:
     answer = get(api, ended(api, value), "text/html")
     assert (answer.status_code, answer.json()["code"]) == (406, "accept")
     assert "application/json" in answer.json()["hint"]
+
+
+def test_markdown_that_is_too_long_has_no_page(api: Api) -> None:
+    """413, and the hint names the other types."""
+    answer = get(api, ended(api, Markdown("x" * (512 * 1024 + 1))), "text/html")
+    assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+    assert "text/markdown" in answer.json()["hint"]
 
 
 def test_an_infinite_preference_is_refused(api: Api) -> None:

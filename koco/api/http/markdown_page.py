@@ -1,0 +1,94 @@
+"""Markdown as a page of HTML, for browsers.
+
+The text is a flow's, so it is not trusted. HTML in it is shown as text, and links lead only to
+places of the web and to mail. Some texts take quadratic time, so size and time are limited.
+"""
+
+import asyncio
+import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from koco.errors import LimitError
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+#: The longest text that is converted (characters).
+LONGEST = 512 * 1024
+#: The most processor time of a conversion (seconds). 100,000 characters of prose take one.
+MOST_S = 8.0
+
+#: What a link or an image may begin with, if it has a scheme.
+_SCHEMES = ("http:", "https:", "mailto:")
+_HEAD = '<!doctype html>\n<meta charset="utf-8">\n<title>Result</title>\n'
+_HINT = "ask for `text/markdown` or for JSON instead"
+
+
+async def render_page(text: str) -> str:
+    """Return Markdown as a page of HTML.
+
+    Raises:
+        LimitError: it is too long, or takes too long.
+    """
+    if len(text) > LONGEST:
+        raise LimitError(
+            f"the Markdown has {len(text):,} characters, and {LONGEST:,} at most become HTML",
+            hint=_HINT,
+        )
+    # In a thread, because even a short text may take a second.
+    body = await asyncio.get_running_loop().run_in_executor(_thread(), render, text)
+    return f"{_HEAD}{body}"
+
+
+def render(text: str, *, most_s: float = MOST_S) -> str:
+    """Return Markdown as HTML, without a page around it.
+
+    Raises:
+        LimitError: it takes too long.
+    """
+    # `thread_time` does not count while other threads and processes have the processor.
+    html: str = _converter().render(text, {"until_s": time.thread_time() + most_s})
+    return html
+
+
+def is_safe(url: str) -> bool:
+    """Whether a link may lead to a URL: one of the web, of mail, or a relative one.
+
+    Browsers ignore some characters within a scheme, so a colon counts wherever it is before the
+    first slash.
+    """
+    start = url.partition("/")[0].partition("?")[0].partition("#")[0].lower()
+    return ":" not in start or start.startswith(_SCHEMES)
+
+
+@functools.cache
+def _converter() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # 30 ms, and few results are converted
+
+    converter = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    converter.validateLink = is_safe  # type: ignore[method-assign]
+    converter.add_render_rule("link_open", _open_link)
+    # Asked first at each line and at each place of a line.
+    converter.block.ruler.before("table", "deadline", _check_time)
+    converter.inline.ruler.before("text", "deadline", _check_time)
+    return converter
+
+
+def _check_time(state: Any, *_: Any) -> bool:
+    """Stop a conversion that takes too long. As a rule of the converter, it matches nothing."""
+    if time.thread_time() > state.env["until_s"]:
+        raise LimitError(f"the Markdown takes longer than {MOST_S:g} s to become HTML", hint=_HINT)
+    return False
+
+
+def _open_link(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    tokens[index].attrSet("rel", "nofollow noopener noreferrer")
+    html: str = renderer.renderToken(tokens, index, options, env)
+    return html
+
+
+@functools.cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="koco-markdown")
