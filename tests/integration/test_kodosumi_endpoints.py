@@ -133,7 +133,7 @@ def test_an_object_and_a_bound_method_reach_the_runner(wish: Koco) -> None:
     [meta] = ended.of("meta")
     assert (meta["summary"], meta["author"], meta["extra"]) == ("Wishes", "a@b.c", {"id": "x"})
     with wish.http() as client:
-        again = client.post(f"/v1/executions/{ended.fid}/retry").json()["result"]
+        again = client.post(f"/v1/executions/{ended.fid}/retry").json()["fid"]
     assert Ended(again, wish.events(again)).result == ended.result
 
 

@@ -72,7 +72,7 @@ class Launches:
             TooManyError: the execution would have to wait, and the queue is full.
         """
         payload_checks.refuse(key or "", "the idempotency key")
-        at = call.path if call is not None and call.path != entry.path else ""
+        at = "" if call is None else f"{call.path}?{call.query}"
         digest = await run_check(
             lambda: _check_inputs(entry, inputs, at), is_quick=is_small(inputs)
         )
@@ -306,7 +306,7 @@ def _check_inputs(entry: Entry, inputs: dict[str, Any], at: str) -> str:
 def _digest(entry: Entry, inputs: dict[str, Any], at: str) -> str:
     """Return a digest of the flow and the inputs as they were sent, which identifies a launch.
 
-    `at` is the path of the request if it differs from the flow's.
+    `at` are the path and query of the request if a handler sees them.
     """
     asked = msgspec.json.encode([entry.name, inputs, *([at] if at else [])], order="deterministic")
     return hashlib.sha256(asked).hexdigest()

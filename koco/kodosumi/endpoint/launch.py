@@ -144,10 +144,5 @@ def _extra(request: Any, given: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _flow(request: Any, reference: Any) -> str | None:
     """Return the name of the flow that a handler belongs to; None if it has none."""
-    flows: Mapping[Any, str] = getattr(getattr(request, "app", None), "_flow_lookup", None) or {}
-    try:
-        path = flows.get(reference)
-    except TypeError:
-        return None
-    service = os.environ.get("KOCO_SERVICE", "")
-    return None if path is None else handlers.flow_name(path, service)
+    find = getattr(getattr(request, "app", None), "flow_of", None)
+    return None if find is None else find(reference, os.environ.get("KOCO_SERVICE", ""))

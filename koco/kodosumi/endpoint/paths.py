@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Collection, Iterator
 
-from starlette.routing import compile_path
+from koco.sdk.endpoint.handlers import flow_name
 
 
 def takes(own: str, path: str) -> bool:
@@ -14,7 +14,27 @@ def takes(own: str, path: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _pattern(own: str) -> re.Pattern[str]:
+    from starlette.routing import compile_path  # the control plane needs it only for such paths
+
     return compile_path(own)[0]
+
+
+def names(paths: Collection[str], service: str) -> dict[str, str]:
+    """Return the name of each path's flow. Later paths of an equal name get a number.
+
+    Kodosumi tells flows by their paths, so an app may have `/a/b` and `/a-b`.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        name = first = flow_name(path, service)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{first[:60]}-{number}"
+        taken.add(name)
+        found[path] = name
+    return found
 
 
 class FlowPaths(Collection[str]):

@@ -10,16 +10,17 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from koco.errors import DeployError, InputsError, NotFoundError
 from koco.kodosumi import error
 from koco.kodosumi.const import KODOSUMI_API, KODOSUMI_BASE, KODOSUMI_USER
-from koco.kodosumi.endpoint import routes
+from koco.kodosumi.endpoint import paths, routes
 from koco.kodosumi.endpoint.paths import FlowPaths
 from koco.kodosumi.endpoint.routes import EnterRoute, LooseHandler, Page
-from koco.manifest.descriptions import AppDescription, FlowDescription
+from koco.manifest.descriptions import AppDescription
 from koco.sdk.endpoint import handlers, serve_api
 from koco.sdk.endpoint.handlers import FORM, INTERNAL, VALUE, Answer, Handler
 from koco.sdk.endpoint.signature_gate import Gate, path_of
@@ -61,10 +62,8 @@ class ServeAPI(serve_api.ServeAPI):
             kwargs: `author`, `organization`, `version`, and the options of FastAPI's routes.
 
         Raises:
-            DeployError: the path is not valid, or is there twice.
+            DeployError: the path is not valid.
         """
-        if path in self.enters:
-            raise DeployError(f"enter {path!r} is there twice", hint="each needs its own path")
         if not path.startswith("/") or path.startswith(INTERNAL):
             raise DeployError(
                 f"enter {path!r} is not a valid path for a flow",
@@ -95,7 +94,7 @@ class ServeAPI(serve_api.ServeAPI):
         self.add_api_route(
             path, launch, methods=["POST"], **{**options, "openapi_extra": not_listed}
         )
-        self.enters[path] = route
+        self.enters.setdefault(path, route)  # FastAPI asks the first, too
         details = {"path": path, "model": route.model, "method": "GET", **options}
         self._remember(function, ("get", "post"), path, details)
         self._add_flow(function, path)
@@ -166,13 +165,23 @@ class ServeAPI(serve_api.ServeAPI):
         pages = {path: page.handler for path, page in self.pages.items()}
         return {**pages, **super().flow_handlers}
 
+    def flow_of(self, handler: Any, service: str) -> str | None:
+        """Return the name of a handler's flow; None if it has none."""
+        try:
+            path = self._flow_lookup.get(handler)
+        except TypeError:  # not hashable, so no handler
+            return None
+        return None if path is None else paths.names(self._flow_paths, service)[path]
+
     def describe(self, service: str) -> AppDescription:
         """Return the flows, locks and leases, which the control plane needs to know."""
-        pages: tuple[FlowDescription, ...] = tuple(
-            page.describe(service) for path, page in self.pages.items() if path not in self.enters
+        known: dict[str, Any] = {**self.pages, **self.enters}
+        named = paths.names(self._flow_paths, service)
+        flows = tuple(
+            msgspec.structs.replace(known[path].describe(service), name=name)
+            for path, name in named.items()
         )
-        found = super().describe(service)
-        return AppDescription(flows=(*found.flows, *pages), handlers=found.handlers)
+        return AppDescription(flows=flows, handlers=super().describe(service).handlers)
 
     # locks and leases
 

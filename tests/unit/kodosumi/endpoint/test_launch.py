@@ -44,7 +44,9 @@ class App:
             handle: {"summary": "Handle", "model": model, "openapi_extra": {"x-author": "ada"}},
             other: {"summary": "Other", "deprecated": False},
         }
-        self._flow_lookup = {handle: "/", other: "/other"}
+
+    def flow_of(self, handler: Any, service: str) -> str | None:
+        return {handle: "svc", other: "other"}.get(handler)
 
 
 class Request:

@@ -238,6 +238,26 @@ def test_extra_data_come_from_the_argument_and_the_header(app: ServeAPI) -> None
     assert order["about"]["extra"] == {"identifier": "x"}
 
 
+def test_paths_of_one_name_are_numbered() -> None:
+    """Kodosumi tells flows by their paths. Of two with the same path, the first counts."""
+    app = ServeAPI()
+
+    def first(request: fastapi.Request) -> Launch:
+        return Launch(request, "m:f", reference=third)
+
+    def second() -> None: ...
+
+    def third() -> None: ...
+
+    app.enter("/a/b", F.Model())(first)
+    app.enter("/a/b", F.Model())(second)
+    app.enter("/a-b", F.Model())(third)
+    flows = app.describe("svc").flows
+    assert [(flow.name, flow.path) for flow in flows] == [("a-b", "/a/b"), ("a-b-2", "/a-b")]
+    assert flows[0].entrypoint.endswith("first")
+    assert testing.submit(app, {}, "/a/b").order["flow"] == "a-b-2"
+
+
 # pages
 
 
