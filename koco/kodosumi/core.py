@@ -5,7 +5,27 @@ framework.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "InputsError",
+    "KodosumiError",
+    "Launch",
+    "ServeAPI",
+    "Templates",
+    "Tracer",
+    "TracerMock",
+    "forms",
+    "response",
+]
+
+if TYPE_CHECKING:
+    from koco.kodosumi import forms, response
+    from koco.kodosumi.error import InputsError, KodosumiError
+    from koco.kodosumi.launch import Launch
+    from koco.kodosumi.serve import ServeAPI, Templates
+    from koco.kodosumi.tracer import Tracer
+    from koco.kodosumi.tracer_mock import TracerMock
 
 #: The module of each name; a module itself has no object.
 _HOMES: dict[str, tuple[str, str]] = {
@@ -19,9 +39,6 @@ _HOMES: dict[str, tuple[str, str]] = {
     "forms": ("forms", ""),
     "response": ("response", ""),
 }
-
-
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table has all of them
 
 
 def __getattr__(name: str) -> Any:
