@@ -1,0 +1,3 @@
+from kodosumi.core import ServeAPI
+
+app = ServeAPI()
