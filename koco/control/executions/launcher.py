@@ -249,14 +249,15 @@ class Launches:
         ordered = Entry(entry.service, entry.release, flow, entry.form)
         what = f"the inputs that the endpoint of {entry.service} orders"
         quick = is_small(order.inputs)
-        await run_check(lambda: json_depth.check(order.inputs, what), is_quick=quick)
+        about = msgspec.to_builtins(order.about)
+        await run_check(lambda: json_depth.check([order.inputs, about], what), is_quick=quick)
         return msgspec.structs.replace(
             await _make_execution(ordered, order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
             dialect=order.dialect,
             pickled=order.pickled,
-            about={"entrypoint": order.entrypoint, **msgspec.to_builtins(order.about)},
+            about={"entrypoint": order.entrypoint, **about},
         )
 
 

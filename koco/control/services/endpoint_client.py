@@ -147,7 +147,8 @@ class Endpoints:
             raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
         async with self._limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
-            if answer.headers.get(ANSWER) == LAUNCH:
+            may_launch = any(flow.dialect for flow in release.flows)
+            if may_launch and answer.headers.get(ANSWER) == LAUNCH:
                 # Such an app may compress all of its answers.
                 blob = await self._read_body(release, request.path, answer, answer.aiter_bytes())
                 return read_as(Order, blob, where=_describe_place(release, request.path))

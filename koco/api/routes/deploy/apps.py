@@ -62,7 +62,7 @@ def _is_public(connection: Connection) -> bool:
 )
 async def look(request: Request, service: str) -> Response[Any]:
     """Forward a request that only reads; at a flow's path, this describes the flow."""
-    return await _forward(request, service, _path(request))
+    return await forward(request, service, _path(request))
 
 
 @route(
@@ -84,7 +84,7 @@ async def act(request: Request, service: str) -> Response[Any]:
             # The path was public until a moment ago, when a release went live.
             raise UnauthorizedError("a launch needs a key")
         return await launch_entry(request, entry, call=_call(request, entry, path))
-    return await _forward(request, service, path)
+    return await forward(request, service, path)
 
 
 def _path(request: Connection) -> str:
@@ -93,7 +93,11 @@ def _path(request: Connection) -> str:
     return unquote("/" + "/".join(sent.split("/")[5:]))
 
 
-async def _forward(request: Request, service: str, path: str) -> Response[Any]:
+async def forward(request: Request, service: str, path: str) -> Response[Any]:
+    """Forward a request to a service's endpoint, and return its answer.
+
+    If the answer is the launch of a page in Kodosumi's dialect, carry it out: `{"fid": …}`.
+    """
     require_service(request.auth, service)
     parts = request.parts
     release = parts.catalog.release(service)

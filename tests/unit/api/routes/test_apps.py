@@ -19,6 +19,7 @@ from koco.cluster.serve import prefix_of
 from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
+from koco.events.model import Status
 from koco.kodosumi import forms as F  # noqa: N812 - as services import it
 from koco.kodosumi.error import InputsError
 from koco.kodosumi.launch import Launch
@@ -193,6 +194,18 @@ def test_a_pickled_launch_is_kept_for_its_runner(api: Api) -> None:
     function, inputs = pickle.loads(base64.b64decode(blob))
     assert function(inputs)["set"] == {1}
     assert execution.inputs["set"] == [1]
+
+
+def test_a_retry_has_the_pickled_launch(api: Api) -> None:
+    """The endpoint is not asked again."""
+    former = launched(api, "/v1/flows/shop/shop", json={"topic": "object"})
+    api.call(api.parts.store.executions.settle(former.fid, Status.ERROR))
+    with api.http() as client:
+        fid = client.post(f"/v1/executions/{former.fid}/retry").json()["fid"]
+    again = api.call(api.parts.store.executions.get(fid))
+    assert (again.dialect, again.inputs) == ("kodosumi", former.inputs)
+    pickled = api.parts.store.executions.pickled
+    assert api.call(pickled(again)) == api.call(pickled(former))
 
 
 def test_a_file_may_be_a_url_or_kodosumis_upload(api: Api) -> None:

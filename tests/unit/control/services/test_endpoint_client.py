@@ -13,8 +13,9 @@ import pytest
 
 from koco.control.services import endpoint_client as forwarding
 from koco.control.services.endpoint_client import Call, Endpoints, Request
+from koco.control.services.endpoint_messages import Order
 from koco.errors import EndpointError, InputsError, TimedOutError
-from koco.manifest.descriptions import AppHandlers
+from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.sdk.endpoint import signing
 from koco.store.model import Release
 from tests.support.http_server import QuietServer
@@ -235,6 +236,24 @@ def test_forwards_a_head_request_without_a_body(ask: Ask, stranger: Stranger) ->
     headers, parts = ask(passing)
     assert (headers["content-length"], headers["vary"]) == ("5", "Accept, Origin")
     assert b"".join(parts) == b""
+
+
+@pytest.mark.parametrize("dialect", ["", "kodosumi"])
+def test_only_apps_in_kodosumis_dialect_launch_from_pages(
+    ask: Ask, stranger: Stranger, dialect: str
+) -> None:
+    """A header alone, which a service may take over from elsewhere, launches nothing."""
+    stranger.kind = "launch"
+    stranger.body = json.dumps({"entrypoint": "m:f", "inputs": {}}).encode()
+    described = FlowDescription(name="a", entrypoint="m:f", form=None, dialect=dialect)
+    release = msgspec.structs.replace(RELEASE, flows=(described,))
+
+    async def passing(endpoints: Endpoints) -> Any:
+        passed = await endpoints.pass_through(release, Request("GET", "/x"), user="a")
+        return passed if isinstance(passed, Order) else [part async for part in passed.body]
+
+    found = ask(passing)
+    assert (found == [stranger.body]) if not dialect else (found.entrypoint == "m:f")
 
 
 def test_an_answer_without_a_body_announces_none(ask: Ask, stranger: Stranger) -> None:
