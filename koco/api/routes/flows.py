@@ -26,6 +26,8 @@ from koco.control.runners.concurrency import limits_of
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
+from koco.forms import text_schema
+from koco.manifest.descriptions import KODOSUMI
 from koco.sdk.endpoint import handlers
 from koco.store import model
 from koco.store.model import Page
@@ -96,18 +98,26 @@ class FlowWithForm(FlowSummary):
     @classmethod
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
         """Return a flow as answers show it, without its author's further metadata."""
-        form, path = entry.form, entry.path
+        path = entry.path
         return super().render(
             parts,
             entry,
             **{name: getattr(entry.flow, name) for name in _METADATA},
             form=entry.flow.form,
-            schema=form.json_schema() if form is not None else {"type": "object"},
+            schema=_schema(entry),
             path=UNSET if path is None else path,
             dialect=entry.flow.dialect or UNSET,
             page=entry.flow.page or UNSET,
             **others,
         )
+
+
+def _schema(entry: Entry) -> dict[str, Any]:
+    """Return the JSON Schema of a flow's inputs."""
+    if entry.form is None:
+        return {"type": "object"}
+    is_text = entry.flow.dialect == KODOSUMI
+    return text_schema.of(entry.form) if is_text else entry.form.json_schema()
 
 
 class Tag(Shape):
