@@ -25,7 +25,8 @@ def prepare(found: Any) -> tuple[Call, bool]:
     if hasattr(found, "is_crew_class"):
         return _crew_call(lambda: found().crew()), True
     if hasattr(found, "kickoff"):
-        return _crew_call(lambda: crew.copy_of(found)), True
+        make = found if inspect.isclass(found) else lambda: crew.copy_of(found)
+        return _crew_call(make), True
     return _plain_call(found), loader.is_async(found)
 
 
@@ -51,7 +52,7 @@ def _crew_call(make: Callable[[], Any]) -> Call:
     async def call(inputs: Any, tracer: Tracer) -> Any:
         # In a thread: making a crew may read files or import heavy modules.
         made = await asyncio.to_thread(make)
-        crew.trace(made, tracer)
+        crew.trace(made, tracer, always=True)
         await _summarize(made, tracer)
         data = inputs.model_dump() if hasattr(inputs, "model_dump") else inputs
         if hasattr(made, "kickoff_async"):

@@ -97,14 +97,17 @@ def _describe_and_trace(crew: Any, tracer: Tracer) -> Any:
     return crew
 
 
-def trace(crew: Any, tracer: Tracer) -> None:
-    """Make a crew's callbacks write events; its own callbacks are still called."""
+def trace(crew: Any, tracer: Tracer, *, always: bool = False) -> None:
+    """Make a crew's callbacks write events; its own callbacks are still called.
+
+    A crew without such an attribute gets it only if asked `always`.
+    """
     for name, emit in (
         ("step_callback", tracer.action_sync),
         ("task_callback", tracer.result_sync),
     ):
-        if hasattr(crew, name):
-            setattr(crew, name, _call_both(emit, getattr(crew, name)))
+        if always or hasattr(crew, name):
+            setattr(crew, name, _call_both(emit, getattr(crew, name, None)))
 
 
 def _call_both(emit: Callable[..., None], former: Callable[..., Any] | None) -> Callable[..., Any]:

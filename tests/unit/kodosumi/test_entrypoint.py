@@ -61,6 +61,14 @@ def reordered(first: int = 1, /, *rest: int, inputs: Any, **others: Any) -> Any:
     return [first, rest, inputs, others]
 
 
+class Bare:
+    """A crew with nothing but a kickoff, which calls what it was given."""
+
+    def kickoff(self, inputs: Any) -> Any:
+        self.step_callback("step")  # type: ignore[attr-defined]
+        return inputs
+
+
 @dataclass
 class Verse:
     text: str
@@ -105,6 +113,14 @@ def test_a_crew_describes_itself_and_reports(crew: Any) -> None:
     assert outcome.of_kind("action") == ["thinking"]
     assert outcome.of_kind("result") == [{"$type": "Question", "topic": "done"}]
     assert outcome.result["raw"] == {"topic": "night"}
+
+
+@pytest.mark.parametrize("crew", [Bare(), Bare])
+def test_any_object_with_a_kickoff_is_a_crew(crew: Any) -> None:
+    """It gets the callbacks, and may be a class."""
+    outcome = run(crew, {"a": "1"})
+    assert outcome.of_kind("action") == ["step"]
+    assert (outcome.result, outcome.of_kind("agent")) == ({"a": "1"}, [])
 
 
 def test_an_error_is_the_executions() -> None:
