@@ -23,6 +23,9 @@ from koco.sdk.endpoint.handlers import ANSWER, LAUNCH, Answer
 _ABOUT = ("summary", "description", "deprecated")
 _EXTRA = ("author", "organization", "version")
 
+#: The key of a request's scope under which its launches are.
+_MADE = "koco.launches"
+
 
 class Launch(JSONResponse):
     """An order to run an entrypoint with inputs.
@@ -64,6 +67,9 @@ class Launch(JSONResponse):
             "flow": None if reference is None else _flow(request, reference),
             "dialect": KODOSUMI,
         }
+        #: Whether the control plane has got the order.
+        self.is_sent = False
+        getattr(request, "scope", {}).setdefault(_MADE, []).append(self)
         super().__init__(self.order, headers={ANSWER: LAUNCH})
 
     @property
@@ -71,9 +77,22 @@ class Launch(JSONResponse):
         """The entrypoint as the control plane knows it: `module:object`, or a name to show."""
         return str(self.order["entrypoint"])
 
+    def __repr__(self) -> str:
+        return f"Launch({self.entrypoint!r})"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the order to the control plane."""
+        self.is_sent = True
+        await super().__call__(scope, receive, send)
+
     def render(self, content: Any) -> bytes:
         """Return the order as the control plane reads it."""
         return handlers.encode(Answer(LAUNCH, content))
+
+
+def unsent(scope: Any) -> list[Launch]:
+    """Return the launches that the handler of a request has made and not returned."""
+    return [each for each in scope.get(_MADE, ()) if not each.is_sent]
 
 
 def _transport(entry_point: Any, inputs: Any, hidden: tuple[str, ...]) -> dict[str, Any]:

@@ -99,7 +99,9 @@ class EnterRoute(Route):
     async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
         """Return the order to launch, or the reason why there is none."""
         try:
-            return Answer(LAUNCH, (await self.launch(request, inputs)).order)
+            launch = await self.launch(request, inputs)
+            launch.is_sent = True
+            return Answer(LAUNCH, launch.order)
         except NativeInputsError as exc:
             return handlers.refusal(exc)
         except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything

@@ -5,6 +5,7 @@ it in the same way. Forms and handlers follow Kodosumi's rules.
 """
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -18,12 +19,16 @@ from koco.errors import DeployError, InputsError, NotFoundError
 from koco.kodosumi import error
 from koco.kodosumi.const import KODOSUMI_API, KODOSUMI_BASE, KODOSUMI_USER
 from koco.kodosumi.endpoint import paths, routes
+from koco.kodosumi.endpoint.launch import unsent
 from koco.kodosumi.endpoint.paths import FlowPaths
 from koco.kodosumi.endpoint.routes import EnterRoute, LooseHandler, Page
+from koco.kodosumi.forms import Model
 from koco.manifest.descriptions import AppDescription
 from koco.sdk.endpoint import handlers, serve_api
 from koco.sdk.endpoint.handlers import FORM, INTERNAL, VALUE, Answer, Handler
 from koco.sdk.endpoint.signature_gate import Gate, path_of
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,8 +67,13 @@ class ServeAPI(serve_api.ServeAPI):
             kwargs: `author`, `organization`, `version`, and the options of FastAPI's routes.
 
         Raises:
-            DeployError: the path is not valid.
+            DeployError: the path or the form is not valid.
         """
+        if not isinstance(model, Model):
+            raise DeployError(
+                f"enter {path!r} has a {type(model).__name__} for a form",
+                hint="give a Model of kodosumi.core.forms",
+            )
         if not path.startswith("/") or path.startswith(INTERNAL):
             raise DeployError(
                 f"enter {path!r} is not a valid path for a flow",
@@ -204,6 +214,12 @@ class ServeAPI(serve_api.ServeAPI):
         return decorate
 
     # requests
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request that the control plane has signed, or that is to a public path."""
+        await super().__call__(scope, receive, send)
+        for launch in unsent(scope):
+            log.warning("%r was not returned by its handler, so it launches nothing", launch)
 
     def _admit(self, scope: Any) -> None:
         """Put Kodosumi's facts about the caller into an admitted request."""

@@ -1,5 +1,6 @@
 """What a flow is found by, and what is proposed where it is not found."""
 
+import msgspec
 import pytest
 
 from koco.control.services.catalog import Catalog
@@ -85,3 +86,40 @@ def test_an_unreadable_form_stops_only_its_own_flow() -> None:
     assert made.find("shop/new").form is not None
     with pytest.raises(ConflictError, match=r"the form of shop/old cannot be read: .*look ahead"):
         made.find("shop/old")
+
+
+def test_finds_a_flow_by_its_path() -> None:
+    """A flow's own path may have parameters; an exact one comes first."""
+    paths = {"year": "/reports/{year}", "latest": "/reports/latest", "files": "/files/{path:path}"}
+    made = Catalog()
+    flows = tuple(
+        msgspec.structs.replace(flow(name), path=path, dialect="kodosumi")
+        for name, path in paths.items()
+    )
+    made.put(
+        Release(
+            service="shop",
+            number=1,
+            status="live",
+            bundle="b",
+            fingerprint="f",
+            manifest=manifest(),
+            flows=flows,
+            created="",
+        )
+    )
+    for path, name in (
+        *(("/reports/2026", "year"), ("/reports/latest", "latest"), ("/files/a/b", "files")),
+        *(("/reports/2026/1", None), ("/reports", None)),
+    ):
+        found = made.at("shop", path)
+        assert (found.flow.name if found else None) == name
+    # The launch of a page belongs to the flow that it names, or to the one at its path.
+    for path, asked, name in (
+        *(("/other", "latest", "latest"), ("/other", "unknown", "year")),
+        *(("/files/a", None, "files"), ("/other", None, "year")),
+    ):
+        entry = made.ordered("shop", path, asked)
+        assert entry is not None
+        assert entry.flow.name == name
+    assert made.ordered("press", "/", None) is None

@@ -94,6 +94,11 @@ def build() -> ServeAPI:
             return HTMLResponse("empty", status_code=200)
         return Launch(request, "m:f", inputs=dict(form), summary="sent")
 
+    @app.get("/forgets")
+    async def forgets(request: fastapi.Request) -> str:
+        Launch(request, "m:f")
+        return "launched?"
+
     @app.get("/fails")
     async def fails() -> None:
         raise RuntimeError("<b>broken</b>")
@@ -274,6 +279,23 @@ def test_pages_are_flows_and_launch(app: ServeAPI) -> None:
     assert order.json()["inputs"] == {"topic": "x y"}
     assert order.json()["about"]["summary"] == "sent"
     assert ANSWER not in send(app, "POST", "/page", b"", **kind).headers
+
+
+def test_a_launch_that_is_not_returned_is_logged(
+    app: ServeAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In Kodosumi it would have started."""
+    post(app, "/", {"topic": "x"})
+    assert "was not returned" not in caplog.text
+    assert send(app, "GET", "/forgets").json() == "launched?"
+    assert "Launch('m:f') was not returned by its handler" in caplog.text
+
+
+def test_a_form_must_be_kodosumis() -> None:
+    """The error says so when the module is imported."""
+    with pytest.raises(DeployError, match="has a list for a form") as caught:
+        ServeAPI().enter("/", model=[F.InputText(name="a")])
+    assert caught.value.hint
 
 
 def test_a_failing_page_hides_its_traceback(app: ServeAPI) -> None:
