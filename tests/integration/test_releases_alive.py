@@ -1,6 +1,5 @@
 """Releases that go live must work: superseded ones, ones that crash, and what waits for room."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration.test_endpoints import serve_details
@@ -20,21 +19,6 @@ PORTED = (
     bound = Front.bind()
 """
 )
-
-
-def test_services_with_an_app_come_up_together(koco: Koco) -> None:
-    """None removes another's application, and all fit on two cores, as none names a CPU."""
-    names = [f"together{number}" for number in range(5)]
-    roots = [koco.project(name, PORTED, app=f"{name}_app:bound", flows=[]) for name in names]
-    try:
-        with ThreadPoolExecutor(len(roots)) as pool:
-            done = list(pool.map(lambda root: koco.run("deploy", cwd=root), roots))
-        assert [each.code for each in done] == [0] * len(names), [each.err for each in done]
-        applications = serve_details(koco)["applications"]
-        assert {f"koco-{name}-1" for name in names} <= {*applications}
-    finally:
-        for name in names:
-            koco.run("undeploy", name, "--yes")
 
 
 def test_a_newer_deploy_supersedes_one_that_is_starting(koco: Koco) -> None:
