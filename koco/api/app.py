@@ -15,7 +15,16 @@ from koco.api.middleware.idempotency import Replies
 from koco.api.routes import doctor, flows, openapi, status
 from koco.api.routes.access import audit, keys, session, users
 from koco.api.routes.deploy import apps, bundles, plan, releases, secrets, services
-from koco.api.routes.executions import changes, events, executions, files, locks, results, stacks
+from koco.api.routes.executions import (
+    bulk,
+    changes,
+    events,
+    executions,
+    files,
+    locks,
+    results,
+    stacks,
+)
 from koco.control.container import Parts
 from koco.control.health.doctor import Doctor
 
@@ -24,7 +33,7 @@ MODULES = (
     *(node_app, metrics, doctor, flows, openapi, status),
     *(audit, keys, session, users),
     *(apps, bundles, plan, releases, secrets, services),
-    *(changes, events, executions, files, locks, results, stacks),
+    *(bulk, changes, events, executions, files, locks, results, stacks),
 )
 
 

@@ -134,6 +134,31 @@ class Launched(TypedDict):
     result: Fid
 
 
+class Skipped(TypedDict):
+    """An execution to which nothing was done, and why."""
+
+    fid: str
+    code: str
+    reason: str
+
+
+class _Piece(TypedDict):
+    skipped: list[Skipped]
+    next: str | None
+
+
+class Deleted(_Piece):
+    """A part of the executions that are deleted together."""
+
+    deleted: list[Fid]
+
+
+class Cancelled(_Piece):
+    """A part of the executions that are cancelled together."""
+
+    cancelled: list[Fid]
+
+
 class Result(Named):
     """The result or error of an execution."""
 

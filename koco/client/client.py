@@ -116,32 +116,22 @@ class Client:
     def executions(
         self,
         *,
-        statuses: Sequence[str] = (),
-        flow: str | None = None,
-        service: str | None = None,
-        user: str | None = None,
-        tags: Sequence[str] = (),
-        since: str | None = None,
-        until: str | None = None,
         search: str | None = None,
         active: bool = False,
         limit: int = 50,
         cursor: str | None = None,
         room: Room | None = None,
+        **filters: Any,
     ) -> answers.Executions:
         """Return a page of executions that match all filters, newest first: `{items, next}`.
+
+        `filters` may have `statuses`, `flow`, `service`, `user`, `tags`, `since` and `until`.
 
         A page may have few items or none and still have a `next`. For a search, `complete` is true
         if all executions were searched. Pages that are collected together share a `room`.
         """
         query = {
-            "status": ",".join(statuses),
-            "flow": flow,
-            "service": service,
-            "user": user,
-            "tag": list(tags),
-            "since": since,
-            "until": until,
+            **_filters(**filters),
             "search": search,
             "active": "true" if active else None,
             "limit": str(limit),
@@ -262,6 +252,21 @@ class Client:
         """Remove an ended execution; raises ConflictError if it has not ended."""
         # Not repeated if the connection breaks: the second request would get a "not found".
         self._transport.call("DELETE", _execution(fid), repeatable=False)
+
+    def delete_all(self, *, cursor: str | None = None, **filters: Any) -> answers.Deleted:
+        """Remove some of the ended executions that match all filters of `executions`.
+
+        `next` of the answer is the `cursor` for the rest. It is None at the end.
+        """
+        query = {**_filters(**filters), "cursor": cursor}
+        return self._transport.json("DELETE", "/v1/executions", answers.Deleted, query=query)
+
+    def cancel_all(
+        self, *, grace_s: float, cursor: str | None = None, **filters: Any
+    ) -> answers.Cancelled:
+        """Ask some of the executions to end that match all filters; the same as `delete_all`."""
+        query = {**_filters(**filters), "grace_s": f"{grace_s:g}", "cursor": cursor}
+        return self._transport.json("POST", "/v1/executions/cancel", answers.Cancelled, query=query)
 
     def has_bundle(self, sha256: str) -> bool:
         """Return whether a complete bundle is already there."""
@@ -544,6 +549,28 @@ class Client:
         stream = self.stream(fid, **options)
         for lines in stream:
             yield from map(stream.decode, lines)
+
+
+def _filters(
+    *,
+    statuses: Sequence[str] = (),
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tags: Sequence[str] = (),
+    since: str | None = None,
+    until: str | None = None,
+) -> dict[str, str | list[str] | None]:
+    """Return the parameters of the filters that lists and bulk requests share."""
+    return {
+        "status": ",".join(statuses),
+        "flow": flow,
+        "service": service,
+        "user": user,
+        "tag": list(tags),
+        "since": since,
+        "until": until,
+    }
 
 
 def _execution(fid: str) -> str:

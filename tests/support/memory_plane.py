@@ -393,6 +393,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._flow("/".join(name), data)
             case "GET", "executions":
                 return 200, self._list(query)
+            case (("DELETE", "executions") | ("POST", "executions", "cancel")) as what:
+                return 200, self._piece(what[0] == "DELETE", query)
             case "GET", "executions", fid:
                 return 200, plane.find(fid)
             case "GET", "executions", fid, "result" if self.headers["Accept"] == "text/html":
@@ -561,6 +563,25 @@ class _Handler(BaseHTTPRequestHandler):
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
         more = start + limit < len(items)
         return {"items": items[start : start + limit], "next": str(start + limit) if more else None}
+
+    def _piece(self, is_deletion: bool, query: dict[str, str]) -> dict[str, Any]:
+        """Delete or cancel one execution, and skip those that cannot be."""
+        default = FINAL if is_deletion else ("queued", "running", "awaiting")
+        query = {"status": ",".join(default), "limit": "1000"} | query | {"cursor": "0"}
+        done, skipped = [], []
+        for each in self._list(query)["items"]:
+            if (each["status"] in FINAL) is not is_deletion:
+                why = f"execution {each['fid']} is {each['status']}"
+                skipped.append({"fid": each["fid"], "code": "conflict", "reason": why})
+            elif is_deletion:
+                done.append(self.plane.executions.pop(each["fid"])["fid"])
+                break
+            else:
+                self.plane.end(each["fid"], "cancelled")
+                done.append(each["fid"])
+                break
+        answer = {"deleted" if is_deletion else "cancelled": done, "skipped": skipped}
+        return {**answer, "next": str(len(self.plane.requests)) if done else None}
 
     def _result(self, execution: dict[str, Any]) -> dict[str, Any]:
         status = execution["status"]

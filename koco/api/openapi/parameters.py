@@ -69,6 +69,7 @@ PATH: dict[str, Schema] = {
 
 #: Parameters in queries. The rest of their schema is in a route's signature.
 QUERY: dict[str, Schema] = {
+    "fid": _about("an execution: its fid, or the beginning of one; several may be given"),
     "limit": _about("the most items of a page", {"minimum": 1, "maximum": 1000}),
     "cursor": _about("the start of the page: the `next` of the previous one"),
     "flow": _about("only of this flow, by its full or short name"),

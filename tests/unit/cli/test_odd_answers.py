@@ -45,6 +45,8 @@ COMMANDS = [
     "retry ended",
     "delete ended --yes",
     "cancel asks",
+    "delete --status finished --yes",
+    "cancel --flow hello/greet --yes",
     "status",
     "doctor",
     "flows",

@@ -12,7 +12,9 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
-    """Let a disabled user log in again, with their former password and rights.
+    """Let a disabled user log in again.
+
+    Password and rights are as before; ended sessions stay ended.
 
     Example: koco user enable ada
     """

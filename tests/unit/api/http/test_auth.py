@@ -58,6 +58,7 @@ UPLOAD = {"Upload-Offset": "0", "Upload-Length": "1"}
 ROUTES = {
     "act": Call("PUT", "/v1/services/svc/app/x", "launch", "service"),
     "answer_lock": Call("POST", f"{FID}/locks/review", "launch", "execution", True),
+    "cancel_executions": Call("POST", "/v1/executions/cancel?fid=none", "launch"),
     "cancel_execution": Call("POST", f"{FID}/cancel", "launch", "execution"),
     "change_user": Call("PATCH", "/v1/users/nobody", "admin", "", {"active": True}),
     "create_key": Call("POST", "/v1/keys", "admin", "", {"name": "ada"}),
@@ -66,6 +67,7 @@ ROUTES = {
     ),
     "create_session": Call("POST", "/v1/session", None, "", {"name": "x", "password": "y"}),
     "create_user": Call("POST", "/v1/users", "admin", "", {"name": "ada", "password": "z" * 12}),
+    "delete_executions": Call("DELETE", "/v1/executions?fid=none", "launch"),
     "delete_execution": Call("DELETE", FID, "launch", "execution"),
     "describe": Call("GET", "/openapi.json", None),
     "end_session": Call("DELETE", "/v1/session", "read"),

@@ -103,7 +103,7 @@ async def _turn() -> None:
 def test_an_unknown_method_of_a_path_is_405(client: Any) -> None:
     """The answer lists the methods: HEAD if there is GET. OPTIONS lists the same without a key."""
     for path, allowed in (
-        ("/v1/executions", "GET, HEAD, OPTIONS"),
+        ("/v1/executions", "DELETE, GET, HEAD, OPTIONS"),
         ("/v1/executions/x/cancel", "OPTIONS, POST"),
         ("/v1/secrets/X", "DELETE, OPTIONS, PUT"),
     ):

@@ -296,6 +296,50 @@ def test_delete_removes_all_executions_or_none(plane: Plane, three: list[str], c
     assert cli("delete", "bbbb", "--yes").code == 4
 
 
+def test_delete_takes_filters(plane: Plane, three: list[str], cli: Cli) -> None:
+    """In as many requests as it takes; only what has ended is deleted."""
+    ran = cli("delete", "--flow", "hello/greet")
+    assert (ran.code, "delete 2 executions permanently" in ran.err) == (2, True)
+    assert set(plane.executions) == set(three)
+    ran = cli("delete", "--flow", "hello/greet", "--before", "2999-01-01", "--yes")
+    assert (ran.code, ran.out, ran.err) == (0, "cccc\tdeleted\nbbbb\tdeleted\n", "")
+    assert "until=2999-01-01" in plane.requests[-1][1]
+    assert set(plane.executions) == {"aaaa"}
+    assert "nothing was deleted" in cli("delete", "--status", "failed").err
+    assert json.loads(cli("delete", "--tag", "x", "--yes", "--json").out)["items"] == []
+
+
+def test_skipped_executions_are_named(plane: Plane, three: list[str], cli: Cli) -> None:
+    """On stderr, with the reason."""
+    ran = cli("delete", "--status", "running", "--yes")
+    assert "aaaa skipped: execution aaaa is running" in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("command", ["delete", "cancel"])
+def test_fids_and_filters_exclude_each_other(plane: Plane, cli: Cli, command: str) -> None:
+    """One of them is needed."""
+    assert cli(command).code == 2
+    assert cli(command, "aaaa", "--status", "error", "--yes").code == 2
+    assert plane.requests == []
+
+
+def test_cancel_takes_several_fids_or_filters(plane: Plane, three: list[str], cli: Cli) -> None:
+    """A filter finds only executions that have not ended, and asks first."""
+    other = plane.launch(("status", {"status": "running"}), fid="dddd")
+    ran = cli("cancel", "--service", "hello")
+    assert (ran.code, "cancel 2 executions" in ran.err) == (2, True)
+    assert cli("cancel", "--service", "hello", "--wait").code == 2
+    ran = cli("cancel", "--service", "hello", "--yes", "--grace", "2")
+    assert (ran.code, ran.out) == (0, "dddd\naaaa\n")
+    assert "2 asked to end" in ran.err and "grace_s=2" in plane.requests[-1][1]
+    assert "nothing was cancelled" in cli("cancel", "--service", "hello").err
+    more = [plane.launch(("status", {"status": "running"}), fid=fid) for fid in ("eeee", "ffff")]
+    ran = cli("cancel", *more, "--wait")
+    assert ran.out == "eeee\tcancelled\nffff\tcancelled\n"
+    assert plane.executions[other]["status"] == "cancelled"
+
+
 def test_delete_as_json_is_a_list(plane: Plane, three: list[str], cli: Cli) -> None:
     """In the shape that all lists have."""
     page = json.loads(cli("delete", "cccc", "--yes", "--json").out)

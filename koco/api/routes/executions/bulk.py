@@ -1,0 +1,195 @@
+"""Many executions at once: delete or cancel those that are named, or that match a filter."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from litestar import delete, post
+from msgspec import Meta, Struct, structs
+
+from koco.api.http import audit, list_query, time_query
+from koco.api.http.auth import requires
+from koco.api.http.request import Request
+from koco.api.openapi.shapes import Fid, Shape, text
+from koco.control.executions import bulk
+from koco.errors import TimedOutError, UsageError
+from koco.events.model import FINAL, OPEN, Status
+from koco.store.errors import NoSearchError
+from koco.store.model import Execution, Filter
+
+_ERRORS = [*list_query.ERRORS, NoSearchError, TimedOutError]
+#: The most names in one request.
+_NAMES = 1000
+
+
+class Skipped(Shape):
+    """An execution to which nothing was done, with the code and the message of an error."""
+
+    fid: Fid
+    code: Annotated[str, text("conflict")]
+    reason: Annotated[str, text("execution wrq429s8exka3r9k has not ended: it is running")]
+
+
+class _Piece(Shape):
+    skipped: list[Skipped]
+    next: Annotated[
+        str | None, Meta(description="`cursor` of the same request for the rest; null at the end")
+    ]
+
+
+class Deleted(_Piece):
+    """The executions that were deleted."""
+
+    deleted: list[Fid]
+
+
+class Cancelled(_Piece):
+    """The executions that were asked to end."""
+
+    cancelled: list[Fid]
+
+
+@delete(
+    "/v1/executions",
+    status_code=200,
+    guards=[requires("launch")],
+    answers={200: Deleted},
+    errors=_ERRORS,
+)
+async def delete_executions(
+    request: Request,
+    *,
+    fid: list[str] | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Deleted:
+    """Remove executions that have ended: those with one of some fids, or those of a filter.
+
+    Executions that do not exist or have not ended are skipped. The request ends after `limit`
+    executions or five seconds; repeat it with `next` as `cursor`.
+    """
+    parts = request.parts
+    times = {"since": since, "until": until}
+    filters = _Filters(status, flow, service, user, tuple(tag or ()), **times)
+
+    async def remove(execution: Execution) -> None:
+        await parts.store.executions.delete(execution.fid)
+        parts.spooler.wake(execution.fid)
+
+    selection = _select(request, fid, filters, FINAL)
+    done = await _act(request, selection, remove, limit=limit, cursor=cursor)
+    return Deleted(deleted=done.done, skipped=_skipped(done), next=done.next)
+
+
+@post(
+    "/v1/executions/cancel",
+    status_code=200,
+    guards=[requires("launch")],
+    answers={200: Cancelled},
+    errors=_ERRORS,
+)
+async def cancel_executions(
+    request: Request,
+    *,
+    fid: list[str] | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    grace_s: float = 5.0,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Cancelled:
+    """Ask executions to end: those with one of some fids, or those of a filter.
+
+    Executions that do not exist or have ended are skipped. The request ends after `limit`
+    executions or five seconds; repeat it with `next` as `cursor`.
+    """
+    time_query.check_seconds("grace_s", grace_s, most_s=time_query.LONGEST_GRACE_S)
+    times = {"since": since, "until": until}
+    filters = _Filters(status, flow, service, user, tuple(tag or ()), **times)
+
+    async def cancel(execution: Execution) -> None:
+        await request.parts.supervisor.cancel(execution.fid, grace_s=grace_s)
+
+    selection = _select(request, fid, filters, OPEN)
+    done = await _act(request, selection, cancel, limit=limit, cursor=cursor)
+    return Cancelled(cancelled=done.done, skipped=_skipped(done), next=done.next)
+
+
+class _Filters(Struct, frozen=True):
+    """The parameters of a filter, as they were given."""
+
+    status: str | None
+    flow: str | None
+    service: str | None
+    user: str | None
+    tags: tuple[str, ...]
+    since: str | None
+    until: str | None
+
+
+def _select(
+    request: Request, fids: list[str] | None, given: _Filters, statuses: Iterable[Status]
+) -> list[str] | Filter:
+    """Return the selected names, or the filter; of `statuses` if none is given.
+
+    Raises:
+        UsageError: neither or both are given, so that nobody deletes everything by mistake.
+    """
+    is_filtered = any(structs.astuple(given))
+    if bool(fids) == is_filtered:
+        raise UsageError(
+            "give either `fid` or a filter", hint="such as `?fid=…&fid=…`, or `?status=error`"
+        )
+    if fids:
+        if len(fids) > _NAMES:
+            raise UsageError(f"at most {_NAMES} fids in one request, got {len(fids)}")
+        return list(dict.fromkeys(fids))
+    return Filter(
+        statuses=list_query.names(given.status, Status) or tuple(sorted(statuses)),
+        flow=list_query.full_name(request, given.flow),
+        service=given.service,
+        user=given.user,
+        tags=given.tags,
+        since=time_query.parse("since", given.since),
+        until=time_query.parse("until", given.until),
+    )
+
+
+async def _act(
+    request: Request,
+    selection: list[str] | Filter,
+    act: bulk.Act,
+    *,
+    limit: int,
+    cursor: str | None,
+) -> bulk.Done:
+    """Do something to the selected executions that the caller may see, and note their fids."""
+    list_query.check_limit(limit)
+    done = await bulk.act_on_all(
+        request.parts.store,
+        selection,
+        act,
+        sight=request.auth.sight,
+        limit=limit,
+        cursor=cursor,
+    )
+    audit.add(request, fids=done.done, skipped=len(done.skipped))
+    return done
+
+
+def _skipped(done: bulk.Done) -> list[Skipped]:
+    return [Skipped.of(each) for each in done.skipped]
+
+
+ROUTES = (delete_executions, cancel_executions)

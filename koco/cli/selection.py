@@ -1,0 +1,125 @@
+"""Selecting many executions by filters: the options, and a look at how many they select."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, TypedDict, TypeVar
+
+import typer
+
+from koco.cli import pages, words
+from koco.cli.terminal import output, times
+from koco.client.answers import Cancelled, Deleted
+from koco.client.client import Client
+from koco.errors import AnswerError, UsageError
+from koco.plurals import counted
+
+#: As far as selected executions are counted before a person is asked.
+_COUNTED = 1000
+#: The maximum number of pieces: a server could send them without end.
+_PIECES = 1_000_000
+
+Piece = TypeVar("Piece", Deleted, Cancelled)
+
+Status = Annotated[
+    list[str] | None, typer.Option(metavar="STATUS", help="All with this status (repeatable).")
+]
+Flow = Annotated[str | None, typer.Option(metavar="FLOW", help="All of this flow.")]
+Service = Annotated[str | None, typer.Option(metavar="SERVICE", help="All of this service.")]
+User = Annotated[str | None, typer.Option(metavar="NAME", help="All launched by this user or key.")]
+Tag = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TAG", help="All with this tag (repeatable; all must match)."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="All created since then: an age such as 24h or 7d, or RFC 3339."
+    ),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", "--before", metavar="TIME", help="All created before then.")
+]
+
+
+class Filters(TypedDict):
+    """The filters of `koco ps`, as the client takes them."""
+
+    statuses: list[str]
+    flow: str | None
+    service: str | None
+    user: str | None
+    tags: Sequence[str]
+    since: str | None
+    until: str | None
+
+
+def read_filters(
+    status: list[str] | None,
+    flow: str | None,
+    service: str | None,
+    user: str | None,
+    tag: list[str] | None,
+    since: str | None,
+    until: str | None,
+) -> Filters | None:
+    """Return the filters in a command's options, or None if it has none."""
+    if not any((status, flow, service, user, tag, since, until)):
+        return None
+    return Filters(
+        statuses=words.statuses(status or ()),
+        flow=flow,
+        service=service,
+        user=user,
+        tags=tag or (),
+        since=times.moment(since, "--since"),
+        until=times.moment(until, "--until"),
+    )
+
+
+def require_one(fids: Sequence[str], filters: Filters | None) -> None:
+    """Refuse a command line with neither fids nor filters, or with both.
+
+    Raises:
+        UsageError: it has.
+    """
+    if not fids and filters is None:
+        raise UsageError(
+            "which executions? None is named", hint="give fids, or filters such as --status error"
+        )
+    if fids and filters is not None:
+        raise UsageError(
+            "fids and filters contradict each other", hint="give either fids or filters"
+        )
+
+
+def count(client: Client, filters: Filters, statuses: Sequence[str]) -> str:
+    """Return how many executions are selected, in words: those of `statuses` by default.
+
+    The text is empty if there are none.
+    """
+    wanted = {**filters, "statuses": filters["statuses"] or statuses}
+    found = pages.gather(client.executions, _COUNTED, **wanted)
+    if found["next"]:
+        return f"more than {_COUNTED} executions"
+    return counted(len(found["items"]), "execution") if found["items"] else ""
+
+
+def pieces(ask: Callable[..., Piece], filters: Filters, **more: Any) -> Iterator[Piece]:
+    """Yield the pieces in which the API does something to all selected executions.
+
+    A note names each execution that was skipped.
+
+    Raises:
+        AnswerError: the pieces have no end.
+    """
+    cursor: str | None = None
+    for _ in range(_PIECES):
+        piece = ask(**filters, **more, cursor=cursor)
+        for each in piece["skipped"]:
+            output.note(f"{each['fid']} skipped: {each['reason']}")
+        yield piece
+        former, cursor = cursor, piece["next"]
+        if not cursor:
+            return
+        if cursor == former:
+            break
+    raise AnswerError("the control plane returns pieces that have no end")

@@ -1,0 +1,121 @@
+"""Do something to many executions, in pieces that each take a limited time.
+
+The caller repeats the request with `next` until that is None. What was done stays done if it stops
+in between.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import msgspec
+
+from koco.errors import ConflictError, KocoError, NotFoundError
+from koco.store.errors import invalid_cursor
+from koco.store.model import Execution, Filter, Sight
+from koco.store.store import Store
+
+#: The time limit of a piece (seconds). One execution more may follow.
+_BUDGET_S = 5.0
+#: How many executions of a filter are read at once.
+_PAGE = 100
+
+#: Does something to an execution.
+Act = Callable[[Execution], Awaitable[object]]
+#: An execution, the name of a missing one with the reason, or None if a page has none; then the
+#: cursor after it.
+_Found = tuple[Execution | tuple[str, KocoError] | None, str | None]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """An execution to which nothing was done, and why: the code and message of an error."""
+
+    fid: str
+    code: str
+    reason: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A piece of work: the fids of executions to which it was done. `next` continues it."""
+
+    done: list[str]
+    skipped: list[Skipped]
+    next: str | None
+
+
+async def act_on_all(
+    store: Store,
+    selection: Sequence[str] | Filter,
+    act: Act,
+    *,
+    sight: Sight,
+    limit: int,
+    cursor: str | None,
+) -> Done:
+    """Do something to the selected executions in sight, up to `limit` of them.
+
+    `selection` has names (fids, or unique prefixes of them) or is a filter. Executions are skipped
+    if they do not exist, or if `act` raises ConflictError.
+
+    Raises:
+        UsageError: the cursor is invalid.
+    """
+    found = (
+        _matching(store, selection, sight, cursor)
+        if isinstance(selection, Filter)
+        else _named(store, selection, sight, cursor)
+    )
+    done: list[str] = []
+    skipped: list[Skipped] = []
+    until_s = time.monotonic() + _BUDGET_S
+    async for each, after in found:
+        if isinstance(each, Execution):
+            try:
+                await act(each)
+                done.append(each.fid)
+            except (ConflictError, NotFoundError) as exc:
+                skipped.append(Skipped(each.fid, exc.code, exc.message))
+        elif each is not None:
+            name, error = each
+            skipped.append(Skipped(name, error.code, error.message))
+        if len(done) + len(skipped) >= limit or time.monotonic() > until_s:
+            return Done(done, skipped, after)
+    return Done(done, skipped, None)
+
+
+async def _named(
+    store: Store, names: Sequence[str], sight: Sight, cursor: str | None
+) -> AsyncIterator[_Found]:
+    """Yield executions by name. The cursor is the number of names before it."""
+    start = _number(cursor)
+    for number, name in enumerate(names[start:], start + 1):
+        after = str(number) if number < len(names) else None
+        try:
+            if name == "latest":
+                # Another execution is the latest after each that is deleted.
+                raise NotFoundError("`latest` is not accepted for several executions")
+            yield await store.executions.get(name, sight), after
+        except (NotFoundError, ConflictError) as exc:
+            yield (name, exc), after
+
+
+async def _matching(
+    store: Store, wanted: Filter, sight: Sight, cursor: str | None
+) -> AsyncIterator[_Found]:
+    """Yield the executions that match a filter, newest first. The cursor is that of their list."""
+    while True:
+        page = await store.executions.page(wanted, sight=sight, limit=_PAGE, cursor=cursor)
+        last = page.items[-1] if page.items else None
+        for each in page.items:
+            yield each, page.next if each is last else str(each.id)
+        if last is None and page.next is not None:
+            yield None, page.next
+        if (cursor := page.next) is None:
+            return
+
+
+def _number(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10):
+        raise invalid_cursor(cursor[:80])
+    return int(cursor)
