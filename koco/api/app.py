@@ -10,6 +10,7 @@ from koco.api import node_app
 from koco.api.http import auth, errors, proxy, request_id
 from koco.api.http.audit import record
 from koco.api.http.request import Request
+from koco.api.kodosumi import app as kodosumi
 from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
 from koco.api.routes import doctor, flows, openapi, status
@@ -49,8 +50,9 @@ def create_app(parts: Parts) -> Litestar:
             "metrics": counters,
         }
     )
+    served = kodosumi.wrap(etag.wrap(app.asgi_handler), app.state)
     # Outermost, because litestar's own middleware does not see requests without a route.
-    identified = request_id.wrap(etag.wrap(app.asgi_handler), counters.observe)
+    identified = request_id.wrap(served, counters.observe)
     app.asgi_handler = proxy.wrap(identified, parts.settings)
     return app
 

@@ -40,6 +40,7 @@ from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.start import Start
 from koco.control.storage.blobs import Blobs
+from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
@@ -75,7 +76,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     store.engine.require_room = disk.require_room
     tasks.keep(disk.keep)
     blobs = Blobs(data_dir, store, settings, disk)
-    tasks.keep(lambda: _collect(blobs, settings))
+    chunked = ChunkedUploads(data_dir, blobs, settings, disk)
+    tasks.keep(lambda: _collect(blobs, chunked, settings))
     tasks.keep(lambda: _index(store))
     bundles = Bundles(blobs, store, secret=await store.secrets.own("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
@@ -144,6 +146,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         catalog=catalog,
         bundles=bundles,
         files=files,
+        chunked=chunked,
         endpoints=endpoints,
         keys=Keys(store, end=streams.end),
         users=users,
@@ -169,11 +172,11 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     )
 
 
-async def _collect(blobs: Blobs, settings: Settings) -> None:
+async def _collect(blobs: Blobs, chunked: ChunkedUploads, settings: Settings) -> None:
     """Remove unreferenced blobs and abandoned uploads, now and every hour."""
     while True:
         try:
-            if count := await blobs.collect():
+            if count := await blobs.collect() + await chunked.collect():
                 log.info("removed %d unreferenced blobs and abandoned uploads", count)
         except (KocoError, OSError):
             log.exception("unreferenced blobs could not be removed")  # a full disk, say

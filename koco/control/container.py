@@ -25,6 +25,7 @@ from koco.control.services.endpoint_client import Endpoints
 from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
+from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.store.store import Store
 
@@ -41,6 +42,7 @@ class Parts:
     catalog: Catalog
     bundles: Bundles
     files: Files
+    chunked: ChunkedUploads
     endpoints: Endpoints
     keys: Keys
     users: Users

@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, kw_only=True):
     session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
     #: Whether the API's description is shown as a page, at /docs.
     api_docs: bool = False
+    #: Whether Kodosumi's HTTP API is served, too, for clients of Kodosumi.
+    kodosumi_api: bool = False
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto headers are trusted.

@@ -31,6 +31,7 @@ from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
+from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.store.model import Key, NewExecution
 from koco.store.store import Store
@@ -144,6 +145,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         disk=disk,
         spooler=spooler,
         files=files,
+        chunked=ChunkedUploads(api.data_dir, blobs, settings, disk),
         keys=Keys(store, end=streams.end),
         users=users,
         sessions=Sessions(store, users, passwords, settings, end=streams.end),

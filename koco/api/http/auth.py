@@ -38,11 +38,14 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Any]
 
 
-def requires(scope: str) -> Guard:
-    """Return a guard that admits callers with a scope and passes the caller to the route."""
+def requires(scope: str, *, read: Callable[[Connection], str] | None = None) -> Guard:
+    """Return a guard that admits callers with a scope and passes the caller to the route.
+
+    `read` returns the secret in a connection; by default it is `read_secret`.
+    """
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        caller = await _authenticate(connection)
+        caller = await _authenticate(connection, (read or read_secret)(connection))
         # Set before the check, because the audit log names refused callers, too.
         connection.scope["auth"] = caller
         if not caller.may(scope):
@@ -112,12 +115,12 @@ def authenticate_release(connection: Connection) -> tuple[Caller, str, int]:
     return _admit(Caller(name=name, credential=f"release:{name}"), connection), service, number
 
 
-def check_guards(app: Litestar) -> None:
-    """Refuse to serve an application if one of its routes has no guard."""
+def check_guards(app: Litestar, public: frozenset[str] | None = None) -> None:
+    """Refuse to serve an application if one of its routes has no guard and is not public."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             is_guarded = any(hasattr(guard, "scope") for guard in handler.resolve_guards())
-            if not (is_guarded or handler.fn.__name__ in PUBLIC):
+            if not (is_guarded or handler.fn.__name__ in (public or PUBLIC)):
                 what = f"{route.path}: the route {handler.fn.__name__} has no guard of this module"
                 raise RuntimeError(f"{what} and is not in `PUBLIC`")
 
@@ -193,9 +196,8 @@ def _with_scope(guard: Guard, scope: str) -> Guard:
     return guard
 
 
-async def _authenticate(connection: Connection) -> Caller:
-    """Return the caller of a connection's key or session."""
-    secret = read_secret(connection)
+async def _authenticate(connection: Connection, secret: str) -> Caller:
+    """Return the caller that a connection's secret belongs to: a key or a session."""
     if not secret:
         raise UnauthorizedError(
             "no key was sent", hint="send `Authorization: Bearer koco_…`, as the CLI's context does"

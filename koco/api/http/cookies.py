@@ -36,7 +36,7 @@ def read_token(connection: Connection) -> str:
     found: str = connection.cookies.get(_name(scope), "")
     if not found.startswith(tokens.SESSION):
         return ""  # keys are not accepted in cookies: a browser would keep them for years
-    if scope["method"] not in SAFE and not _is_same_origin(connection):
+    if scope["method"] not in SAFE and not is_same_origin(connection):
         raise NotAllowedError(
             "a cookie alone may not change anything: the request is from another site's page",
             hint="send the `Origin` of this control plane, or the token as `Authorization: Bearer`",
@@ -63,7 +63,7 @@ def _name(scope: Any) -> str:
     return "__Host-koco_session" if proxy.is_secure(scope) else "koco_session"
 
 
-def _is_same_origin(connection: Connection) -> bool:
+def is_same_origin(connection: Connection) -> bool:
     """Whether, according to the browser, the request comes from this control plane or an allowed
     origin.
     """

@@ -32,6 +32,11 @@ class Findings(Shape):
 )
 async def health(request: Request) -> Response[Health]:
     """Show whether executions can run; 503 if those of some services cannot."""
+    return await check_health(request)
+
+
+async def check_health(request: Request) -> Response[Health]:
+    """Return the answer to a request for the health."""
     found = await _doctor(request).health()
     if found.status == "ok":
         return Response(found)

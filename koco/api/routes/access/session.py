@@ -21,6 +21,7 @@ from koco.errors import (
     UnauthorizedError,
 )
 from koco.events import line
+from koco.store import model
 
 
 class Session(Shape):
@@ -66,19 +67,30 @@ async def create_session(request: Request, data: Login) -> Response[Session]:
 
     The token is sent like a key. After failures the next try has to wait, longer each time.
     """
-    parts = request.parts
-    # An unknown name may be a password, typed in the wrong place.
-    if await parts.store.users.find(data.name) is not None:
-        audit.add(request, target=data.name)
-    address = proxy.address(request.scope)
-    token, session, user = await parts.sessions.begin(data.name, data.password, address=address)
-    audit.add(request, who=user.name)
+    token, session, user = await log_in(request, data.name, data.password)
     expires = line.timestamp(session.expires)
     if not data.cookie:
         return Response(Session(user.name, user.scopes, expires, token), status_code=201)
     cookie = cookies.make(token, request.scope, max_age_s=round(session.expires - time.time()))
     answer = Session(user.name, user.scopes, expires)
     return Response(answer, status_code=201, cookies=[cookie])
+
+
+async def log_in(
+    request: Request, name: str, password: str
+) -> tuple[str, model.Session, model.User]:
+    """Begin a session of a user; return its token, the session and the user.
+
+    Raises as `Sessions.begin` does.
+    """
+    parts = request.parts
+    # An unknown name may be a password, typed in the wrong place.
+    if await parts.store.users.find(name) is not None:
+        audit.add(request, target=name)
+    address = proxy.address(request.scope)
+    token, session, user = await parts.sessions.begin(name, password, address=address)
+    audit.add(request, who=user.name)
+    return token, session, user
 
 
 @delete(

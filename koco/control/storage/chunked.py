@@ -1,0 +1,273 @@
+"""Uploads in numbered chunks, which may arrive in any order, at once, and more than once.
+
+Kodosumi's clients upload files so. An upload belongs to one user. When all of its chunks are there,
+its content becomes a blob. Unfinished uploads have the limits of blobs' parts: number, size, age.
+"""
+
+import asyncio
+import hashlib
+import re
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from koco.control.settings import Settings
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.chunk_file import ChunkFile
+from koco.control.storage.disk import Disk
+from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
+from koco.sizes import MB
+
+#: The largest chunk (bytes), as in Kodosumi.
+CHUNK_BYTES = 1024 * 1024
+#: The most chunks of a file, and the most uploads of a user, including complete ones.
+_MOST_CHUNKS = 100_000
+_MOST_UPLOADS = 1000
+#: How many missing chunks an error names.
+_NAMED = 20
+#: When a user with too many uploads should try again (seconds).
+_RETRY_S = 60.0
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ABOUT = "about.json"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The content of a complete upload: a blob of its user."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload: the name of its file, the number of its chunks, the batch that it belongs to."""
+
+    filename: str
+    total_chunks: int
+    batch_id: str = ""
+    #: None until it is complete.
+    content: Content | None = None
+
+
+class ChunkedUploads:
+    """The uploads in chunks of one control plane."""
+
+    def __init__(self, data_dir: Path, blobs: Blobs, settings: Settings, disk: Disk) -> None:
+        self._root = data_dir / "chunked"
+        self._blobs = blobs
+        self._settings = settings
+        self._disk = disk
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def begin(self, user: str, upload: Upload) -> str:
+        """Begin an upload; return its id.
+
+        Raises:
+            LimitError: it would have too many chunks.
+            TooManyError: the user has too many uploads.
+        """
+        if not 0 <= upload.total_chunks <= _MOST_CHUNKS:
+            raise LimitError(
+                f"a file has from 0 to {_MOST_CHUNKS} chunks, got {upload.total_chunks}",
+                hint=f"a chunk may have {CHUNK_BYTES} bytes",
+            )
+        folder = self._folder(user)
+        async with self._turn(user):
+            await asyncio.to_thread(_require_few, folder, self._settings, user)
+            made = str(uuid.uuid4())
+            await asyncio.to_thread(_write, folder / made, upload)
+        return made
+
+    async def take(self, user: str, upload_id: str, number: int, data: bytes) -> int:
+        """Add a chunk; return how many have arrived. A repeated chunk changes nothing.
+
+        Raises:
+            NotFoundError: the user has no such upload.
+            UsageError: there is no such chunk in it.
+            ConflictError: that chunk has arrived with other content.
+            LimitError: the chunk or the file is too large.
+            TooManyError: the user's unfinished uploads are too large.
+            NoRoomError: the disk is full.
+        """
+        if len(data) > CHUNK_BYTES:
+            raise LimitError(f"a chunk may have {CHUNK_BYTES} bytes, got {len(data)}")
+        async with self._turn(upload_id):
+            upload = await self.find(user, upload_id)
+            if not 0 <= number < upload.total_chunks:
+                raise UsageError(f"there is no chunk {number} of {upload.total_chunks}")
+            if upload.content is not None:
+                return upload.total_chunks
+            chunks = ChunkFile(self._folder(user) / upload_id)
+            if not await asyncio.to_thread(chunks.has, number, data):
+                await self._require_room(user, chunks, len(data))
+                with self._disk.promised(len(data)) as promise:
+                    promise.require_room(len(data))
+                    await asyncio.to_thread(chunks.put, number, data)
+                    promise.fulfil(len(data))
+            return len(await asyncio.to_thread(chunks.places))
+
+    async def finish(self, user: str, upload_id: str) -> tuple[Upload, Content]:
+        """Make a blob of a user's upload; return both. A repeated call changes nothing.
+
+        Raises:
+            NotFoundError: the user has no such upload.
+            ConflictError: chunks are missing.
+            KocoError: see `Blobs.receive`.
+        """
+        async with self._turn(upload_id):
+            upload = await self.find(user, upload_id)
+            if upload.content is not None:
+                return upload, upload.content
+            folder = self._folder(user) / upload_id
+            chunks = ChunkFile(folder)
+            places = await asyncio.to_thread(chunks.places)
+            missing = [each for each in range(upload.total_chunks) if each not in places]
+            if missing:
+                named = ", ".join(map(str, missing[:_NAMED])) + ", …" * (len(missing) > _NAMED)
+                raise ConflictError(
+                    f"Not all chunks uploaded: {upload.filename!r} has no chunk {named} yet",
+                    hint="upload them and complete it again",
+                )
+            ordered = [places[each] for each in range(upload.total_chunks)]
+            content = await self._receive(user, chunks, ordered)
+            await asyncio.to_thread(
+                _write, folder, msgspec.structs.replace(upload, content=content)
+            )
+            await asyncio.to_thread(chunks.remove)
+            return upload, content
+
+    async def find(self, user: str, upload_id: str) -> Upload:
+        """Return a user's upload.
+
+        Raises:
+            NotFoundError: the user has no such upload.
+        """
+        if _ID.fullmatch(upload_id):
+            path = self._folder(user) / upload_id / _ABOUT
+            try:
+                return msgspec.json.decode(await asyncio.to_thread(path.read_bytes), type=Upload)
+            except (FileNotFoundError, msgspec.DecodeError):
+                pass
+        raise NotFoundError(
+            f"Invalid upload ID - upload not initialized: {upload_id[:80]!r}",
+            hint="it was never begun by this user, or was cancelled, or is too old",
+        )
+
+    async def cancel(self, user: str, upload_id: str) -> None:
+        """Remove a user's upload.
+
+        Raises:
+            NotFoundError: the user has no such upload.
+        """
+        async with self._turn(upload_id):
+            await self.find(user, upload_id)
+            await asyncio.to_thread(shutil.rmtree, self._folder(user) / upload_id, True)
+
+    async def collect(self) -> int:
+        """Remove uploads that have been idle for long; return how many."""
+        before = time.time() - self._settings.unfinished_hours * 3600
+        idle = await asyncio.to_thread(lambda: list(_older(self._root, before)))
+        for folder in idle:
+            async with self._turn(folder.name):
+                await asyncio.to_thread(shutil.rmtree, folder, True)
+        return len(idle)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        return self._turns.setdefault(name, asyncio.Lock())
+
+    def _folder(self, user: str) -> Path:
+        # Hashed, because the name may be unsafe in a path.
+        return self._root / hashlib.sha256(user.encode()).hexdigest()[:32]
+
+    async def _require_room(self, user: str, chunks: ChunkFile, more_bytes: int) -> None:
+        if (size := chunks.size_bytes + more_bytes) > self._blobs.largest_bytes:
+            raise LimitError(
+                f"the file has more than {size / MB:.4g} MB;"
+                f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
+                hint="its operator can change that: `koco up --set max_file_mb=…`",
+            )
+        size = await asyncio.to_thread(_size_bytes, self._folder(user)) + more_bytes
+        if size > self._settings.max_unfinished_mb * MB:
+            raise TooManyError(
+                f"with this chunk {user!r} has unfinished uploads of {size / MB:.4g} MB; this"
+                f" control plane's max_unfinished_mb is {self._settings.max_unfinished_mb:g}",
+                hint="complete or cancel them",
+                retry_after_s=_RETRY_S,
+            )
+
+    async def _receive(
+        self, user: str, chunks: ChunkFile, places: list[tuple[int, int]]
+    ) -> Content:
+        """Make a blob of chunks."""
+        sha256 = await asyncio.to_thread(_hash, chunks, places)
+        length = sum(size for _, size in places)
+        arrived, is_complete = await self._blobs.state(user, sha256)
+        if not is_complete:
+            # An earlier try may have broken off.
+            body = _from(chunks, places, arrived)
+            await self._blobs.receive(user, sha256, offset=arrived, length=length, body=body)
+        return Content(sha256, length)
+
+
+async def _from(
+    chunks: ChunkFile, places: list[tuple[int, int]], start: int
+) -> AsyncIterator[bytes]:
+    """Yield the content of chunks from a byte on."""
+    pieces = chunks.pieces(places)
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        if start < len(piece):
+            yield piece[start:]
+        start = max(0, start - len(piece))
+
+
+def _hash(chunks: ChunkFile, places: list[tuple[int, int]]) -> str:
+    digest = hashlib.sha256()
+    for piece in chunks.pieces(places):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _write(folder: Path, upload: Upload) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = folder / f"{_ABOUT}.new"
+    new.write_bytes(msgspec.json.encode(upload))
+    new.replace(folder / _ABOUT)
+
+
+def _require_few(folder: Path, settings: Settings, user: str) -> None:
+    """Refuse a further upload of a user who has too many."""
+    present = list(folder.iterdir()) if folder.exists() else []
+    unfinished = [each for each in present if (each / "index").exists() or not _is_complete(each)]
+    most = settings.max_unfinished_uploads
+    if len(unfinished) >= most or len(present) >= _MOST_UPLOADS:
+        raise TooManyError(
+            f"{user!r} has {len(unfinished)} unfinished uploads;"
+            f" this control plane's max_unfinished_uploads is {most}",
+            hint="complete or cancel them, or wait: uploads without progress for"
+            f" {settings.unfinished_hours:g} hours are removed",
+            retry_after_s=_RETRY_S,
+        )
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        about = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=Upload)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return False
+    return about.content is not None
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(ChunkFile(each).size_bytes for each in folder.iterdir())
+
+
+def _older(root: Path, before: float) -> Iterator[Path]:
+    """Yield the folders of uploads in which nothing has changed since a time."""
+    for folder in root.glob("*/*"):
+        newest = max((each.stat().st_mtime for each in folder.glob("*")), default=0.0)
+        if max(newest, folder.stat().st_mtime) < before:
+            yield folder
