@@ -21,8 +21,10 @@ from koco.store.model import AuditEntry
 
 log = logging.getLogger(__name__)
 
+#: Actions of Kodosumi's API that only prepare an upload. There may be thousands for one file.
+_PREPARING = ("begin_batch", "begin_upload", "add_chunk")
 #: Actions that use a method for changes, but change nothing.
-_READING = frozenset(("make_plan", "examine"))
+_READING = frozenset(("make_plan", "examine", *_PREPARING))
 #: Refusals that are always logged: no key, no scope, too many attempts without one.
 _REFUSED = frozenset((401, 403, 429))
 _HERE = "koco.audit"

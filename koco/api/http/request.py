@@ -69,6 +69,8 @@ class Request(litestar.Request[Any, Caller, State]):
                 return await super().body()
         except TimeoutError:
             raise TimedOutError("the body came too slowly", hint="send it in one go") from None
+        finally:
+            self._patience = None  # what is kept may be read again
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""

@@ -10,11 +10,25 @@ from litestar.datastructures import State
 from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.api.kodosumi import credentials, refusals
-from koco.api.kodosumi.routes import health, left_out, session
+from koco.api.kodosumi.routes import (
+    files,
+    flows,
+    health,
+    left_out,
+    locks,
+    outputs,
+    session,
+    stream,
+    timeline,
+    uploads,
+)
 from koco.control.container import Parts
 
 #: The modules with routes.
-MODULES = (health, left_out, session)
+MODULES = (
+    *(files, flows, health, left_out, locks),
+    *(outputs, session, stream, timeline, uploads),
+)
 
 #: The routes that take no key.
 PUBLIC = frozenset(

@@ -208,8 +208,24 @@ async def launch_entry(
     """
     auth.require_flow(request.auth, entry.name)
     inputs = _object(await request.body())
-    launch_it = partial(
-        request.parts.launches.launch,
+    launch_it = partial(accept, request, entry, inputs, call=call)
+    if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
+        return await _launch_and_wait(request, launch_it, seconds)
+    execution, is_new = await launch_it()
+    return _answer(Launched(execution.fid), status_code=201 if is_new else 200)
+
+
+async def accept(
+    request: Request, entry: Entry, inputs: dict[str, Any], *, call: Call | None = None
+) -> tuple[model.Execution, bool]:
+    """Launch a flow for a request; return the execution, and whether it is new.
+
+    `call` is the request itself if it is to the flow's own path.
+
+    Raises as `Launches.launch` does, and refuses a flow that is not the caller's.
+    """
+    auth.require_flow(request.auth, entry.name)
+    return await request.parts.launches.launch(
         entry,
         inputs,
         user=request.auth.name,
@@ -218,10 +234,6 @@ async def launch_entry(
         audited=audit.launch_entry(request),
         call=call,
     )
-    if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
-        return await _launch_and_wait(request, launch_it, seconds)
-    execution, is_new = await launch_it()
-    return _answer(Launched(execution.fid), status_code=201 if is_new else 200)
 
 
 async def _launch_and_wait(

@@ -4,7 +4,7 @@ This only decides about its place in line. Guards decide about permissions.
 """
 
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from koco import tokens
@@ -18,7 +18,9 @@ _LOOKED_AT = 8192
 #: How many holders are cached; then the cache is emptied.
 _REMEMBERED = 10_000
 
-_COOKIE = re.compile(rb"koco_session=\s*([^;\s]+)")
+_COOKIE = re.compile(rb"(?:koco_session|kodosumi_jwt)=\s*([^;\s]+)")
+#: The header of Kodosumi's clients, which has a key or a session's token.
+_KODOSUMIS = b"kodosumi_api_key"
 
 
 class Holders:
@@ -34,19 +36,21 @@ class Holders:
             return _HEALTH.decode()
         head = data[:_LOOKED_AT].partition(b"\r\n\r\n")[0]
         low = head.lower()
-        return self._of(_value(head, low, b"authorization"), _value(head, low, b"cookie"), address)
+        return self._of(lambda name: _value(head, low, name), address)
 
     def of_scope(self, scope: Mapping[str, Any], address: str) -> str:
         """Return the holder of a parsed request."""
         if scope["raw_path"] == _HEALTH:
             return _HEALTH.decode()
         headers = dict(scope["headers"])
-        return self._of(headers.get(b"authorization", b""), headers.get(b"cookie", b""), address)
+        return self._of(lambda name: headers.get(name, b""), address)
 
-    def _of(self, authorization: bytes, cookie: bytes, address: str) -> str:
+    def _of(self, header: Callable[[bytes], bytes], address: str) -> str:
+        authorization = header(b"authorization")
         shown = authorization.partition(b" ")[2].strip()
-        if not authorization and cookie and (found := _COOKIE.search(cookie)):
-            shown = found[1]
+        if not authorization:
+            found = _COOKIE.search(header(b"cookie"))
+            shown = header(_KODOSUMIS).strip() or (found[1] if found else b"")
         if shown:
             secret = shown.decode("latin-1")
             digest = tokens.digest(secret)

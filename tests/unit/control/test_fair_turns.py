@@ -181,6 +181,8 @@ class _Keys:
         ("GET /v1/me HTTP/1.1\r\nAUTHORIZATION:bearer   koco_good \r\nHost: x", "key:ada"),
         ("GET /v1/me HTTP/1.1\r\nAuthorization: Bearer koco_wrong\r\n\r\n", "address:1.2.3.4"),
         ("GET /v1/me HTTP/1.1\r\nCookie: koco_session=kocos_none\r\n\r\n", "address:1.2.3.4"),
+        ("GET /flow HTTP/1.1\r\nKodosumi_Api_Key: koco_good\r\n\r\n", "key:ada"),
+        ("GET /flow HTTP/1.1\r\nCookie: kodosumi_jwt=kocos_none\r\n\r\n", "address:1.2.3.4"),
         ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "/health"),
         ("POST / HTTP/1.1\r\n\r\n\r\nAuthorization: Bearer koco_good\r\n", "address:1.2.3.4"),
         ("GET", "address:1.2.3.4"),

@@ -87,10 +87,10 @@ async def _log_in(request: Request, given: object) -> Response[_LoggedIn | None]
         login = msgspec.convert(given, _Login)
     except msgspec.ValidationError as exc:
         raise UsageError(f"the body: {exc}", hint="it needs `name` and `password`") from exc
+    where = _own_path(login.redirect)
     token, session, user = await log_in(request, login.name, login.password)
     age_s = round(session.expires - time.time())
     cookie = credentials.make_cookie(token, request.scope, max_age_s=age_s)
-    where = _own_path(login.redirect)
     if where is not None:
         headers = {"Location": where}
         return Response(None, status_code=302, headers=headers, cookies=[cookie])

@@ -83,7 +83,7 @@ async def act(request: Request, service: str) -> Response[Any]:
         if not request.auth.scopes:
             # The path was public until a moment ago, when a release went live.
             raise UnauthorizedError("a launch needs a key")
-        return await launch_entry(request, entry, call=_call(request, entry, path))
+        return await launch_entry(request, entry, call=call_of(request, entry, path))
     return await forward(request, service, path)
 
 
@@ -121,7 +121,7 @@ async def forward(request: Request, service: str, path: str) -> Response[Any]:
     return RevocableStream(request, answer.body, status_code=answer.status, headers=headers)
 
 
-def _call(request: Request, entry: Entry, path: str) -> Call | None:
+def call_of(request: Request, entry: Entry, path: str) -> Call | None:
     """Return what a handler sees of a launch: in Kodosumi's dialect, the whole request."""
     return _to_call(request, path) if entry.flow.dialect else None
 

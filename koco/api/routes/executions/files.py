@@ -104,9 +104,13 @@ async def list_files(
 )
 async def read_file(request: Request, fid: str) -> RevocableStream:
     """Return a file's content; with `Range`, from a byte on."""
-    parts = request.parts
     execution = await auth.find_execution(request, fid)
-    file = await parts.store.files.get(execution.id, file_paths.path(_path(request)))
+    path = file_paths.path(_path(request))
+    return stream_file(request, await request.parts.store.files.get(execution.id, path))
+
+
+def stream_file(request: Request, file: File) -> RevocableStream:
+    """Return the answer with a file's content, or with the part that the request's range names."""
     headers = {
         "ETag": f'"{file.sha256}"',
         "Accept-Ranges": "bytes",
@@ -124,7 +128,7 @@ async def read_file(request: Request, fid: str) -> RevocableStream:
     headers["Content-Length"] = str(file.size_bytes - start)
     return RevocableStream(
         request,
-        parts.files.blobs.read(file.sha256, start=start),
+        request.parts.files.blobs.read(file.sha256, start=start),
         status_code=status,
         media_type="application/octet-stream",
         headers=headers,

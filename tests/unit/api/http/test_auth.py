@@ -13,29 +13,14 @@ import httpx
 import pytest
 
 from koco.api.app import _make_routes, create_app
-from koco.cluster.placement import ClusterState
-from koco.cluster.serve import Serve
 from koco.control.access.login_throttle import Attempts
-from koco.control.deploy.deployer import Deployer
-from koco.control.deploy.serve_apps import Applications
-from koco.control.executions.launcher import Launches
-from koco.control.executions.leftovers import Leftovers
-from koco.control.executions.locks import Locks
-from koco.control.executions.schedules import Schedules
 from koco.control.health.doctor import Doctor
-from koco.control.services.bundles import Bundles
-from koco.control.services.catalog import Catalog
-from koco.control.services.endpoint_client import Endpoints
-from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.manifest import load
-from koco.store.model import NewExecution, NewFile, ReleaseFailure
+from koco.store.model import NewExecution, NewFile
 from tests.support.api_server import Api, serving
-from tests.support.releases import flow
-
-SHA256 = "0" * 64
-MANIFEST = {"service": "svc", "flows": [{"name": "flow", "entrypoint": "m:f"}]}
+from tests.support.whole_api import MANIFEST, SHA256, complete
 
 
 @dataclass(frozen=True)
@@ -145,64 +130,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
-        api.call(_complete(api))
+        api.call(complete(api))
         for scope, more in KEYS.items():
             api.admit(scope, scope, **more)
         for name, more in OTHERS.items():
             api.admit(name, *ALL_BUT_ADMIN, **more)
         yield api
-
-
-async def _complete(api: Api) -> None:
-    """Give the API the parts that deploy and launch, all but Ray's edge."""
-    parts = api.parts
-    store, catalog = parts.store, Catalog()
-    await store.releases.fail("svc", 1, ReleaseFailure(message=""))
-    manifest = load.check({**MANIFEST, "secrets": ["A"]})
-    release = await store.releases.create(
-        "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
-    )
-    catalog.put(await store.releases.go_live("svc", release.number, [flow()]))
-
-    async def describe() -> ClusterState:
-        return ClusterState(version="2", python="3", auth="token", nodes=[], restarts=0)
-
-    async def nodes() -> list[Any]:
-        return []
-
-    async def send(_: bytes) -> bytes:
-        raise TimeoutError
-
-    nothing: Any = None
-    parts.catalog = catalog
-    parts.endpoints = Endpoints(Serve(), secret=b"e" * 32)
-    parts.bundles = Bundles(parts.files.blobs, store, secret=b"b" * 32, url="")
-    parts.locks = Locks(store, parts.spooler, endpoints=parts.endpoints)
-    parts.launches = Launches(
-        store, parts.supervisor, catalog, endpoints=parts.endpoints, files=parts.files
-    )
-    parts.schedules = Schedules(store, catalog, parts.launches)
-    parts.vault = Vault(store, api.data_dir)
-    parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
-    parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)
-    parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
-    parts.store_path = store.engine.location
-    applications = Applications(
-        parts.endpoints.serve, store, supervisor=parts.supervisor, catalog=catalog, make=nothing
-    )
-    parts.deployer = Deployer(
-        store, parts.supervisor, catalog, bundles=parts.bundles, applications=applications
-    )
-    api.parts.supervisor.launch = store_only(store)
-
-
-def store_only(store: Any) -> Any:
-    """Return a supervisor that accepts launches but never starts a runner."""
-
-    async def launch(new: NewExecution) -> Any:
-        return (await store.executions.create(new))[0]
-
-    return launch
 
 
 def names(app: Any) -> set[str]:

@@ -1,0 +1,72 @@
+"""Locks: `/lock/{fid}/{lid}` shows the elements of the form and takes the answer."""
+
+from typing import Any
+
+from litestar import Response, get, post
+
+from koco.api.http import auth
+from koco.api.http.request import Request
+from koco.api.kodosumi import bodies
+from koco.api.kodosumi.credentials import requires
+from koco.api.kodosumi.routes.flows import errors_of
+from koco.api.kodosumi.shapes import elements
+from koco.errors import InputsError, NotFoundError
+from koco.forms import Checkbox, Model
+from koco.store.model import Lock, masked
+
+_PATHS = ["/lock/{fid:str}/{lid:str}", "/inputs/lock/{fid:str}/{lid:str}"]
+
+
+@get(_PATHS, guards=[requires("read")])
+async def show_lock(request: Request, fid: str, lid: str) -> Response[list[dict[str, Any]]]:
+    """Show the elements of the form that an open lock is answered with."""
+    lock = await _find_open(request, fid, lid)
+    return Response(elements.translate(await _form(request, lock)))
+
+
+@post(_PATHS, status_code=200, guards=[requires("launch")])
+async def answer_lock(request: Request, fid: str, lid: str) -> Response[dict[str, Any]]:
+    """Answer a lock; the answer has the `result` that the flow gets, or `errors`."""
+    lock = await _find_open(request, fid, lid)
+    form = await _form(request, lock)
+    shown = elements.translate(form)
+    given = await bodies.read_object(request)
+    release = await request.parts.store.releases.get(lock.service, lock.release)
+    if form is not None and not release.manifest.runtime.kodosumi:
+        given = _fit(form, given)
+    try:
+        found = await request.parts.locks.answer(lock.lid, given, by=request.auth.name)
+    except InputsError as exc:
+        return Response({"errors": errors_of(exc), "elements": shown})
+    return Response({"result": masked(found.answer, found.hidden), "elements": shown})
+
+
+async def _find_open(request: Request, fid: str, lid: str) -> Lock:
+    """Return an open lock.
+
+    Raises:
+        NotFoundError: there is none, or it is settled.
+    """
+    execution = await auth.find_execution(request, fid)
+    found = await request.parts.locks.find(execution, lid)
+    if found.status != "open":
+        raise NotFoundError(
+            f"Lock {found.lid} for {found.fid} released.", hint=f"it is {found.status}"
+        )
+    return found
+
+
+async def _form(request: Request, lock: Lock) -> list[dict[str, Any]] | None:
+    return await request.parts.locks.form(lock, user=request.auth.name)
+
+
+def _fit(form: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer as koco's own forms take it: no other names, each checkbox set."""
+    model = Model.from_list(form)
+    names = {*model.field_names, *model.actions}
+    found = {name: value for name, value in given.items() if name in names and value is not None}
+    off = {each.name: False for each in model.fields if isinstance(each, Checkbox)}
+    return {**off, **found}
+
+
+ROUTES = (answer_lock, show_lock)
