@@ -1,4 +1,4 @@
-"""A small server that speaks OpenAI's chat completions, for one tool call and its answer."""
+"""A small server that speaks OpenAI's chat completions: one call of each tool, and an answer."""
 
 import contextlib
 import json
@@ -12,6 +12,9 @@ from tests.support.http_server import QuietServer
 #: The key that the server takes.
 KEY = "sk-right"
 
+#: The answer if there are no tools.
+VERSE = "The night is long."
+
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
@@ -21,8 +24,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif body["model"] == "broken":
             self._answer(200, {"choices": []})
         else:
-            message = _message(body["messages"], body["tools"])
-            self._answer(200, {"choices": [{"index": 0, "message": message}]})
+            message = _message(body["messages"], body.get("tools") or [])
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self._answer(200, {"id": "1", "model": body["model"], "choices": [choice]})
 
     def _answer(self, status: int, body: Any) -> None:
         data = json.dumps(body).encode()
@@ -39,6 +43,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _message(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Ask for each tool once, calculating what the question is, then answer with what they said."""
     last = messages[-1]
+    if not tools:
+        return {"role": "assistant", "content": VERSE}
     if last["role"] == "tool":
         said = [m["content"] for m in messages if m["role"] == "tool"]
         return {"role": "assistant", "content": f"It is {', '.join(said)}."}
