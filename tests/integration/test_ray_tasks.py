@@ -168,9 +168,13 @@ CODE = '''
         return time.monotonic() - began
 
     def many(tracer, number: int):
+        ray.get(koco.remote(lines).remote(1))  # starts its process
         began = time.monotonic()
         ray.get(koco.remote(lines).remote(number))
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        for _ in range(number // 100):
+            ray.get(koco.remote(lines).remote(0))
+        return took / (time.monotonic() - began - took)
 '''
 
 #: What `waits` starts, each of which says its process.
@@ -264,9 +268,10 @@ def test_what_an_async_actors_methods_print_is_their_callers(app: Koco) -> None:
 
 
 def test_ten_thousand_printed_lines_are_no_ten_thousand_calls(app: Koco) -> None:
+    """They take a fraction of the time of that many calls, of which a hundredth is timed."""
     ended = app.execute("many", number=10_000)
-    assert len(_said(ended, "lines")) == 10_000
-    assert ended.result < 5
+    assert len(_said(ended, "lines")) == 10_001
+    assert ended.result < 25
 
 
 def test_cancelling_ends_all_that_a_flow_has_started(app: Koco) -> None:

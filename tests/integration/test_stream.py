@@ -35,6 +35,7 @@ def test_all_streams_are_of_one_contract(koco: Koco) -> None:
     """Deploys that work, change nothing, fail, go back; executions; the doctor."""
     root = koco.project("streams", CODE)
     steps = kinds(koco.run("deploy", "--yes", "--json", cwd=root).ok())
+    steps = [each for each in steps if each != "waiting"]  # how long it takes is the machine's
     assert steps == ["plan", "bundled", "uploaded", "release", "live", "status"]
     assert "unchanged" in kinds(koco.run("deploy", "--json", cwd=root).ok())
     ran = koco.run("run", "streams/work", "-f", "--json").ok()
