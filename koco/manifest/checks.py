@@ -1,11 +1,15 @@
 """All problems of a manifest's data, in terms of the manifest."""
 
 import json
+import re
 from typing import Any
 
 from koco.manifest.model import Flow, Limits, Manifest, Runner, Schedule
 from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key, wrong_type
 from koco.spelling import nearest
+
+#: A requirement of Kodosumi's own package.
+_KODOSUMI = re.compile(r"\s*kodosumi\s*(?:$|[^A-Za-z0-9._-])", re.IGNORECASE)
 
 
 def find_problems(data: Any) -> list[Problem]:
@@ -34,6 +38,7 @@ def find_problems(data: Any) -> list[Problem]:
         _check_public_paths,
         _check_forms,
         _check_dependencies,
+        _check_kodosumi,
         _check_secrets,
         _check_schedules,
     ]
@@ -151,6 +156,17 @@ def _check_dependencies(data: dict[str, Any]) -> list[Problem]:
         Problem(("runtime", key), "cannot be combined with `pyproject`", hint, on_key=True)
         for key in ("dependencies", "requirements")
         if runtime.get(key)
+    ]
+
+
+def _check_kodosumi(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if Kodosumi's own package would hide koco's from `import kodosumi`."""
+    runtime = _mapping(data, "runtime")
+    hint = "remove it: koco brings what services import from it"
+    return [
+        Problem(("runtime", "dependencies", index), "hides koco's own `kodosumi`", hint)
+        for index, each in enumerate(_list(runtime, "dependencies"))
+        if runtime.get("kodosumi") is True and _KODOSUMI.match(str(each))
     ]
 
 

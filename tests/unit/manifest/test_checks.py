@@ -188,6 +188,13 @@ def test_problems_of_data_have_key_paths() -> None:
         ),
         (manifest(runtime={"dependencies": ["six=="]}), "'six==' is not a requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
+        *[
+            (
+                manifest(runtime={"dependencies": ["six", each], "kodosumi": True}),
+                "hides koco's own `kodosumi`",
+            )
+            for each in ("kodosumi", "Kodosumi>=1.1", "kodosumi @ git+https://example.com/k")
+        ],
         (manifest(runtime={"kodosumi": "yes"}), "runtime.kodosumi: expected true or false"),
         (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),
         (manifest(runtime={"env": {"A": 1}}), "runtime.env.A: expected text, got the number 1"),
