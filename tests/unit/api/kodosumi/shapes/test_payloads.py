@@ -27,6 +27,11 @@ from tests.support.releases import flow
         ({"type": "other", "body": "x"}, '{"dict":{"type":"other","body":"x"}}'),
         ({"type": "text", "body": 1}, '{"dict":{"type":"text","body":1}}'),
         ({"type": [], "body": ""}, '{"dict":{"type":[],"body":""}}'),
+        ({"$type": "Verse", "text": "x"}, '{"Verse":{"text":"x"}}'),
+        ([{"$type": "Verse"}], '{"__list__":[{"Verse":{}}]}'),
+        ({"$type": 1}, '{"dict":{"$type":1}}'),
+        ({"$type": "a.B", "$cut": 9}, '{"dict":{"$type":"a.B","$cut":9}}'),
+        ({"$type": "builtins.function", "$repr": "<f>"}, '{"TypeError":"<f>"}'),
     ],
 )
 def test_values_stand_below_their_types(value: Any, text: str) -> None:
