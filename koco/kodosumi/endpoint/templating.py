@@ -19,6 +19,17 @@ class Templates(Jinja2Templates):
         super().__init__(directory=[_OWN, *given], **options)
         self.env.globals["static"] = _static
 
+    def TemplateResponse(self, *args: Any, **options: Any) -> Any:  # noqa: N802 - Starlette's name
+        """Return a response with a page: `(request, name, context)`, or as until Starlette 1.0.
+
+        That was `(name, {"request": request, …})`.
+        """
+        if args and isinstance(args[0], str):
+            name, *rest = args
+            context = rest.pop(0) if rest else options.pop("context", {})
+            return super().TemplateResponse(context["request"], name, context, *rest, **options)
+        return super().TemplateResponse(*args, **options)
+
 
 def _static(path: str) -> str:
     return f":/static{path}"

@@ -387,6 +387,12 @@ def test_templates_know_static_and_frames(tmp_path: Path) -> None:
     for templates in (Templates(directory=str(tmp_path)), Templates([tmp_path])):
         page = templates.get_template("a.html").render(name="<Ada>")
         assert "<main>:/static/x.css &lt;Ada&gt;</main>" in page
+        request = fastapi.Request({"type": "http"})
+        for answer in (
+            templates.TemplateResponse(request, "a.html", {"name": "Ada"}),
+            templates.TemplateResponse("a.html", {"request": request, "name": "Ada"}),
+        ):
+            assert b"Ada</main>" in answer.body
     Templates()
 
 
