@@ -73,7 +73,11 @@ def run(
     if found.form is not None:
         found.form.validate(given)
     tracer = Tracer(files, answers=answers)
-    outcome = asyncio.run(_run(found, given, tracer))
+    try:
+        outcome = asyncio.run(_run(found, given, tracer))
+    finally:
+        if kodosumi:
+            _remove_downloads(tracer.fid)
     for failure in tracer.failures:
         raise AssertionError(failure)
     return outcome
@@ -95,6 +99,12 @@ def _load_kodosumi(flow: str | Callable[..., Any]) -> Flow:
 
     use_kodosumi()
     return kodosumi.find("test", flow)
+
+
+def _remove_downloads(fid: str) -> None:
+    from koco.kodosumi import files
+
+    files.remove_downloads(fid)
 
 
 async def _run(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:

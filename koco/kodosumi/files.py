@@ -2,11 +2,10 @@
 
 They differ from koco's own files in their entries (`size`, `last_modified`), in the names of what
 `upload` and `download` write (without the folder's own name), and in streams, which are open or
-closed and read on where they stopped. Downloads stay until the execution or the process ends, as
-services use them after `close`.
+closed and read on where they stopped. Downloads stay until the execution ends, as services use them
+after `close`.
 """
 
-import atexit
 import datetime as dt
 import shutil
 import tempfile
@@ -28,20 +27,14 @@ class Entry(TypedDict):
     last_modified: float
 
 
-#: The download folders of this process, by execution.
-_folders: dict[str, list[Path]] = {}
+#: How the names of download folders begin; the execution's id follows.
+_PREFIX = "kodosumi-"
 
 
 def remove_downloads(fid: str) -> None:
-    """Remove what an execution has downloaded in this process."""
-    for folder in _folders.pop(fid, []):
+    """Remove what an execution has downloaded on this node, also in its Ray tasks."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{fid}-*"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@atexit.register
-def _remove_all_downloads() -> None:
-    for fid in list(_folders):
-        remove_downloads(fid)
 
 
 class SyncFileSystem:
@@ -88,8 +81,7 @@ class SyncFileSystem:
         `in/docs/a.txt`.
         """
         wanted = _path(path)
-        folder = Path(tempfile.mkdtemp(prefix="kodosumi-"))
-        _folders.setdefault(self.fid, []).append(folder)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self.fid}-"))
         for file in self.ls(wanted):
             name = PurePosixPath(file["path"])
             parent = name.parent if file["path"] == wanted else PurePosixPath(wanted)

@@ -28,7 +28,17 @@ _PACKAGES = frozenset(
 _MODULES = {
     **{
         f"{_NAME}.{name}": f"{_HOME}.{name}"
-        for name in ("config", "const", "core", "dtypes", "error", "helper", "response", "serve")
+        for name in (
+            "config",
+            "const",
+            "core",
+            "dtypes",
+            "error",
+            "helper",
+            "log",
+            "response",
+            "serve",
+        )
     },
     f"{_NAME}.runner.files": f"{_HOME}.files",
     f"{_NAME}.runner.main": f"{_HOME}.launch",

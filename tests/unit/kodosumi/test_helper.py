@@ -1,12 +1,13 @@
 """Small functions and settings that services import."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from koco.kodosumi import config, const, helper
+from koco.kodosumi import config, const, helper, log
 
 
 class Verse(BaseModel):
@@ -48,3 +49,19 @@ def test_constants_are_kodosumis() -> None:
     """Code compares with them."""
     assert const.STATUS_END in const.STATUS_FINAL
     assert helper.now() > 1e9
+    assert (log.logger.name, log.get_log_level("info")) == ("kodo", 20)
+
+
+def test_the_client_has_kodosumis_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its timeout, and redirects; options replace them."""
+    monkeypatch.setenv("KODO_PROXY_TIMEOUT", "7")
+
+    async def run() -> None:
+        async with helper.HTTPXClient(base_url="http://x") as client:
+            assert client.timeout.read == 7 and client.follow_redirects
+            assert str(client.base_url) == "http://x"
+        async with helper.HTTPXClient(timeout=1, follow_redirects=False) as client:
+            assert client.timeout.read == 1 and not client.follow_redirects
+        assert client.is_closed
+
+    asyncio.run(run())

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 from ray import cloudpickle
 
 from koco.errors import DeployError
-from koco.kodosumi import files
 from koco.kodosumi.tracer import Tracer
 from koco.runner import flows
 from koco.runner.flow import Flow
@@ -98,16 +98,15 @@ def test_other_executions_are_kocos_own() -> None:
     assert flow.trace(tracer) is tracer
 
 
-def test_the_environment_names_the_execution(tmp_path: Path) -> None:
+def test_the_environment_names_the_execution() -> None:
     """While it runs alone in its process; its downloads go when it ends."""
     ordered = launch(user="ada")
     flows.enter(ordered, is_alone=False)
     assert "KODOSUMI_FID" not in os.environ
     flows.enter(ordered, is_alone=True)
     assert (os.environ["KODOSUMI_FID"], os.environ["KODOSUMI_USER_ID"]) == ("f", "ada")
-    folder = tmp_path / "kodosumi-x"
-    folder.mkdir()
-    files._folders["f"] = [folder]
+    mine, others = (Path(tempfile.mkdtemp(prefix=f"kodosumi-{fid}-")) for fid in ("f", "g"))
     asyncio.run(flows.leave(ordered))
     assert "KODOSUMI_FID" not in os.environ and "KODOSUMI_USER_ID" not in os.environ
-    assert not folder.exists()
+    assert not mine.exists() and others.exists()
+    others.rmdir()
