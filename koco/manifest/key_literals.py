@@ -46,9 +46,14 @@ def classify(name: str, value: str) -> str | None:
     """Return the kind of key that a variable's value looks like, or None."""
     if found := _classify_known(value):
         return found
-    if _SECRET_NAME.search(name) and len(value) >= 8 and not _HARMLESS.fullmatch(value):
+    if names_secret(name) and len(value) >= 8 and not _HARMLESS.fullmatch(value):
         return "a password or key"
     return "a random key" if _is_random(value) else None
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a variable's name says that its value is a secret."""
+    return bool(_SECRET_NAME.search(name))
 
 
 def find_problems(manifest: dict[str, Any]) -> list[Problem]:

@@ -56,10 +56,11 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
     level = [folder]
     for _ in range(_DEEPEST + 1):
         yield from level
-        level = [inner for each in level for inner in _folders(each)]
+        level = [inner for each in level for inner in folders_in(each)]
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """Return the subfolders of a folder that may have the user's own files."""
     try:
         found = [each for each in folder.iterdir() if each.is_dir() and not each.is_symlink()]
     except OSError:

@@ -1,5 +1,6 @@
 """Converts the variables and the smaller parts of a runtime environment."""
 
+import re
 from typing import Any
 
 from koco.manifest import key_literals, rules
@@ -8,6 +9,12 @@ from koco.project.conversion.draft import Draft
 from koco.project.conversion.sources import Application
 
 _SECTION = "runtime"
+
+#: A value that Ray takes from the node's environment.
+_REFERENCE = re.compile(r"\$\{?\w+\}?")
+
+#: A value in place of one that its author has not shown.
+_PLACEHOLDER = re.compile(r"[.…*xX_-]+|<.*>|\[.*\]|(?:your|my|change|todo|secret).*", re.IGNORECASE)
 
 #: The keys that this or another module converts.
 _CONVERTED = ("env_vars", "working_dir", "py_modules", "excludes", "pip", "uv", "conda")
@@ -48,7 +55,7 @@ def _text(value: Any) -> str:
 
 def _add_variable(name: str, value: str, draft: Draft) -> None:
     key = f"runtime_env.env_vars.{name}"
-    kind = key_literals.classify(name, value)
+    kind = _classify(name, value)
     try:
         (rules.check_secret_name if kind else rules.check_env_name)(name)
         rules.check_env_value(value)
@@ -59,8 +66,20 @@ def _add_variable(name: str, value: str, draft: Draft) -> None:
         draft.secrets.append(name)
         draft.note(key, f"looks like {kind}, so it is a secret", "secrets", is_todo=False)
     else:
-        # koco fills in `${NAME}` when it deploys, and Kodosumi does not.
+        # koco itself would fill in `${NAME}` when it deploys. Ray does it on the node, as before.
         draft.env[name] = value.replace("${", "$${")
+
+
+def _classify(name: str, value: str) -> str | None:
+    """Return the kind of secret that a variable is, or None."""
+    if kind := key_literals.classify(name, value):
+        return kind
+    if key_literals.names_secret(name):
+        if _REFERENCE.fullmatch(value):
+            return "a reference to a password or key"
+        if _PLACEHOLDER.fullmatch(value):
+            return "the place of a password or key"
+    return None
 
 
 def _exclude(value: Any, application: Application, draft: Draft) -> None:

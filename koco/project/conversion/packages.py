@@ -17,8 +17,12 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 #: A line that includes a requirements file.
 _INCLUDE = re.compile(r"(?:-r|--requirement)[ =]*(\S.*)")
 
-#: Packages that koco brings itself.
-_OURS = frozenset({"kodosumi", "koco"})
+#: Packages that are there without an installation, and why.
+_OURS = {
+    "kodosumi": "koco brings it",
+    "koco": "koco brings it",
+    "ray": "the cluster has its own",
+}
 
 
 def convert(application: Application, draft: Draft, root: Path) -> None:
@@ -57,8 +61,8 @@ def _add(text: str, key: str, draft: Draft) -> None:
     """Add one requirement, or a note if koco has no counterpart."""
     text = text.strip()
     name = _NAME.match(text)
-    if name and name[1].lower().replace("_", "-") in _OURS:
-        message = f"{name[1]} is left out, because koco brings it"
+    if name and name[1].lower() in _OURS:
+        message = f"{name[1]} is left out, because {_OURS[name[1].lower()]}"
         draft.note(key, message, _SECTION, is_todo=False)
         return
     if key_literals.mask((), text) != text:
@@ -91,7 +95,7 @@ def _from_file(
             draft.note(key, f"there is no file {name} in the folder that is shipped", _SECTION)
     elif _names_ours(root / shipped):
         _add_lines(root / shipped, key, draft)
-        message = f"its packages are listed here, because {name} names kodosumi, which koco brings"
+        message = f"its packages are listed here, because {name} names some that koco leaves out"
         draft.note(key, message, _SECTION, is_todo=False)
     elif draft.requirements is None:
         draft.requirements = shipped.as_posix()

@@ -17,6 +17,7 @@ from koco.errors import ManifestError, NotFoundError, UsageError
 from koco.manifest import load
 from koco.manifest.problems import KeyPath, Problem, wrong_type
 from koco.manifest.yaml_document import Document
+from koco.project.conversion import code
 
 #: The keys of a configuration of Ray Serve that are not about one application.
 GLOBAL = frozenset(
@@ -31,6 +32,12 @@ _ENDINGS = (".yaml", ".yml", ".json")
 
 #: The folder below a project in which Kodosumi keeps its files.
 _USUAL = ("data/config", "data")
+
+#: The names of files that say nothing about their application.
+_PLAIN = ("config", "serve", "serve_config", "deploy", "deployment")
+
+#: How many levels of subfolders may have deployment files.
+_DEEPEST = 3
 
 #: The most files of a folder that are read.
 _MOST_FILES = 500
@@ -109,12 +116,24 @@ def read(path: Path) -> Sources:
 
 def _read_folder(folder: Path, found: Sources) -> None:
     files = _files(folder)
-    # The root of a project of Kodosumi's, which keeps its files further down.
-    below = next((each for name in _USUAL if _files(each := folder / name)), None)
-    if below is not None and not any(_declares(file) for file in files):
-        folder, files = below, _files(below)
+    if not any(_declares(file) for file in files):
+        below = [file for name in _USUAL for file in _files(folder / name)]
+        # Or each service's folder has its own file.
+        files = below or [file for file in _below(folder) if _declares(file)]
     for file in files:
         _read_file(file, found)
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the files in a folder's subfolders, down to `_DEEPEST` levels."""
+    found: list[Path] = []
+    level = [folder]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level for inner in code.folders_in(each)]
+        found += [file for each in level for file in _files(each)]
+        if len(found) > _MOST_FILES:
+            raise _too_many(folder)
+    return found
 
 
 def _files(folder: Path) -> list[Path]:
@@ -122,8 +141,12 @@ def _files(folder: Path) -> list[Path]:
         return []
     files = [each for each in folder.iterdir() if each.suffix in _ENDINGS and each.is_file()]
     if len(files) > _MOST_FILES:
-        raise UsageError(f"{folder} has more than {_MOST_FILES} files", hint="name one of them")
+        raise _too_many(folder)
     return sorted(files)
+
+
+def _too_many(folder: Path) -> UsageError:
+    return UsageError(f"{folder} has more than {_MOST_FILES} files", hint="name one of them")
 
 
 def _declares(file: Path) -> bool:
@@ -192,8 +215,14 @@ def _read_base(data: dict[str, Any], document: Document, file: Path, found: Sour
 
 def _read_application(data: dict[str, Any], document: Document, file: Path, found: Sources) -> None:
     found.applications.append(
-        Application(data, document, (), file, default_name=file.stem, is_kodosumis=True)
+        Application(data, document, (), file, default_name=_name(file), is_kodosumis=True)
     )
+
+
+def _name(file: Path) -> str:
+    """Return the name of a file's application: the file's own, or the folder's."""
+    folder = file.absolute().parent.name
+    return folder if file.stem in _PLAIN and folder else file.stem
 
 
 def _read_config(data: dict[str, Any], document: Document, file: Path, found: Sources) -> None:
@@ -209,7 +238,7 @@ def _read_config(data: dict[str, Any], document: Document, file: Path, found: So
         if not isinstance(item, dict):
             error = wrong_type("a mapping with `import_path`", item)
             raise document.error([Problem(path, str(error), error.hint)])
-        name = file.stem if len(items) == 1 else f"{file.stem}-{index + 1}"
+        name = _name(file) if len(items) == 1 else f"{_name(file)}-{index + 1}"
         found.applications.append(Application(item, document, path, file, default_name=name))
 
 

@@ -37,6 +37,16 @@ def test_a_variable_keeps_its_text(tmp_path: Path, given: str, kept: str) -> Non
     assert variables.expand(found.runtime.env["A"], {}) == kept
 
 
+@pytest.mark.parametrize(
+    "value", ["${OPENAI_API_KEY}", "$OPENAI_API_KEY", "...", "<-- key -->", "YOUR_KEY", "xxx"]
+)
+def test_a_place_for_a_key_becomes_a_secret(tmp_path: Path, value: str) -> None:
+    """The variable's name says so. The same value is no secret in another variable."""
+    made = convert(tmp_path, f"{ENV}  env_vars: {{OPENAI_API_KEY: '{value}', REGION: '{value}'}}")
+    assert manifest(made).secrets == ("OPENAI_API_KEY",)
+    assert set(manifest(made).runtime.env) == {"REGION"}
+
+
 def test_literals_that_look_like_keys_become_secrets(tmp_path: Path) -> None:
     """By their name or by their form; placeholders as well. Harmless values stay."""
     made = convert(

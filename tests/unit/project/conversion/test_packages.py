@@ -55,6 +55,7 @@ def test_a_file_that_names_kodosumi_is_written_out(tmp_path: Path) -> None:
         ("conda: my-env", "runtime_env.conda", "'my-env' is left out"),
         ("conda: {dependencies: [ffmpeg]}", "runtime_env.conda", "'ffmpeg' is left out"),
         ("pip: [kodosumi]", "runtime_env.pip[0]", "koco brings it"),
+        ("pip: ['ray[serve]>=2.6']", "runtime_env.pip[0]", "the cluster has its own"),
     ],
 )
 def test_a_package_without_counterpart_is_noted(

@@ -41,7 +41,7 @@ def test_a_configuration_of_serve_has_its_own_applications(tmp_path: Path) -> No
     """The files beside it are something else."""
     apps = "applications:\n- {name: one, import_path: a:b}\n- {import_path: a:b}\n"
     write(tmp_path, config=apps, other="import_path: a:b")
-    assert names(tmp_path / "config.yaml") == ["one", "config-2"]
+    assert names(tmp_path / "config.yaml") == ["one", f"{tmp_path.name}-2"]
 
 
 def test_a_folder_gives_all_its_applications(tmp_path: Path) -> None:
@@ -61,6 +61,19 @@ def test_a_project_of_kodosumis_keeps_its_files_in_data(tmp_path: Path) -> None:
     write(tmp_path / "data/config", config="http_options: {}", news="import_path: a:b")
     write(tmp_path, mkdocs="site_name: x")
     assert names(tmp_path) == ["news"]
+
+
+def test_each_service_may_have_its_own_file(tmp_path: Path) -> None:
+    """As in Kodosumi's examples. Other YAML files below are left alone."""
+    for name in ("examples/form", "examples/prime", "examples/prime/crew", ".venv/x", "docs"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "examples/form/config.yaml").write_text("import_path: a:b")
+    (tmp_path / "examples/prime/config.yaml").write_text("name: second\nimport_path: a:b")
+    (tmp_path / "examples/prime/crew/tasks.yaml").write_text("research: {agent: x}")
+    (tmp_path / ".venv/x/config.yaml").write_text("import_path: a:b")
+    (tmp_path / "docs/odd.yaml").write_text("a: [")
+    assert names(tmp_path) == names(tmp_path / "examples") == ["form", "second"]
+    assert sources.read(tmp_path).skipped == []
 
 
 def test_a_broken_deployment_file_of_a_folder_is_an_error(tmp_path: Path) -> None:
