@@ -86,31 +86,6 @@ def load_flow(
     return Flow(name, function, form, loader.is_async(function))
 
 
-class Orders:
-    """The flows that the service's own endpoint has launched so far, by name and path.
-
-    The endpoint has already checked their inputs. May be used from several threads.
-    """
-
-    def __init__(self) -> None:
-        self._flows: dict[tuple[str, str], Flow] = {}
-
-    def flow(self, name: str, path: str) -> Flow:
-        """Return a flow, which is imported only once.
-
-        If the import raises, the returned flow raises that when it is called, because the
-        execution exists by then. The next call tries the import again.
-        """
-        if known := self._flows.get((name, path)):
-            return known
-        try:
-            function = loader.load(path)
-        except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
-            return failing(name, exc)
-        flow = Flow(name, function, None, loader.is_async(function))
-        return self._flows.setdefault((name, path), flow)
-
-
 def failing(name: str, exc: BaseException) -> Flow:
     """Return a flow that raises an exception when it is called."""
     return Flow(name, functools.partial(_fail, exc), None, is_async=False)

@@ -8,8 +8,9 @@ from typing import Any
 from koco.events import datetimes
 from koco.forms import Model
 from koco.manifest.descriptions import KODOSUMI
-from koco.runner.flow import Flow, Orders, load_flow
+from koco.runner.flow import Flow, failing, load_flow
 from koco.runner.spec import FlowSpec, Launch
+from koco.sdk.entrypoints import loader
 
 
 class Flows:
@@ -53,6 +54,31 @@ class Flows:
             return found
         path = launch.entrypoint or self._specs[launch.flow].entrypoint
         return _kodosumi().load(launch.flow, path), inputs
+
+
+class Orders:
+    """The flows that the service's own endpoint has launched so far, by name and path.
+
+    The endpoint has already checked their inputs. May be used from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[str, str], Flow] = {}
+
+    def flow(self, name: str, path: str) -> Flow:
+        """Return a flow, which is imported only once.
+
+        If the import raises, the returned flow raises that when it is called, because the
+        execution exists by then. The next call tries the import again.
+        """
+        if known := self._flows.get((name, path)):
+            return known
+        try:
+            function = loader.load(path)
+        except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
+            return failing(name, exc)
+        flow = Flow(name, function, None, loader.is_async(function))
+        return self._flows.setdefault((name, path), flow)
 
 
 def enter(launch: Launch, *, is_alone: bool) -> None:

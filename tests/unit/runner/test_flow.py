@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from koco import testing
 from koco.events.model import Status
 from koco.runner.event_loop import FlowLoop
-from koco.runner.flow import Orders, Outcome, Run, load_flow
+from koco.runner.flow import Outcome, Run, load_flow
 from koco.runner.output.lines import Output
 
 called: list[str] = []
@@ -87,18 +86,3 @@ def test_leftover_tasks_end_with_their_execution() -> None:
     beside, leaving = asyncio.run(both())
     assert (beside.payload, leaving.payload) == ("went on", "returned")
     assert sorted(left) == ["one", "two"]
-
-
-def test_a_failed_import_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its execution fails with the import's error, which a warm runner does not keep."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    there = tmp_path / "there"
-    code = f"import pathlib; pathlib.Path({str(there)!r}).read_text()\ndef run(): return 1\n"
-    (tmp_path / "late_flow.py").write_text(code)
-    orders = Orders()
-    with pytest.raises(FileNotFoundError):
-        orders.flow("late", "late_flow:run").entrypoint(inputs={})
-    there.touch()
-    flow = orders.flow("late", "late_flow:run")
-    assert flow.entrypoint() == 1
-    assert orders.flow("late", "late_flow:run") is flow
