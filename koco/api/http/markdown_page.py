@@ -42,14 +42,16 @@ async def render_page(text: str) -> str:
     return f"{_HEAD}{body}"
 
 
-def render(text: str, *, most_s: float = MOST_S) -> str:
+def render(text: str, *, most_s: float = MOST_S, has_breaks: bool = False) -> str:
     """Return Markdown as HTML, without a page around it.
+
+    With `has_breaks` the end of each line is a line break.
 
     Raises:
         LimitError: it takes too long.
     """
     # `thread_time` does not count while other threads and processes have the processor.
-    html: str = _converter().render(text, {"until_s": time.thread_time() + most_s})
+    html: str = _converter(has_breaks).render(text, {"until_s": time.thread_time() + most_s})
     return html
 
 
@@ -64,10 +66,12 @@ def is_safe(url: str) -> bool:
 
 
 @functools.cache
-def _converter() -> "MarkdownIt":
+def _converter(has_breaks: bool) -> "MarkdownIt":
     from markdown_it import MarkdownIt  # 30 ms, and few results are converted
 
-    converter = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    converter = MarkdownIt("commonmark", {"html": False, "breaks": has_breaks}).enable(
+        ["table", "strikethrough"]
+    )
     converter.validateLink = is_safe  # type: ignore[method-assign]
     converter.add_render_rule("link_open", _open_link)
     # Asked first at each line and at each place of a line.

@@ -17,6 +17,7 @@ from koco.api.kodosumi.routes import (
     left_out,
     locks,
     outputs,
+    roles,
     session,
     stream,
     timeline,
@@ -27,7 +28,7 @@ from koco.control.container import Parts
 #: The modules with routes.
 MODULES = (
     *(files, flows, health, left_out, locks),
-    *(outputs, session, stream, timeline, uploads),
+    *(outputs, roles, session, stream, timeline, uploads),
 )
 
 #: The routes that take no key.

@@ -8,6 +8,9 @@ import re
 import textwrap
 from html import escape, unescape
 
+from koco.api.http import markdown_page
+from koco.errors import LimitError
+
 #: Elements that are kept, and those whose content goes as well.
 _KEPT = frozenset(
     {
@@ -28,10 +31,11 @@ _GONE = frozenset(
 )
 #: The most elements that are open at once. Further ones are left out, but not their text.
 _DEEPEST = 200
-#: The longest text that is parsed, as HTML and as Markdown (characters), because that takes
-#: seconds. The beginning of a longer one is shown as it is. So is Markdown with more brackets that
-#: are never closed: the parser looks for the end of each to the end of the text.
-LONGEST, _LONGEST_MARKDOWN, _MOST_UNCLOSED = 200_000, 50_000, 100
+#: The longest text that is parsed (characters), because that takes a second. The beginning of a
+#: longer one is shown as it is.
+LONGEST = 200_000
+#: How long Markdown may take to become HTML (seconds).
+_MOST_S = 3.0
 _VOID = frozenset(("br", "hr", "img", "wbr", "col"))
 #: Attributes that are kept, of any element or of some.
 _ATTRIBUTES = frozenset(("title", "class", "colspan", "rowspan", "align", "lang", "dir"))
@@ -62,27 +66,18 @@ def clean(text: str) -> str:
 
 def from_markdown(text: str) -> str:
     """Return Markdown as harmless HTML. A line break is one, as in Kodosumi."""
-    if len(text) > _LONGEST_MARKDOWN or _count_unclosed(text) > _MOST_UNCLOSED:
+    if len(text) > LONGEST:
         return _beginning(text)
-    # Imported here, because it takes 30 ms and most control planes never show HTML.
-    from markdown_it import MarkdownIt
-
-    parser = MarkdownIt("commonmark", {"breaks": True, "maxNesting": 50})
-    parser.enable(["table", "strikethrough"])
-    return clean(parser.render(textwrap.dedent(text)))
+    try:
+        made = markdown_page.render(textwrap.dedent(text), most_s=_MOST_S, has_breaks=True)
+    except LimitError:
+        return _beginning(text)
+    return clean(made)
 
 
 def from_terminal(text: str) -> str:
     """Return text of a terminal as HTML, without its colours."""
     return escape(_ANSI.sub("", text))
-
-
-def _count_unclosed(text: str) -> int:
-    """Return how many brackets in a text are never closed."""
-    depth = 0
-    for each in re.findall(r"[\[\]]", text):
-        depth = depth + 1 if each == "[" else max(0, depth - 1)
-    return depth
 
 
 def _beginning(text: str) -> str:
