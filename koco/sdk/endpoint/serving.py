@@ -8,7 +8,7 @@ import copy
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from koco.errors import DeployError
@@ -70,6 +70,8 @@ def serve_api_of(found: Any, path: str) -> Any:
     made = instances_of(path.partition(":")[0] if ":" in path else path.rpartition(".")[0])
     if len(made) == 1:
         return made[0]
+    if (bound := _bound_app(found, ServeAPI)) is not None:
+        return bound
     if not made:
         _refuse_the_original(found, path)
         raise DeployError(
@@ -80,6 +82,22 @@ def serve_api_of(found: Any, path: str) -> Any:
         f"the app {path!r} could be made from {len(made)} ServeAPIs",
         hint="keep the one that is bound in the module that `app` names",
     )
+
+
+def _bound_app(found: Any, kind: type) -> Any:
+    """Return the app that `serve.ingress` made a deployment of; None if Serve keeps it elsewhere.
+
+    Serve keeps a copy in the closure of its class's `__init__`. A module may have several apps.
+    """
+    deployment = getattr(found, "_bound_deployment", found)
+    for each in getattr(getattr(deployment, "func_or_class", None), "__mro__", ()):
+        closure = getattr(vars(each).get("__init__"), "__closure__", None) or ()
+        for cell in closure:
+            # A cell may be empty still.
+            with suppress(ValueError):
+                if isinstance(cell.cell_contents, kind):
+                    return cell.cell_contents
+    return None
 
 
 def _refuse_the_original(found: Any, path: str) -> None:

@@ -432,3 +432,41 @@ def test_an_app_of_the_original_package_is_refused(tmp_path: Path) -> None:
     for line in lines:
         assert "the package `kodosumi` that is installed" in line
         assert "set `runtime: {kodosumi: true}`" in line
+
+
+TWO = """
+from ray import serve
+from kodosumi.core import Launch, ServeAPI, forms as F
+
+def make(path):
+    app = ServeAPI()
+    @app.enter(path, F.Model())
+    async def enter(request):
+        return Launch(request, "m:f", {"path": path})
+    return app
+
+@serve.deployment
+@serve.ingress(make("/one"))
+class One: ...
+
+@serve.deployment
+@serve.ingress(make("/two"))
+class Two: ...
+
+one, two = One.bind(), Two
+"""
+
+
+def test_a_module_may_have_several_apps(tmp_path: Path) -> None:
+    """Each is described as the one that it was made from."""
+    (tmp_path / "two_app.py").write_text(TWO)
+    describe = (
+        "from koco.sdk import import_alias; import_alias.install()\n"
+        "from koco.sdk.endpoint import serving\n"
+        "for name in ('one', 'two'):\n"
+        "    print(serving.describe(f'two_app:{name}', 'svc').flows[0].path)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", describe]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["/one", "/two"], done.stderr
