@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from koco.manifest import key_literals
+from koco.manifest import key_literals, rules
 from koco.manifest.problems import KeyPath
 from koco.project.conversion.draft import Draft
 from koco.project.conversion.sources import Application
@@ -72,9 +72,9 @@ def _choose(deployments: list[dict[str, Any]], ingress: str | None) -> int | Non
 
 def _convert_keys(application: Application, draft: Draft) -> None:
     prefix = application.data.get("route_prefix")
-    if isinstance(prefix, str) and prefix.strip("/") != draft.service:
-        message = f"koco's paths begin with the service's name, not with {prefix!r}"
-        draft.note("route_prefix", message)
+    if isinstance(prefix, str) and rules.slug(prefix) not in ("", draft.service):
+        message = f"paths begin with the service's name; {rules.slug(prefix)!r} keeps this prefix"
+        draft.note("route_prefix", message, "service")
     for key in (each for each in application.data if each not in _CONVERTED):
         draft.note(key, _LOST.get(key, "koco has no counterpart"))
 

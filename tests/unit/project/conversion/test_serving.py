@@ -77,7 +77,7 @@ def test_what_koco_does_not_have_is_noted(tmp_path: Path, text: str, key: str) -
     assert f"# {key}: " in made.files[Path("koco.yaml")]
 
 
-@pytest.mark.parametrize("prefix", ["/news", "news", "/news/"])
+@pytest.mark.parametrize("prefix", ["/", "/news", "news", "/news/", "/News"])
 def test_a_prefix_that_is_the_services_name_needs_no_note(tmp_path: Path, prefix: str) -> None:
     """The paths stay similar."""
     assert notes(convert(tmp_path, f"{APP}route_prefix: {prefix}\n")) == {}
