@@ -186,6 +186,17 @@ RUNS: list[tuple[str, dict[str, Any], Any]] = [
     ("rehearsal", {}, 1),
     ("crew", {"topic": "night"}, {"$type": "Output", "raw": "a hymn to night"}),
     ("defaults", {"x": "1"}, [{"x": "1"}, 2]),
+    (
+        "exports",
+        {},
+        [
+            [
+                *("InputsError", "KodosumiError", "Launch", "ServeAPI", "Templates"),
+                *("Tracer", "TracerMock", "Model"),
+            ],
+            *(True, "x"),
+        ],
+    ),
     ("bodies", {}, {"type": "markdown", "body": "# Title\n\ntext"}),
 ]
 
