@@ -19,6 +19,7 @@ from koco.control.tasks import Tasks
 from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
 from koco.forms.off_loop import is_small, run_check
+from koco.kodosumi.endpoint import paths
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
 from koco.store.store import Store
 
@@ -65,7 +66,8 @@ class Launches:
         If the client disconnects, the launch continues, and a retry with the same key finds it.
 
         Raises:
-            InputsError: the form or the service's own endpoint rejects the inputs.
+            InputsError: the form or the service's own endpoint rejects the inputs, or a parameter
+                of the flow's path is missing.
             UsageError: the inputs are nested too deeply, or the key is invalid.
             ConflictError: the key was used for something else.
             EndpointError: the service's own endpoint failed.
@@ -216,7 +218,7 @@ class Launches:
             # In Kodosumi's dialect, a file may also be a URL, and the handler decides.
             if entry.form is not None and not entry.flow.dialect:
                 self._files.require_brought(entry.form, inputs, files)
-            call = call or Call(_own_path(entry, entry.path))
+            call = call or Call(paths.fill(entry.path, inputs))
             return await self._ordered(entry, call, inputs, user, files)
         if entry.form is not None:
             inputs = await entry.form.validate_async(inputs)
@@ -284,17 +286,6 @@ def _new_execution(
         files=files,
         dialect=entry.flow.dialect,
     )
-
-
-def _own_path(entry: Entry, path: str) -> str:
-    """Return the path to launch a flow at. Raises UsageError if it depends on parameters."""
-    if "{" in path:
-        where = f"/v1/services/{entry.service}/app{path}"
-        raise UsageError(
-            f"the path of {entry.name} has parameters: {path}",
-            hint=f"launch it with POST {where}, with values in place of the parameters",
-        )
-    return path
 
 
 def _check_inputs(entry: Entry, inputs: dict[str, Any], at: str) -> str:

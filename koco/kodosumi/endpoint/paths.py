@@ -1,22 +1,75 @@
 """The paths of flows, which may have parameters: `/reports/{year}`."""
 
-import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
+from koco.errors import InputsError
 from koco.sdk.endpoint.handlers import flow_name
+
+_PARAMETER = re.compile(r"\{([A-Za-z_]\w*)(?::(\w+))?\}")
+#: The values of Starlette's kinds of parameters. `path` may have slashes, others have none.
+_KINDS = {
+    "int": re.compile(r"[0-9]+"),
+    "float": re.compile(r"[0-9]+(\.[0-9]+)?"),
+    "uuid": re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"),
+}
+_DOTS = {".", ".."}
 
 
 def takes(own: str, path: str) -> bool:
-    """Return whether a route with this path of its own takes a request to a path."""
-    return own == path or ("{" in own and _pattern(own).match(path) is not None)
+    """Return whether a route with this path of its own takes a request to a path.
+
+    It may return True if the path has several parameters between two slashes and the route does
+    not. A regular expression of the service's would be exact, and could take any time.
+    """
+    if "{" not in own:
+        return own == path
+    wanted, given = own.split("/"), path.split("/")
+    at = next((index for index, each in enumerate(wanted) if ":path}" in each), None)
+    if at is None:
+        return len(wanted) == len(given) and all(map(_fits, wanted, given))
+    rest = len(wanted) - at - 1
+    return (
+        len(given) >= len(wanted)
+        and all(map(_fits, wanted[:at], given))
+        and given[at].startswith(wanted[at].partition("{")[0])
+        and all(map(_fits, wanted[at + 1 :], given[len(given) - rest :]))
+    )
 
 
-@functools.lru_cache(maxsize=1024)
-def _pattern(own: str) -> re.Pattern[str]:
-    from starlette.routing import compile_path  # the control plane needs it only for such paths
+def _fits(wanted: str, given: str) -> bool:
+    """Return whether the part between two slashes fits that of a route."""
+    before, brace, more = wanted.partition("{")
+    if not brace:
+        return wanted == given
+    inner, _, after = more.rpartition("}")
+    value = given[len(before) : len(given) - len(after)]
+    if not value or given != f"{before}{value}{after}":
+        return False
+    kind = _KINDS.get(inner.partition(":")[2])
+    return kind is None or kind.fullmatch(value) is not None
 
-    return compile_path(own)[0]
+
+def fill(own: str, values: Mapping[str, Any]) -> str:
+    """Return a route's path with values in place of its parameters.
+
+    Raises:
+        InputsError: a value is missing, or does not fit.
+    """
+    errors = {}
+    found = own
+    for parameter in _PARAMETER.finditer(own):
+        name, value = parameter[1], values.get(parameter[1])
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            errors[name] = f"is part of the flow's path {own}: give it as an input"
+            continue
+        found = found.replace(parameter[0], str(value))
+    if not errors and (not takes(own, found) or _DOTS & set(found.split("/"))):
+        errors = {name[1]: f"does not fit the path {own}" for name in _PARAMETER.finditer(own)}
+    if errors:
+        raise InputsError(**errors)
+    return found
 
 
 def names(paths: Collection[str], service: str) -> dict[str, str]:

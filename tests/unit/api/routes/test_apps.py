@@ -229,16 +229,17 @@ def test_refusals_have_messages_by_field(api: Api) -> None:
     assert answer.json()["errors"] == {"topic": ["No topic."], "_global_": ["Try again."]}
 
 
-def test_a_path_with_parameters_is_launched_at_a_concrete_one(api: Api) -> None:
-    """Its name alone is not enough."""
+def test_a_path_with_parameters_is_launched(api: Api) -> None:
+    """At a concrete path, or by name with the parameters among the inputs."""
     path = "/v1/services/shop/app/reports/2026?b=2"
     execution = launched(api, path, json={"a": "1"})
     assert execution.inputs == {"a": "1", "year": "2026", "b": "2"}
     assert execution.flow == "shop/reports-year"
     with api.http() as client:
         answer = client.post("/v1/flows/shop/reports-year", json={"a": "1"})
-    assert answer.status_code == 400
-    assert "/v1/services/shop/app/reports/{year}" in answer.json()["hint"]
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, ["year"])
+    execution = launched(api, "/v1/flows/shop/reports-year", json={"a": "1", "year": 2026})
+    assert execution.inputs == {"a": "1", "year": "2026"}
 
 
 def test_a_key_is_for_one_path(api: Api) -> None:
