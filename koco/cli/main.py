@@ -39,6 +39,7 @@ COMMANDS = {
     "run": "Launch a flow, and print the fid of the new execution.",
     "logs": "Show an execution's events.",
     "ps": "List executions, newest first.",
+    "usage": "Count executions by flow, status, day or user, with durations and sizes.",
     "show": "Show an execution: flow, status, times, inputs, error.",
     "stack": "Show the current Python stacks of an execution.",
     "result": "Print an execution's result.",
@@ -262,9 +263,9 @@ def _report(exc: Exception, args: list[str]) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":  # the message is the help
             output.note(exc.format_message())
             return UsageError.exit_code
-        from koco.cli import usage  # only for a command line that is wrong
+        from koco.cli import wrong_usage  # only for a command line that is wrong
 
-        exc = usage.error(exc, args)
+        exc = wrong_usage.error(exc, args)
     elif isinstance(exc, OSError) and (unwritten := output.unwritten(exc)):
         exc = unwritten
     elif isinstance(exc, FileNotFoundError) and exc.filename is None and _is_folder_gone():

@@ -62,6 +62,21 @@ class Page(TypedDict, Generic[Item]):
     next: str | None
 
 
+class Usage(TypedDict):
+    """A group of executions. It has the members by which it is grouped."""
+
+    executions: int
+    duration_s: float
+    p50_s: float | None
+    p95_s: float | None
+    event_bytes: int
+    file_bytes: int
+    day: NotRequired[str]
+    flow: NotRequired[str]
+    user: NotRequired[str]
+    status: NotRequired[str]
+
+
 class Health(TypedDict):
     """Whether executions can run."""
 

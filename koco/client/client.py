@@ -268,6 +268,29 @@ class Client:
         query = {**_filters(**filters), "grace_s": f"{grace_s:g}", "cursor": cursor}
         return self._transport.json("POST", "/v1/executions/cancel", answers.Cancelled, query=query)
 
+    def usage(
+        self,
+        *,
+        by: str,
+        since: str | None = None,
+        until: str | None = None,
+        flow: str | None = None,
+        user: str | None = None,
+        statuses: Sequence[str] = (),
+        limit: int = 100,
+        cursor: str | None = None,
+        room: Room | None = None,
+    ) -> answers.Page[answers.Usage]:
+        """Return a page of groups of executions, counted: `{items, next}`.
+
+        `by` has some of `day`, `flow`, `user` and `status`, separated by commas.
+        """
+        filters = _filters(statuses=statuses, flow=flow, user=user, since=since, until=until)
+        query = {**filters, "by": by, "limit": str(limit), "cursor": cursor}
+        return self._transport.json(
+            "GET", "/v1/usage", answers.Page[answers.Usage], query=query, room=room
+        )
+
     def has_bundle(self, sha256: str) -> bool:
         """Return whether a complete bundle is already there."""
         answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")

@@ -33,7 +33,7 @@ _PER_DOUBLING = 4
 #: The bucket of executions that never ran, and the last bucket.
 _NEVER_RAN, _LAST_BUCKET = -1, 160
 #: The time limit of a query (seconds). Other scans wait for it.
-_MOST_S = 10.0
+_MOST_S = 20.0
 
 
 class Ended(NamedTuple):

@@ -60,6 +60,8 @@ class Plane:
     secrets: dict[str, str] = field(default_factory=dict)
     #: The audit log, newest first.
     audit: list[dict[str, Any]] = field(default_factory=list)
+    #: Groups of executions, counted.
+    usage: list[dict[str, Any]] = field(default_factory=list)
     #: Users, and their passwords; whoever has logged in; what those who have may do.
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
@@ -417,6 +419,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "DELETE", "executions", fid:
                 del plane.executions[plane.find(fid)["fid"]]
                 return 204, None
+            case "GET", "usage":
+                return 200, {"items": plane.usage, "next": None}
             case "GET", "audit":
                 start, limit = int(query.get("cursor", 0)), int(query["limit"])
                 more = start + limit < len(plane.audit)

@@ -100,6 +100,7 @@ QUERY: dict[str, Schema] = {
     "service": _about("only of this service"),
     "user": _about("only launched by this key, user or agent"),
     "tag": _about("only with this tag; several must all be there"),
+    "by": _about("the groups: `day`, `flow`, `user`, `status`, separated by commas"),
     "include": _about("further parts, separated by commas: `outcome`, `locks`"),
     "q": _about(
         "words that all occur in the flow's name, summary, description, author or tags",

@@ -64,6 +64,7 @@ COMMANDS = [
     "plan",
     "deploy",
     "audit",
+    "usage",
     "key list",
     "key create ci",
     "key rotate ci",
@@ -110,6 +111,8 @@ def full(plane: Plane, tmp_path: Any) -> Plane:
     plane.services = [{"service": "hello", "release": 1, "status": "failed"}]
     names = ("who", "credential", "action", "target", "outcome", "address", "request")
     plane.audit = [{"seq": 1, "ts": TS, "detail": {"a": 1}} | dict.fromkeys(names, "x")]
+    sums = {"executions": 3, "duration_s": 1.5, "event_bytes": 9, "file_bytes": 0}
+    plane.usage = [{"flow": "a/b", "status": "error", **sums, "p50_s": 0.5, "p95_s": None}]
     reach = {"scopes": ["read"], "flows": ["*"], "all_executions": False}
     plane.key("ci", **reach, expires_s=1).update(last_used=TS, last_from="x")
     last = {"created": TS, "by": "x", "last_login": TS, "last_from": "x"}

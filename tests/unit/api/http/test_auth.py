@@ -107,6 +107,7 @@ ROUTES = {
     "show_service": Call("GET", "/v1/services/svc", "read", "service"),
     "show_status": Call("GET", "/v1/status", "read"),
     "show_upload": Call("HEAD", f"/v1/blobs/{SHA256}", "launch"),
+    "show_usage": Call("GET", "/v1/usage", "read"),
     "show_user": Call("GET", "/v1/users/nobody", "admin"),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
     "undeploy": Call("DELETE", "/v1/services/gone", "deploy", "service"),

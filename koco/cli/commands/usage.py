@@ -1,0 +1,112 @@
+"""`koco usage`: count executions by flow, status, day or user."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from koco.cli import connection, pages, words
+from koco.cli.terminal import output, times
+from koco.client.answers import Usage
+from koco.errors import UsageError
+from koco.sizes import format_size
+
+#: The columns by which executions can be grouped, in their order.
+_GROUPS = ("day", "flow", "user", "status")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+#: The columns for scripts, after those of the groups.
+_SUMS = ("executions", "duration_s", "p50_s", "p95_s", "event_bytes", "file_bytes")
+
+
+def command(
+    by: Annotated[
+        str, typer.Option(metavar="GROUPS", help="Group by these: day, flow, user, status.")
+    ] = "flow,status",
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only days from then on: an age such as 7d, or a date."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only days before that day.")
+    ] = None,
+    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only launched by this user or key.")
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The maximum number of rows.")
+    ] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+) -> None:
+    """Count executions by flow, status, day or user, with durations and sizes.
+
+    Days are in UTC. Deleted executions stay counted. A key that sees only its own executions
+    counts only these.
+
+    Example: koco usage --by day,flow --since 7d
+    """
+    groups = _read_groups(by)
+    page = pages.gather(
+        connection.connect().usage,
+        limit,
+        by=",".join(groups),
+        since=_day(since, "--since"),
+        until=_day(until, "--until"),
+        flow=flow,
+        user=user,
+        statuses=words.statuses(status or ()),
+    )
+    if as_json:
+        output.print_json(page)
+        return
+    if output.is_terminal():
+        _draw(page["items"], groups)
+    else:
+        output.print_fields((*groups, *_SUMS), page["items"], _text)
+    pages.tell_more(page, limit)
+
+
+def _read_groups(by: str) -> list[str]:
+    names = [name.strip() for name in by.split(",")]
+    for name in names:
+        if name not in _GROUPS:
+            raise UsageError(
+                f"--by: executions cannot be grouped by {name!r}",
+                hint=f"one or more of: {', '.join(_GROUPS)}",
+            )
+    return [name for name in _GROUPS if name in names]
+
+
+def _day(text: str | None, option: str) -> str | None:
+    """Return a time for the API. A date stays as it is, because days are in UTC."""
+    return text if text and _DATE.fullmatch(text) else times.moment(text, option)
+
+
+def _draw(items: list[Usage], groups: list[str]) -> None:
+    if not items:
+        output.note("no executions yet; `koco run FLOW` launches a flow")
+        return
+    rows = [
+        [
+            *(str(dict(item).get(name) or "-") for name in groups),
+            f"{item['executions']:,}",
+            times.short(item["duration_s"]),
+            *(_duration(item[name]) for name in ("p50_s", "p95_s")),
+            format_size(item["event_bytes"]),
+            format_size(item["file_bytes"]),
+        ]
+        for item in items
+    ]
+    columns = [*(name.upper() for name in groups), "RUNS", "TIME", "P50", "P95", "EVENTS", "FILES"]
+    output.print_table(columns, rows, widest="FLOW" if "flow" in groups else None)
+
+
+def _duration(seconds: float | None) -> str:
+    return "-" if seconds is None else times.short(seconds)
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
