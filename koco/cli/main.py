@@ -39,7 +39,7 @@ COMMANDS = {
     "run": "Launch a flow, and print the fid of the new execution.",
     "logs": "Show an execution's events.",
     "ps": "List executions, newest first.",
-    "usage": "Count executions by flow, status, day or user, with durations and sizes.",
+    "usage": "Count executions by flow, status, day or user, with durations.",
     "show": "Show an execution: flow, status, times, inputs, error.",
     "stack": "Show the current Python stacks of an execution.",
     "result": "Print an execution's result.",

@@ -41,7 +41,7 @@ def command(
     ] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Count executions by flow, status, day or user, with durations and sizes.
+    """Count executions by flow, status, day or user, with durations.
 
     Days are in UTC. Deleted executions stay counted. A key that sees only its own executions
     counts only these.
