@@ -330,6 +330,7 @@ class Flow(FlowSummary):
     tags: NotRequired[list[str] | None]
     dialect: NotRequired[str]
     page: NotRequired[bool]
+    path: NotRequired[str | None]
 
 
 class File(TypedDict):

@@ -131,6 +131,12 @@ def _print_flow(flow: Flow) -> None:
             for name, line in zip_longest((key,), lines, fillvalue=""):
                 output.print_line(f"{name:<12} {line}")
     form = flow.get("form")
+    if flow.get("page"):
+        output.print_line(
+            f"page         /v1/services/{flow['service']}/app{flow.get('path') or ''}"
+        )
+        output.print_line("inputs       the fields of the page's form")
+        return
     if form is None:
         output.print_line("inputs       any JSON object")
         return

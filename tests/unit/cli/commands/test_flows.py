@@ -45,3 +45,12 @@ def test_lists_tags(cli: Cli) -> None:
 )
 def test_refuses_options_that_do_not_fit_together(cli: Cli, line: str) -> None:
     assert cli(*line.split()).code == 2
+
+
+def test_shows_where_a_page_is(cli: Cli, plane: Plane) -> None:
+    """The flow has no form of koco's then."""
+    page = {"form": None, "page": True, "path": "/wishes", "dialect": "kodosumi"}
+    plane.flows["greet"] = {**plane.flows["greet"], **page}
+    out = cli("flows", "greet").out
+    assert "page         /v1/services/hello/app/wishes\n" in out
+    assert "inputs       the fields of the page's form\n" in out
