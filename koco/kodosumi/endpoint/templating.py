@@ -1,13 +1,41 @@
 """Jinja templates for an author's pages, as Kodosumi's `Templates` loads them."""
 
-from pathlib import Path
 from typing import Any
 
+import jinja2
 from starlette.templating import Jinja2Templates
 
-#: `_frame.html` and `_master.html`, which pages extend. They have the blocks of Kodosumi's panel,
-#: and nothing of its look: there is no panel here.
-_OWN = Path(__file__).parent / "page_templates"
+_MASTER = """<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{% block title %}{% endblock %}</title>
+{% block head %}{% endblock %}
+</head>
+<body>
+{% block nav %}{% endblock %}
+{% block header %}{% endblock %}
+{% block main %}{% endblock %}
+</body>
+</html>
+"""
+_FRAME = """{% extends "_master.html" %}
+{% block head %}
+<style>{% block styles %}{% endblock %}</style>
+<script>{% block script %}{% endblock %}</script>
+{% endblock %}
+{% block header %}
+<header>{% block menu %}{% endblock %}{% block details %}{% endblock %}</header>
+{% endblock %}
+{% block main %}
+<main>{% block page %}{% endblock %}</main>
+{% endblock %}
+"""
+
+#: The templates that pages extend. They have the blocks of Kodosumi's panel, and nothing of its
+#: look: there is no panel here. Not files, because nodes of other clusters get koco's modules only.
+_OWN = {"_master.html": _MASTER, "_frame.html": _FRAME}
 
 
 class Templates(Jinja2Templates):
@@ -16,7 +44,9 @@ class Templates(Jinja2Templates):
     def __init__(self, directory: Any = (), **options: Any) -> None:
         """Take a directory or a list of them, and further options of Starlette's class."""
         given = [*directory] if isinstance(directory, list | tuple) else [directory]
-        super().__init__(directory=[_OWN, *given], **options)
+        loader = jinja2.ChoiceLoader([jinja2.DictLoader(_OWN), jinja2.FileSystemLoader(given)])
+        environment = jinja2.Environment(loader=loader, autoescape=jinja2.select_autoescape())
+        super().__init__(env=environment, **options)
         self.env.globals["static"] = _static
 
     def TemplateResponse(self, *args: Any, **options: Any) -> Any:  # noqa: N802 - Starlette's name
