@@ -265,12 +265,18 @@ def test_a_lease_gets_all_that_was_answered(corpus: Koco) -> None:
 
 
 def test_a_lock_without_a_lease_passes_values_on(corpus: Koco) -> None:
-    """Two locks, one after the other; the values are text."""
+    """Two locks, one after the other; the values are text, also from a terminal."""
     fid = corpus.launch("people/plain-locks")
-    assert answer(corpus, fid, {"answer": "3"}).code == 200
-    assert answer(corpus, fid, {"answer": "", "sure": "on"}, number=2).code == 200
+    eventually(lambda: corpus.get_events(fid, kind="lock"))
+    with Typist(["-m", "koco", "answer", fid], env=corpus.env) as typist:
+        typist.sees("How many? (number)")
+        typist.types("3\n")
+        typist.sees("sure (y/n)")
+        typist.types("y\n")
+        assert typist.leaves() == 0, typist.seen
+    assert answer(corpus, fid, {"answer": ""}, number=2).code == 200
     found = Ended(fid, corpus.events(fid)).result
-    assert found == [{"answer": "3", "sure": False}, {"answer": "", "sure": True}]
+    assert found == [{"answer": "3", "sure": True}, {"answer": "", "sure": False}]
 
 
 def test_a_lock_times_out(corpus: Koco) -> None:

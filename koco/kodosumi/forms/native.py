@@ -67,7 +67,7 @@ def _tidy(kind: str, name: str, value: Any) -> Any:
     """Return a property's value in the type that koco's element has for it."""
     if name in _FLAGS or (kind == "boolean" and name == "value"):
         return bool(value)
-    if name == "option" and isinstance(value, list):
+    if name == "option" and kind != "boolean":
         return _tidy_options(value)
     return str(value) if name in _TEXTS else value
 

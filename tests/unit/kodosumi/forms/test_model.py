@@ -1,12 +1,18 @@
 """Kodosumi's form: the values that handlers get, its data, and its form in koco."""
 
+import inspect
 import json
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from koco import forms as native
+from koco.forms import text_schema
 from koco.kodosumi import forms as F  # noqa: N812
 from koco.kodosumi.forms.model import TYPES
+from tests.unit.conftest import examples
 
 
 def options() -> list[F.InputOption]:
@@ -212,3 +218,34 @@ class TestInKoco:
     def test_secrets_are_hidden(self) -> None:
         """Passwords are shown in no list of inputs."""
         assert EVERY.hidden == ("password",)
+
+
+_ANY = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["(", "(?=x)", "_global_", " a ", "2026-01-31", "5", "on", "[a-z]{1,999}"])
+    | st.dates()
+    | st.lists(st.text(max_size=3), max_size=2)
+    | st.dictionaries(st.text(max_size=2), st.integers(), max_size=2)
+)
+
+
+@settings(max_examples=examples(200), database=None, deadline=None)
+@given(st.data())
+def test_any_form_that_kodosumi_accepts_can_be_shown(data: st.DataObject) -> None:
+    """Whatever its arguments are, koco's own form of it is valid, and so is its JSON Schema."""
+    children = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        cls = data.draw(st.sampled_from([each for each in TYPES.values() if each.type != "option"]))
+        parameters = inspect.signature(cls).parameters.values()
+        names = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+        given_ = {name: data.draw(_ANY, label=name) for name in names}
+        if cls in (F.Select, F.InputRadio):
+            chosen = data.draw(st.lists(st.tuples(_ANY, _ANY), max_size=3))
+            given_["option"] = [F.InputOption(*each) for each in chosen]
+        children.append(cls(**given_))
+    elements = json.loads(msgspec.json.encode(F.Model(*children).to_list()))
+    text_schema.of(native.Model.from_list(elements))
