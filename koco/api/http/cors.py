@@ -33,7 +33,7 @@ def wrap(app: Any, settings: Settings) -> Any:
         asked = {name: value for name, value in scope["headers"] if name in _ASKED}
         allowed = _headers_for(asked.get(b"origin"), origins)
         if scope["method"] == "OPTIONS" and _ASKS_FIRST in asked and allowed:
-            headers = [*allowed, *_PREFLIGHT]
+            headers = [*allowed, *_preflight(settings)]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -52,11 +52,18 @@ _ASKS_FIRST = b"access-control-request-method"
 _ASKED = (b"origin", _ASKS_FIRST)
 #: The answer depends on the origin, and caches on the way have to know.
 _VARIES = (b"vary", b"Origin")
-_PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", _METHODS),
-    (b"access-control-allow-headers", _SENT),
-    (b"access-control-max-age", _REMEMBERED_S),
-]
+#: The header of Kodosumi's clients, if its API is served.
+_KODOSUMIS = b", kodosumi_api_key"
+
+
+def _preflight(settings: Settings) -> Headers:
+    """Return the headers that say what a page may send."""
+    sent = _SENT + _KODOSUMIS if settings.kodosumi_api else _SENT
+    return [
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-allow-headers", sent),
+        (b"access-control-max-age", _REMEMBERED_S),
+    ]
 
 
 def _headers_for(origin: bytes | None, origins: tuple[str, ...]) -> Headers:

@@ -10,26 +10,7 @@ from litestar.datastructures import State
 from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.api.kodosumi import credentials, refusals
-from koco.api.kodosumi.routes import (
-    files,
-    flows,
-    health,
-    left_out,
-    locks,
-    outputs,
-    roles,
-    session,
-    stream,
-    timeline,
-    uploads,
-)
 from koco.control.container import Parts
-
-#: The modules with routes.
-MODULES = (
-    *(files, flows, health, left_out, locks),
-    *(outputs, roles, session, stream, timeline, uploads),
-)
 
 #: The routes that take no key.
 PUBLIC = frozenset(
@@ -108,8 +89,11 @@ def _bind(state: State) -> Litestar:
 @functools.cache
 def make_routes() -> Litestar:
     """Return all routes, without their state: they are the same for each control plane."""
+    # Imported here, because most control planes never serve them.
+    from koco.api.kodosumi import routes
+
     app = Litestar(
-        route_handlers=[route for module in MODULES for route in module.ROUTES],
+        route_handlers=[route for module in routes.modules() for route in module.ROUTES],
         exception_handlers=refusals.HANDLERS,
         openapi_config=None,
         logging_config=None,

@@ -87,9 +87,14 @@ async def list_tags(request: Request) -> dict[str, int]:
     return dict(Counter(tag for each in _visible(request) for tag in each.flow.tags))
 
 
-@get(["/-/{path:path}", "/inputs/-/{path:path}"], guards=[requires("read")])
+@get("/-/{path:path}", guards=[requires("read")])
 async def show_flow(request: Request, path: str) -> Response[Any]:
     """Show a flow and the elements of its form."""
+    return await show(request, path)
+
+
+async def show(request: Request, path: str) -> Response[Any]:
+    """Return a flow's metadata and elements, or the page that it is."""
     entry, place = _find(request, path)
     if entry.flow.page:
         if credentials.is_by_cookie(request):
@@ -98,9 +103,14 @@ async def show_flow(request: Request, path: str) -> Response[Any]:
     return Response(await _shown(request, entry, place))
 
 
-@post(["/-/{path:path}", "/inputs/-/{path:path}"], status_code=200, guards=[requires("launch")])
+@post("/-/{path:path}", status_code=200, guards=[requires("launch")])
 async def launch(request: Request, path: str) -> Response[Any]:
     """Launch a flow; the answer has the fid as `result`, or the `errors` of the inputs."""
+    return await launch_at(request, path)
+
+
+async def launch_at(request: Request, path: str) -> Response[Any]:
+    """Launch the flow at a path with the inputs in a request's body."""
     entry, place = _find(request, path)
     if entry.flow.page:
         return await apps.forward(request, entry.service, place)

@@ -14,19 +14,29 @@ from koco.errors import InputsError, NotFoundError
 from koco.forms import Checkbox, Model
 from koco.store.model import Lock, masked
 
-_PATHS = ["/lock/{fid:str}/{lid:str}", "/inputs/lock/{fid:str}/{lid:str}"]
+_PATH = "/lock/{fid:str}/{lid:str}"
 
 
-@get(_PATHS, guards=[requires("read")])
+@get(_PATH, guards=[requires("read")])
 async def show_lock(request: Request, fid: str, lid: str) -> Response[list[dict[str, Any]]]:
     """Show the elements of the form that an open lock is answered with."""
+    return Response(await show(request, fid, lid))
+
+
+async def show(request: Request, fid: str, lid: str) -> list[dict[str, Any]]:
+    """Return the elements of the form that an open lock is answered with."""
     lock = await _find_open(request, fid, lid)
-    return Response(elements.translate(await _form(request, lock)))
+    return elements.translate(await _form(request, lock))
 
 
-@post(_PATHS, status_code=200, guards=[requires("launch")])
+@post(_PATH, status_code=200, guards=[requires("launch")])
 async def answer_lock(request: Request, fid: str, lid: str) -> Response[dict[str, Any]]:
     """Answer a lock; the answer has the `result` that the flow gets, or `errors`."""
+    return Response(await answer(request, fid, lid))
+
+
+async def answer(request: Request, fid: str, lid: str) -> dict[str, Any]:
+    """Answer a lock with a request's body; return the result or the errors, and the elements."""
     lock = await _find_open(request, fid, lid)
     form = await _form(request, lock)
     shown = elements.translate(form)
@@ -37,8 +47,8 @@ async def answer_lock(request: Request, fid: str, lid: str) -> Response[dict[str
     try:
         found = await request.parts.locks.answer(lock.lid, given, by=request.auth.name)
     except InputsError as exc:
-        return Response({"errors": errors_of(exc), "elements": shown})
-    return Response({"result": masked(found.answer, found.hidden), "elements": shown})
+        return {"errors": errors_of(exc), "elements": shown}
+    return {"result": masked(found.answer, found.hidden), "elements": shown}
 
 
 async def _find_open(request: Request, fid: str, lid: str) -> Lock:

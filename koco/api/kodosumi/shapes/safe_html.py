@@ -36,10 +36,25 @@ _DEEPEST = 200
 LONGEST = 200_000
 #: How long Markdown may take to become HTML (seconds).
 _MOST_S = 3.0
-_VOID = frozenset(("br", "hr", "img", "wbr", "col"))
+#: Elements of forms, without the form itself.
+_FIELDS = frozenset(
+    ("button", "fieldset", "input", "label", "legend", "option", "select", "textarea")
+)
+_VOID = frozenset(("br", "hr", "img", "input", "wbr", "col"))
 #: Attributes that are kept, of any element or of some.
 _ATTRIBUTES = frozenset(("title", "class", "colspan", "rowspan", "align", "lang", "dir"))
-_OF = {"a": frozenset(("href",)), "img": frozenset(("src", "alt", "width", "height"))}
+_FIELD = frozenset(
+    {
+        *("checked", "cols", "for", "id", "max", "maxlength", "min", "minlength", "multiple"),
+        *("name", "pattern", "placeholder", "required", "rows", "selected", "size", "step"),
+        *("type", "value"),
+    }
+)
+_OF = {
+    "a": frozenset(("href",)),
+    "img": frozenset(("src", "alt", "width", "height")),
+    **dict.fromkeys(_FIELDS, _FIELD),
+}
 _LINKS = ("href", "src")
 
 #: Schemes of links that run nothing. A link without a scheme leads to this host.
@@ -57,11 +72,11 @@ _IGNORED = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
-def clean(text: str) -> str:
-    """Return HTML with its harmless elements only."""
+def clean(text: str, *, is_form: bool = False) -> str:
+    """Return HTML with its harmless elements only. With `is_form`, fields of forms are harmless."""
     if len(text) > LONGEST:
         return _beginning(text)
-    return _Cleaner(text).clean()
+    return _Cleaner(text, is_form=is_form).clean()
 
 
 def from_markdown(text: str) -> str:
@@ -88,8 +103,10 @@ def _beginning(text: str) -> str:
 class _Cleaner:
     """Writes the harmless part of what it reads, in one pass, however odd that is."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_form: bool) -> None:
         self._text = text
+        self._kept = _KEPT | _FIELDS if is_form else _KEPT
+        self._gone = _GONE - _FIELDS if is_form else _GONE
         self._pieces: list[str] = []
         self._open: list[str] = []
 
@@ -134,9 +151,9 @@ class _Cleaner:
             return len(self._text)  # it never ends, so browsers leave out the rest, too
         if found["slash"]:
             self._end(tag)
-        elif tag in _GONE:
+        elif tag in self._gone:
             return self._skip(tag, stop + 1)
-        elif tag in _KEPT and len(self._open) < _DEEPEST:
+        elif tag in self._kept and len(self._open) < _DEEPEST:
             self._pieces.append(f"<{tag}{''.join(_attributes(tag, attributes))}>")
             if tag not in _VOID:
                 self._open.append(tag)

@@ -58,7 +58,7 @@ ROUTES = {
     "remove_files": Call("DELETE", "/files/{fid}/in/a.txt", "launch", True),
     "remove_upload": Call("DELETE", f"/files/cancel/{UPLOAD}", "launch"),
     "show_flow": Call("GET", GREET, "read"),
-    "show_flow_2": Call("GET", f"/inputs{GREET}", "read"),
+    "show_form": Call("GET", f"/inputs{GREET}", "read"),
     "show_lock": Call("GET", "/lock/{fid}/review", "read", True),
     "show_lock_2": Call("GET", "/inputs/lock/{fid}/review", "read", True),
     "show_page": Call("GET", "/outputs/html/{fid}", "read", True),
