@@ -28,8 +28,8 @@ async def find_problem(
     `flows` are the flows as the release described them. A schedule is a problem if its flow does
     not exist or rejects its inputs.
     """
-    # Kodosumi's handlers get all inputs as they are, and decide themselves.
-    forms = {flow.name: None if flow.dialect else flow.form for flow in flows}
+    # The handlers of Kodosumi's apps get all inputs as they are, and decide themselves.
+    forms = {flow.name: None if flow.dialect and flow.path else flow.form for flow in flows}
     models: dict[str, Model | None] = {}
     for index, entry in enumerate(manifest.schedule):
         if entry.flow not in forms:

@@ -330,6 +330,9 @@ def test_a_release_whose_schedules_cannot_launch_fails() -> None:
     refused = said({"flow": "greet", "cron": "* * * * *"})
     assert refused.message.startswith("schedule[1]: greet refuses its inputs: who: ")
     assert refused.hint == "set the inputs that it needs in schedule[1].inputs"
+    # The app decides.
+    flows[0] = msgspec.structs.replace(flows[0], dialect="kodosumi", path="/")
+    assert said({"flow": "greet", "cron": "* * * * *"}) is None
 
 
 def test_a_schedule_is_identified_by_what_and_when_it_launches() -> None:
