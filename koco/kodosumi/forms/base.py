@@ -1,11 +1,14 @@
 """The base classes of Kodosumi's form elements, and the HTML that most fields share."""
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 #: A property of an element, and the HTML attribute that shows it.
 Attribute = tuple[str, str]
+
+_BREAK = re.compile(r"&lt;br ?/?&gt;")
 
 
 class Element:
@@ -78,12 +81,20 @@ class FormElement(Element):
     def _render_error(self, css: str = "error") -> list[str]:
         if not self.error:
             return []
-        return [f'<span class="{css}">{escape(" ".join(map(str, self.error)))}</span>']
+        return [f'<span class="{css}">{escape_message(" ".join(map(str, self.error)))}</span>']
 
 
 def escape(value: object) -> str:
     """Return a value as text that is safe in HTML; empty for None."""
     return "" if value is None else html.escape(str(value))
+
+
+def escape_message(message: str) -> str:
+    """Return a message as text that is safe in HTML. Line breaks (`<br/>`) are kept.
+
+    Services break lines in messages that repeat the values that somebody sent.
+    """
+    return _BREAK.sub("<br/>", escape(message))
 
 
 def format_attributes(attributes: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import textwrap
 from typing import Any
 
-from koco.kodosumi.forms.base import Element, FormElement, escape
+from koco.kodosumi.forms.base import Element, FormElement, escape_message
 
 
 class HTML(Element):
@@ -65,7 +65,7 @@ class Errors(FormElement):
         """Return the messages as HTML; empty if there are none."""
         if not self.error:
             return ""
-        message = escape("\n".join(map(str, self.error)))
+        message = escape_message("\n".join(map(str, self.error)))
         box = '<div class="error-container small-round"><div class="error-text bold padding">'
         space = '<div class="space"></div>'
         return f"{space}\n{box}{message}</div></div>\n{space}"

@@ -155,6 +155,12 @@ class TestHTML:
             allowed = isinstance(element, F.Markdown)
             assert bool(tags(element, "script")) is allowed, element.render()
 
+    def test_messages_keep_their_line_breaks(self) -> None:
+        """And nothing else of their HTML."""
+        message = "Wrong:<br/><b>x</b><br>"
+        for element in (F.Errors(error=[message]), F.InputText("n", error=[message])):
+            assert "Wrong:<br/>&lt;b&gt;x&lt;/b&gt;<br/>" in element.render()
+
     def test_checked_boxes_and_chosen_options_are_marked(self) -> None:
         """`checked` and `selected`, as HTML has it."""
         assert tags(F.Checkbox("c", value=True), "input")[0]["checked"] is None
