@@ -31,6 +31,7 @@ from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.url_inputs import UrlInputs
 from koco.control.runners.last_words import LastWords
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
@@ -42,6 +43,7 @@ from koco.control.start import Start
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
+from koco.control.storage.downloads import Downloads
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
 from koco.events import line
@@ -128,7 +130,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
     )
     overview = Overview()
-    launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
+    urls = UrlInputs(Downloads(blobs), settings)
+    launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files, urls=urls)
     return Parts(
         store=store,
         disk=disk,

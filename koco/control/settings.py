@@ -67,6 +67,8 @@ class Settings(msgspec.Struct, kw_only=True):
     api_docs: bool = False
     #: Whether Kodosumi's HTTP API is served, too, for clients of Kodosumi.
     kodosumi_api: bool = False
+    #: Whether a file field takes a URL, which the control plane fetches.
+    url_inputs: bool = False
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto headers are trusted.

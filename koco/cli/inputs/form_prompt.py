@@ -4,6 +4,7 @@ If a field's own check refuses an answer, the reason is shown and the field is a
 invalid values are never sent, but the server checks them all the same.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +32,8 @@ from koco.forms import (
 )
 from koco.forms.elements import to_json
 
+#: A file that the control plane fetches, if it may.
+_URL = re.compile("https?://", re.IGNORECASE)
 #: The number of choices that are listed. Others can be chosen by name.
 _LISTED = 50
 
@@ -226,17 +229,21 @@ def _find_choice(pairs: Sequence[tuple[str, str]], typed: str) -> str:
 def _check(field: Field, raw: Any) -> tuple[Any, list[str]]:
     if not isinstance(field, InputFiles):
         return field.clean(raw)
-    typed = raw if isinstance(raw, list) else [raw]
-    # `-i` needs an @ before paths; here it is optional.
-    paths = [
-        context_file.expand_path(str(each).strip().removeprefix("@")) for each in typed if each
-    ]
-    if not paths:
+    typed = [str(each).strip() for each in (raw if isinstance(raw, list) else [raw]) if each]
+    if not typed:
         return None, ["is required"]
-    found = [file_inputs.Local(f"@{path}") for path in paths]
+    found = [each if _URL.match(each) else _local(each) for each in typed]
     return found if field.is_list else found[0], [
-        message for path in paths for message in _faults(field, path)
+        message
+        for each in found
+        if isinstance(each, file_inputs.Local)
+        for message in _faults(field, each.path)
     ]
+
+
+def _local(typed: str) -> file_inputs.Local:
+    """Return a typed path as a local file. `-i` needs an @ before paths; here it is optional."""
+    return file_inputs.Local(f"@{context_file.expand_path(typed.removeprefix('@'))}")
 
 
 def _faults(field: InputFiles, path: Path) -> Iterator[str]:

@@ -116,7 +116,7 @@ class Files:
             LimitError: there are too many files, or they are too large. It names the setting.
         """
         if files:
-            (await self._limits(service, release)).check(files)
+            (await self.limits(service, release)).check(files)
 
     def require_brought(
         self, form: Model, inputs: dict[str, Any], files: tuple[NewFile, ...]
@@ -181,7 +181,7 @@ class Files:
         if not file_paths.is_within(new.path, root):
             who = "users put files into in/" if root == "in" else "flows put files into out/"
             raise NotAllowedError(f"{new.path!r}: {who} only")
-        limits = await self._limits(execution.service, execution.release)
+        limits = await self.limits(execution.service, execution.release)
         file = await self._store.files.attach(
             execution.fid, new, by=caller.name, uploader=caller.uploader, limits=limits
         )
@@ -199,7 +199,8 @@ class Files:
         self._spooler.wake(execution.fid)
         return removed
 
-    async def _limits(self, service: str, release: int) -> FileLimits:
+    async def limits(self, service: str, release: int) -> FileLimits:
+        """Return a release's limits on the files of an execution."""
         manifest = (await self._store.releases.get(service, release)).manifest
         return msgspec.convert(manifest.files, FileLimits, from_attributes=True)
 

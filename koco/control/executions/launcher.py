@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,6 +13,7 @@ from koco.control.access import payload_checks
 from koco.control.executions import json_depth
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.url_inputs import UrlInputs
 from koco.control.services.catalog import Catalog, Entry
 from koco.control.services.endpoint_client import Call, Endpoints
 from koco.control.services.endpoint_messages import Order
@@ -38,12 +40,14 @@ class Launches:
         *,
         endpoints: Endpoints,
         files: Files,
+        urls: UrlInputs | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._catalog = catalog
         self._endpoints = endpoints
         self._files = files
+        self._urls = urls
         self._tasks = Tasks("the launches")
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -181,7 +185,7 @@ class Launches:
         if entry.form is not None and entry.path is None:
             try:
                 inputs = await entry.form.validate_async(inputs)
-                self._files.require_brought(entry.form, inputs, files)
+                self._require_brought(entry, inputs, files)
             except InputsError as exc:
                 exc.hint = (
                     f"the flow's form has changed since {former.fid}:"
@@ -211,19 +215,27 @@ class Launches:
         self, entry: Entry, inputs: dict[str, Any], user: str, call: Call | None
     ) -> NewExecution:
         """Validate the inputs; return the execution to create."""
+        if self._urls is not None and entry.form is not None and not entry.flow.dialect:
+            limits = partial(self._files.limits, entry.service, entry.release)
+            inputs = await self._urls.fetch(entry.form, inputs, user=user, limits=limits)
         inputs, files = await self._files.resolve(
             inputs, user=user, service=entry.service, release=entry.release
         )
         if entry.path is not None:
-            # In Kodosumi's dialect, a file may also be a URL, and the handler decides.
-            if entry.form is not None and not entry.flow.dialect:
-                self._files.require_brought(entry.form, inputs, files)
+            self._require_brought(entry, inputs, files)
             call = call or Call(paths.fill(entry.path, inputs))
             return await self._ordered(entry, call, inputs, user, files)
         if entry.form is not None:
             inputs = await entry.form.validate_async(inputs)
-            self._files.require_brought(entry.form, inputs, files)
+            self._require_brought(entry, inputs, files)
         return await _make_execution(entry, inputs, user, files)
+
+    def _require_brought(
+        self, entry: Entry, inputs: dict[str, Any], files: tuple[NewFile, ...]
+    ) -> None:
+        # In Kodosumi's dialect, a file may also be a URL, and the handler decides.
+        if entry.form is not None and not entry.flow.dialect:
+            self._files.require_brought(entry.form, inputs, files)
 
     async def _ordered(
         self,

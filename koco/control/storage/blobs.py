@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -154,6 +155,35 @@ class Blobs:
                 self._sizes.pop(name, None)
                 self._open.pop(name, None)
 
+    async def receive_content(self, user: str, body: AsyncIterator[bytes]) -> tuple[str, int]:
+        """Make a blob of a body whose hash and size are not known before; return both.
+
+        The user may reference it. If the body breaks off, nothing is kept.
+
+        Raises:
+            LimitError: it is larger than this control plane accepts.
+            TooManyError: the user's unfinished uploads have reached the limit of number or size.
+            NoRoomError: the disk is full.
+        """
+        name = _name(user, secrets.token_hex(32))
+        part = Part(self._parts / name)
+        self._open[name], part.is_busy = part, True
+        try:
+            async for pieces, size_bytes in _gathered(body):
+                self._check_length(part.size + size_bytes)
+                self._check_quota(name, part.size + size_bytes, whose=user)
+                self._sizes[name] = part.size + size_bytes
+                with self._disk.promised(size_bytes) as promise:
+                    promise.require_room(size_bytes)
+                    await asyncio.to_thread(part.append, pieces)
+                    promise.fulfil(size_bytes)
+            await self._finish(part, user, sha256 := part.sha256)
+            return sha256, part.size
+        finally:
+            part.path.unlink(missing_ok=True)
+            self._open.pop(name, None)
+            self._sizes.pop(name, None)
+
     def _check_length(self, length: int) -> None:
         if length < 0:
             raise UsageError(f"Upload-Length cannot be negative, got {length}")
@@ -235,6 +265,19 @@ class Blobs:
         except FileNotFoundError as exc:
             raise NotFoundError(f"the blob {sha256} is not in the data directory") from exc
         return _pieces(file, start)
+
+
+async def _gathered(body: AsyncIterator[bytes]) -> AsyncIterator[tuple[list[bytes], int]]:
+    """Yield a body in pieces of a size that is worth a write, and the size (bytes)."""
+    pieces: list[bytes] = []
+    size_bytes = 0
+    async for data in body:
+        pieces.append(data)
+        size_bytes += len(data)
+        if size_bytes >= PIECE_BYTES:
+            yield pieces, size_bytes
+            pieces, size_bytes = [], 0
+    yield pieces, size_bytes
 
 
 async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:

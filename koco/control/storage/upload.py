@@ -68,6 +68,12 @@ class Part:
         self._digest.update(data)
         self.size += len(data)
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what has arrived."""
+        assert self._digest is not None
+        return self._digest.hexdigest()
+
     def settle(self, sha256: str) -> None:
         """Check the hash and make the file durable."""
         assert self._digest is not None

@@ -254,6 +254,16 @@ def test_asks_for_several_files_line_by_line(at: At, answers: Answers, tmp_path:
     assert answers(typist) == {"x": [f"@{tmp_path / 'a'}"] * 2}
 
 
+def test_a_files_url_is_sent_as_it_is(at: At, answers: Answers, tmp_path: Path) -> None:
+    """The control plane decides whether it fetches it."""
+    (tmp_path / "a").write_text("a")
+    typist = at([{"type": "file", "name": "x", "multiple": True}])
+    typist.types("https://example.com/a.pdf\n")
+    typist.types(f"{tmp_path / 'a'}\n")
+    typist.types("\n")
+    assert answers(typist) == {"x": ["https://example.com/a.pdf", f"@{tmp_path / 'a'}"]}
+
+
 def test_a_folder_must_be_one(at: At, answers: Answers, tmp_path: Path) -> None:
     """A path that is not a folder is asked for again."""
     typist = at([{"type": "file", "name": "x", "directory": True}])

@@ -1,0 +1,107 @@
+"""Connections to public addresses only, for URLs that users give.
+
+The address that is checked is the address that is connected to, so a name that resolves to another
+address a moment later changes nothing. Each redirect makes a new connection, which is checked, too.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+import psutil
+
+#: Ports of the web. Others may belong to services that only a firewall protects.
+PORTS = frozenset((80, 443))
+#: How many of a host's addresses are tried.
+_TRIED = 4
+#: Networks that are not public although Python's list, or the one of this Python, says so: protocol
+#: assignments, Azure's host, 6to4, Teredo, and translation to IPv4, which may lead to any address.
+_OTHERS = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "168.63.129.16/32", "2002::/16", "2001::/23", "64:ff9b::/32"),
+    )
+)
+
+#: Returns whether a connection may be made to an address and a port.
+Permits = Callable[[str, int], bool]
+
+
+class NotPublicError(Exception):
+    """A host has no address that may be connected to."""
+
+
+def is_public(address: str, port: int) -> bool:
+    """Whether an address is on the internet, not of this machine, and the port is of the web."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    if not found.is_global or found.is_multicast or found.is_reserved or found.is_loopback:
+        return False
+    if any(found.version == net.version and found in net for net in _OTHERS):
+        return False
+    return port in PORTS and str(found) not in _own_addresses()
+
+
+def _own_addresses() -> set[str]:
+    """Return the addresses of this machine, which may have services that no firewall separates."""
+    return {
+        each.address.partition("%")[0]
+        for interface in psutil.net_if_addrs().values()
+        for each in interface
+        if each.family in (socket.AF_INET, socket.AF_INET6)
+    }
+
+
+class PublicBackend(httpcore.AsyncNetworkBackend):
+    """A network in which only permitted addresses exist."""
+
+    def __init__(self, permits: Permits = is_public) -> None:
+        self._permits = permits
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to one of a host's addresses.
+
+        Raises:
+            NotPublicError: it has none, or one of them is not permitted.
+        """
+        error: Exception | None = None
+        async with asyncio.timeout(timeout):
+            addresses = await _resolve(host, port)
+        if not addresses or not all(self._permits(each, port) for each in addresses):
+            raise NotPublicError(host)
+        for address in addresses[:_TRIED]:
+            try:
+                return await self._network.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
+                error = exc
+        raise error or NotPublicError(host)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self._network.sleep(seconds)
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Return a host's addresses; none if it is unknown."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
