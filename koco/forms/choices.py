@@ -129,7 +129,6 @@ class Select(Field):
         return {"oneOf": [*known, *({"const": each} for each in none)]}
 
 
-@dataclass(frozen=True)
 class InputRadio(Select):
     """One of several options, all of them shown."""
 

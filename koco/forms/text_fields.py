@@ -8,14 +8,12 @@ from koco.forms.elements import read_with
 from koco.forms.fields import Field, InputText
 
 
-@dataclass(frozen=True)
 class InputSearch(InputText):
     """A text to search for."""
 
     type: ClassVar[str] = "search"
 
 
-@dataclass(frozen=True)
 class _Formatted(InputText):
     """A line of text in a format. Blank text is no value."""
 
@@ -31,7 +29,6 @@ class _Formatted(InputText):
         return super()._value_schema() | self._format
 
 
-@dataclass(frozen=True)
 class InputEmail(_Formatted):
     """An e-mail address."""
 
@@ -43,7 +40,6 @@ class InputEmail(_Formatted):
         return text_formats.email(raw)
 
 
-@dataclass(frozen=True)
 class InputUrl(_Formatted):
     """A URL with a host, such as `https://example.com/page`."""
 
@@ -55,7 +51,6 @@ class InputUrl(_Formatted):
         return text_formats.url(raw)
 
 
-@dataclass(frozen=True)
 class InputTel(_Formatted):
     """A telephone number, as people write it."""
 
