@@ -93,10 +93,10 @@ ODD_TOO = ("&#", "[", "![", "[a](", "`", "*a_ ", "|a\n|-\n", "> ", "* a\n")
 @pytest.mark.parametrize("unit", [*ODD, *ODD_TOO])
 def test_odd_texts_take_no_long_time(unit: str) -> None:
     """Deep, unbalanced or endless. Some are quadratic for other parsers."""
-    began = time.monotonic()
+    began = time.process_time()
     safe_html.clean((unit * safe_html.LONGEST)[: safe_html.LONGEST])
     safe_html.from_markdown((unit * safe_html.LONGEST)[: safe_html.LONGEST])
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_long_text_is_cut() -> None:
