@@ -40,7 +40,7 @@ def warning(ours: str, theirs: str, *, url: str) -> tuple[str, str] | None:
         return (
             f"the control plane at {url} is koco {theirs}, this is {ours}: "
             "it may say what this one does not understand",
-            "`pip install -U koco` brings this one up to date",
+            "upgrade koco on this machine",
         )
     return (
         f"the control plane at {url} is koco {theirs}, this is {ours}: "

@@ -107,7 +107,7 @@ def _failed(packages: list[str], text: str) -> KocoError:
     errors = [line for line in lines if line.lower().startswith("error:")]
     return KocoError(
         f"the cluster could not install {', '.join(packages)}: {(errors or lines or ['?'])[-1]}",
-        hint="can its nodes reach a package index? If not, run `pip install 'koco[ray]'` on each",
+        hint="can its nodes reach a package index? If not, install these packages on each",
     )
 
 

@@ -72,5 +72,5 @@ def _metadata() -> bytes:
 def _not_installed() -> KocoError:
     return KocoError(
         "koco is not installed here as a package, so its requirements are unknown",
-        hint="`pip install koco`, or `pip install -e .` in a checkout",
+        hint="run `pip install .` in a clone of it",
     )

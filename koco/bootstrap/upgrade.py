@@ -78,7 +78,7 @@ def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> An
     if versions.is_newer(there.version, __version__):
         raise ConflictError(
             f"the control plane is koco {there.version}, newer than this one, {__version__}",
-            hint="run `pip install -U koco` here; an older koco cannot replace a newer one",
+            hint="upgrade koco here; an older koco cannot replace a newer one",
         )
     require_known(there.store)
     new = make(there.generation + 1)

@@ -15,5 +15,5 @@ def require_known(version: int) -> None:
     if version > LATEST:
         raise ConflictError(
             f"the store has version {version}, this koco knows up to {LATEST}",
-            hint="a newer koco wrote it: upgrade koco here (`pip install -U koco`)",
+            hint="a newer koco wrote it: upgrade koco here",
         )

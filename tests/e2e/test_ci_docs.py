@@ -81,8 +81,8 @@ def test_the_pipelines_are_such_and_give_koco_what_it_needs() -> None:
         GITLAB["stages"]
     )
     for job in GITHUB["jobs"].values():
-        assert any("pip install koco" in step.get("run", "") for step in job["steps"])
-    assert GITLAB["default"]["before_script"] == ["pip install koco"]
+        assert any("pip install" in step.get("run", "") for step in job["steps"])
+    assert GITLAB["default"]["before_script"] == ['pip install "$KOCO_PACKAGE"']
 
 
 def test_the_github_workflow_plans_deploys_and_goes_back(koco: Koco) -> None:

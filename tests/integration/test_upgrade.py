@@ -257,7 +257,7 @@ def test_a_newer_one_is_not_taken_back(kocos: Kocos) -> None:
     refused = kocos.up(kocos.copy("0.1.0"))
     assert refused.code == 2
     assert "koco 0.2.0, newer than this one, 0.1.0" in refused.err
-    assert "pip install -U koco" in refused.err
+    assert "upgrade koco here" in refused.err
     assert kocos.runs() == before
 
 

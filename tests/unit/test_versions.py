@@ -44,7 +44,7 @@ def test_what_is_newer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "hint"), [(OLDER, "`koco up` upgrades it"), (NEWER, "`pip install -U koco`")]
+    ("version", "hint"), [(OLDER, "`koco up` upgrades it"), (NEWER, "upgrade koco on this machine")]
 )
 def test_another_version_is_told_once(plane: Plane, cli: Cli, version: str, hint: str) -> None:
     """On stderr, with what to do; stdout is as ever, and so is the exit code."""

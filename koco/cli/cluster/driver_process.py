@@ -91,7 +91,7 @@ def _make_error(message: str, log: Path) -> KocoError:
     if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
         return KocoError(
             "Ray is not installed here",
-            hint="`pip install 'koco[ray]'` installs what a local cluster needs",
+            hint="install koco with its extra `ray`: `pip install '.[ray]'` in a clone of it",
         )
     return KocoError(message, hint=f"{log} has the details")
 

@@ -115,7 +115,7 @@ def _versions(theirs: str) -> Finding:
     if theirs == __version__:
         return Finding("version", OK, "this koco and the control plane's are the same")
     what = f"this koco is {__version__}, the control plane's {theirs}"
-    hint = f"`pip install koco=={theirs}` here, or `koco up` of this version there"
+    hint = f"install koco {theirs} here, or run `koco up` of this version there"
     return Finding("version", WARNING, what, hint)
 
 
