@@ -17,6 +17,7 @@ from koco.errors import NotAllowedError
 
 #: The methods in use here that change nothing (RFC 9110, 9.2.1).
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_ALONE = "koco.cookie"
 _PORTS = {"http": 80, "https": 443}
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -42,6 +43,21 @@ def read_token(connection: Connection) -> str:
             hint="send the `Origin` of this control plane, or the token as `Authorization: Bearer`",
         )
     return found
+
+
+def is_alone(connection: Connection) -> bool:
+    """Return whether a caller is known by a cookie alone, which browsers send by themselves.
+
+    Raises as `read_token` does.
+    """
+    scope: Any = connection.scope
+    return bool(scope.get(_ALONE) or read_token(connection))
+
+
+def note_alone(connection: Connection) -> None:
+    """Note that a caller is known by another API's cookie alone."""
+    scope: Any = connection.scope
+    scope[_ALONE] = True
 
 
 def make(value: str, scope: Any, *, max_age_s: int) -> Cookie:

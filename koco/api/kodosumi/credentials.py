@@ -33,9 +33,10 @@ def read_secret(connection: auth.Connection) -> str:
     Raises:
         NotAllowedError: only the cookie has it, and the request may come from another site's page.
     """
-    if not is_by_cookie(connection):
-        shown = connection.headers.get(HEADER, "").strip()
-        return shown or auth.read_secret(connection)
+    if shown := connection.headers.get(HEADER, "").strip():
+        return shown
+    if "authorization" in connection.headers:
+        return auth.read_secret(connection)
     found = connection.cookies.get(COOKIE, "")
     if not found.startswith(tokens.SESSION):
         return ""  # keys are not accepted in cookies: a browser would keep them for years
@@ -43,13 +44,8 @@ def read_secret(connection: auth.Connection) -> str:
     # A GET of `/logout` changes something, too.
     if scope["method"] not in cookies.SAFE or scope["path"].rstrip("/") == "/logout":
         require_own_page(connection)
+    cookies.note_alone(connection)
     return found
-
-
-def is_by_cookie(connection: auth.Connection) -> bool:
-    """Return whether a caller is known by the cookie alone, which browsers send by themselves."""
-    headers = connection.headers
-    return not headers.get(HEADER) and "authorization" not in headers
 
 
 def require_own_page(connection: auth.Connection) -> None:

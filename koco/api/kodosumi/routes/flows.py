@@ -8,7 +8,7 @@ from litestar import Response, get, post
 
 from koco.api.http import auth
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies, credentials, inputs
+from koco.api.kodosumi import bodies, inputs
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import elements, flow_urls
 from koco.api.routes.deploy import apps
@@ -97,8 +97,6 @@ async def show(request: Request, path: str) -> Response[Any]:
     """Return a flow's metadata and elements, or the page that it is."""
     entry, place = _find(request, path)
     if entry.flow.page:
-        if credentials.is_by_cookie(request):
-            credentials.require_own_page(request)  # the page may launch something at once
         return await apps.forward(request, entry.service, place)
     return Response(await _shown(request, entry, place))
 

@@ -145,7 +145,7 @@ async def _launch_ordered(
             f"{forwarded.path} of {service} launches a flow, and that needs the scope 'launch'",
             hint=f"{caller.name!r} has: {', '.join(sorted(caller.scopes)) or 'no key'}",
         )
-    if request.method in cookies.SAFE and cookies.read_token(request):
+    if request.method in cookies.SAFE and cookies.is_alone(request):
         raise NotAllowedError(
             f"a {request.method} with a cookie alone may not launch: any page can cause it",
             hint="send the token as `Authorization: Bearer`, or let the page use POST",

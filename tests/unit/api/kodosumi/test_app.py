@@ -197,3 +197,18 @@ def test_pages_of_the_panel_name_a_command(api: Api, path: str, command: str) ->
         answer = client.http.get(path)
         assert answer.status_code == 404
         assert f"`{command}" in answer.json()["hint"]
+
+
+def test_pages_of_other_origins_may_send_the_header(api: Api) -> None:
+    """If the origin is allowed, and this API is on."""
+    api.parts.settings.cors_origins = ("https://a.example.com",)
+    asked = {"Origin": "https://a.example.com", "Access-Control-Request-Method": "POST"}
+    try:
+        for is_on in (True, False):
+            api.parts.settings.kodosumi_api = is_on
+            with client_of(api, "") as client:
+                answer = client.http.options(GREET, headers=asked)
+            sent = answer.headers["access-control-allow-headers"]
+            assert ("kodosumi_api_key" in sent) is is_on
+    finally:
+        api.parts.settings.kodosumi_api, api.parts.settings.cors_origins = True, ()

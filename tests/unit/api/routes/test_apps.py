@@ -63,6 +63,10 @@ def build() -> ServeAPI:
         form = await request.form()
         return Launch(request, "m:f", dict(form)) if form else HTMLResponse("empty")
 
+    @app.get("/at-once", entry=True)
+    async def at_once(request: fastapi.Request) -> Launch:
+        return Launch(request, "m:f", {"at": "once"})
+
     @app.get("/now")
     async def now(request: fastapi.Request) -> Launch:
         return Launch(request, "m:f", {"at": "now"}, reference=enter)
