@@ -2,8 +2,9 @@
 
 The API is declarative for the whole cluster. A PUT removes all applications that it leaves out,
 and restarts builds that are still in progress. The API has no lock. So only one process writes it,
-one change at a time: read, merge, keep the applications of others, write, watch. It never calls
-DELETE, because that ends Serve for all users of the cluster.
+one change at a time: read, merge, keep the applications of others, write, watch. Applications that
+wait for their turn meanwhile are written together, and Serve builds them side by side. It never
+calls DELETE, because that ends Serve for all users of the cluster.
 """
 
 import asyncio
@@ -87,6 +88,24 @@ def prefix_of(service: str, release: int) -> str:
     return f"/koco/{service}/{release}"
 
 
+def _outcome() -> "asyncio.Future[bool]":
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(eq=False)
+class _Wanted:
+    """An application that waits to be declared."""
+
+    config: dict[str, Any]
+    is_wanted: Callable[[], bool]
+    #: True once it is declared, False if it was not wanted any more.
+    outcome: "asyncio.Future[bool]" = field(default_factory=_outcome)
+
+    @property
+    def name(self) -> str:
+        return str(self.config["name"])
+
+
 class Serve:
     """The cluster's Serve. All changes go through this object, one at a time."""
 
@@ -102,6 +121,8 @@ class Serve:
         self.requests: dict[str, list[Request]] = {}
         #: The applications that are being brought up, by name.
         self._coming: dict[str, asyncio.Event] = {}
+        self._waiting: list[_Wanted] = []
+        self._writer: asyncio.Task[None] | None = None
 
     async def bring_up(
         self, application: Application, *, is_wanted: Callable[[], bool] = lambda: True
@@ -118,14 +139,17 @@ class Serve:
         """
         name = application.name
         coming = self._coming.setdefault(name, asyncio.Event())
+        wanted = _Wanted(application.config(), is_wanted)
+        self._waiting.append(wanted)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
         try:
-            async with self._turn:
-                if not is_wanted():
-                    return False
-                await self._ensure(name, application.config())
-                await self._built(name)
+            if not await wanted.outcome:
+                return False
             await self._running(name)
         finally:
+            if wanted in self._waiting:
+                self._waiting.remove(wanted)
             self._coming.pop(name, None)
             self.requests.pop(name, None)
             coming.set()
@@ -150,14 +174,60 @@ class Serve:
         """
         return await _is_routed(proxy, await self.base(), prefix_of(service, release))
 
-    async def _ensure(self, name: str, wanted: dict[str, Any]) -> None:
+    async def _write(self) -> None:
+        """Declare the applications that wait, all of them at once, until none waits.
+
+        A task of its own, because the release whose application came first may be stopped.
+        """
+        while self._waiting:
+            async with self._turn:
+                # One of each name, because two of the same would overwrite each other.
+                batch: dict[str, _Wanted] = {}
+                for each in self._waiting:
+                    batch.setdefault(each.name, each)
+                await self._built(await self._declare([*batch.values()]))
+
+    async def _declare(self, batch: list[_Wanted]) -> set[str]:
+        """Declare applications, tell those who wait, and return the applications' names."""
+        try:
+            names = await self._ensure(batch)
+        except Exception as exc:  # noqa: BLE001 - those who wait get it
+            if len(batch) > 1:
+                # It may be about one configuration, so each is tried on its own.
+                return {name for each in batch for name in await self._declare([each])}
+            self._settle(batch[0], exc)
+            return set()
+        for each in batch:
+            self._settle(each, each.name in names)
+        return names
+
+    def _settle(self, wanted: _Wanted, outcome: bool | Exception) -> None:
+        if wanted in self._waiting:
+            self._waiting.remove(wanted)
+        if wanted.outcome.done():
+            return  # cancelled
+        if isinstance(outcome, Exception):
+            wanted.outcome.set_exception(outcome)
+        else:
+            wanted.outcome.set_result(outcome)
+
+    async def _ensure(self, batch: list[_Wanted]) -> set[str]:
+        """Write the configurations that differ from Serve's; return the names of all wanted."""
         details = await self._details()
-        there = details["applications"].get(name) or {}
-        is_there = there.get("deployed_app_config") == wanted
-        if not is_there or there.get("status") == "DEPLOY_FAILED":
-            others = [each for each in _declared_applications(details) if each["name"] != name]
-            await self._put(details, [*others, wanted])
-        self.ours.add(name)
+        # Nothing is awaited from here to the PUT, so the decision is up to date.
+        batch = [each for each in batch if each in self._waiting and each.is_wanted()]
+        changed = {
+            each.name: each.config
+            for each in batch
+            if not serve_comparison.is_there(each.config, details)
+        }
+        if changed:
+            kept = serve_comparison.declared_applications(details)
+            others = [each for each in kept if each["name"] not in changed]
+            await self._put(details, [*others, *changed.values()])
+        names = {each.name for each in batch}
+        self.ours |= names
+        return names
 
     async def sweep(self, is_needed: Callable[[str], bool]) -> None:
         """Remove koco's applications that are not needed. Applications of others stay unchanged.
@@ -169,7 +239,7 @@ class Serve:
             return
         async with self._turn:
             details = await self._details()
-            kept = _declared_applications(details)
+            kept = serve_comparison.declared_applications(details)
             # Nothing is awaited from here to the PUT, so the decision is up to date.
             wanted = [each for each in kept if not _is_ours(each) or is_needed(each["name"])]
             if len(wanted) < len(kept):
@@ -184,7 +254,9 @@ class Serve:
             if await asyncio.to_thread(_is_started):
                 details = await self._details()
                 self.ours = {
-                    each["name"] for each in _declared_applications(details) if _is_ours(each)
+                    each["name"]
+                    for each in serve_comparison.declared_applications(details)
+                    if _is_ours(each)
                 }
 
     async def base(self, *, anew: bool = False) -> str:
@@ -222,15 +294,18 @@ class Serve:
         }
         return {name: what for name, what in changes.items() if what and name not in coming}
 
-    async def _built(self, name: str) -> None:
-        """Wait while Serve builds an application, because another change would restart the build.
+    async def _built(self, names: set[str]) -> None:
+        """Wait while Serve builds applications, because another change would restart the builds.
 
-        Waits for at most `_BUILD_S`.
+        Waits for at most `_BUILD_S` for each.
         """
-        deadline = asyncio.get_running_loop().time() + _BUILD_S
-        while asyncio.get_running_loop().time() < deadline:
-            found = (await self._details())["applications"].get(name) or {}
-            if found.get("deployments") or found.get("status") not in ("DEPLOYING", "NOT_STARTED"):
+        deadline = asyncio.get_running_loop().time() + _BUILD_S * len(names)
+        while names and asyncio.get_running_loop().time() < deadline:
+            try:
+                found = (await self._details())["applications"]
+            except ServeError:
+                return  # whoever waits for an application gets it, too
+            if not any(serve_comparison.is_building(found.get(name) or {}) for name in names):
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -286,28 +361,6 @@ def _is_started() -> bool:
 
 def _is_ours(config: dict[str, Any]) -> bool:
     return config.get("import_path") == BUILDER
-
-
-def _declared_applications(details: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the configurations that a PUT must include so that Serve keeps the applications.
-
-    Serve keeps applications that were not started through the REST API, even if they are left out.
-
-    Raises:
-        ServeError: Serve does not report the configuration of one of them.
-    """
-    kept: list[dict[str, Any]] = []
-    for name, found in details["applications"].items():
-        config = found.get("deployed_app_config")
-        if config is not None:
-            kept.append(config)
-        elif found.get("source") != "imperative" and found.get("status") != "DELETING":
-            # A configuration that cannot be read does not mean that there is no application.
-            raise ServeError(
-                f"Serve does not tell how its application {name!r} is configured",
-                hint="nothing was changed; try again when `serve status` shows it running",
-            )
-    return kept
 
 
 def _options(details: dict[str, Any]) -> dict[str, Any]:

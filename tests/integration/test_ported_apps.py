@@ -74,11 +74,14 @@ def test_seven_ported_services_come_up_in_the_time_of_their_parts(koco: Koco) ->
     """None waits for another's core, because a deployment that names no CPU asks for none."""
     names = [f"ported{number}" for number in range(7)]
     root = project(koco, names)
-    deploy(koco, root, f"{names[0]}.koco.yaml")
-    alone_s = parts_s(koco, names[0])
-    together_s = deploy(koco, root)
-    print(f"one alone {alone_s:.1f} s, six more together {together_s:.1f} s")
-    assert together_s <= 1.2 * 6 * alone_s
+    before, *others, after = (f"{name}.koco.yaml" for name in (names[0], *names[1:], "later"))
+    deploy(koco, root, before)
+    together_s = deploy(koco, root, *others)
+    # Once before and once after, because the rest of the machine may become busier.
+    deploy(koco, project(koco, [*names, "later"]), after)
+    alone_s = max(parts_s(koco, names[0]), parts_s(koco, "later"))
+    print(f"one alone {alone_s:.1f} s, six together {together_s:.1f} s")
+    assert together_s <= 1.2 * len(others) * alone_s
     for name in names:
         assert koco.execute(f"{name}/{name}", who="Ada").result == "Ada"
 

@@ -228,6 +228,60 @@ def test_does_not_configure_an_application_that_is_no_longer_wanted(
     assert board.puts == []
 
 
+def test_applications_that_wait_are_written_together(board: Dashboard) -> None:
+    """Serve builds them side by side. One that is not wanted any more is left out."""
+
+    async def story() -> list[bool]:
+        serve = serve_of(board)
+        names = ("a", "b", "c", "d")
+        return await asyncio.gather(
+            *(serve.bring_up(application(n), is_wanted=lambda n=n: n != "c") for n in names)
+        )
+
+    assert asyncio.run(story()) == [True, True, False, True]
+    [put] = board.puts
+    assert [each["name"] for each in put["applications"]] == ["koco-a-1", "koco-b-1", "koco-d-1"]
+
+
+def test_a_refused_configuration_does_not_stop_others(board: Dashboard) -> None:
+    """Each is tried on its own, and only the one that Serve refuses fails."""
+    put = board.put
+
+    def refuse(body: dict[str, Any]) -> None:
+        if any(each["name"] == "koco-bad-1" for each in body["applications"]):
+            raise ConnectionResetError
+        put(body)
+
+    board.put = refuse  # type: ignore[method-assign]
+
+    async def story() -> list[Any]:
+        serve = serve_of(board)
+        names = ("a", "bad", "b")
+        return await asyncio.gather(
+            *(serve.bring_up(application(name)) for name in names), return_exceptions=True
+        )
+
+    first, refused, second = asyncio.run(story())
+    assert (first, second) == (True, True)
+    assert isinstance(refused, ServeError)
+    assert set(board.applications) == {"koco-a-1", "koco-b-1"}
+
+
+def test_a_stopped_release_does_not_stop_others(board: Dashboard) -> None:
+    """Its application came first, and another one waits for the same change."""
+
+    async def story() -> bool:
+        serve = serve_of(board)
+        first = asyncio.ensure_future(serve.bring_up(application("a")))
+        second = asyncio.ensure_future(serve.bring_up(application("b")))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert asyncio.run(story()) is True
+    assert set(board.applications) == {"koco-b-1"}
+
+
 def test_leaves_an_existing_application_alone(board: Dashboard) -> None:
     """After a restart nothing is written. A failed one is tried again."""
 
