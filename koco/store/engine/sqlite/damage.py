@@ -19,9 +19,8 @@ log = logging.getLogger(__name__)
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The message of `sqlite3` for a text that is not UTF-8. It has no code.
 NOT_UTF8 = "Could not decode to UTF-8"
-#: The messages of SQLite for a name that is not in the schema. koco's own statements name only what
-#: is there, so the schema is damaged, for example in the text of a trigger.
-_NO_NAME = ("no such table", "no such column", "no such index")
+#: The messages of SQLite if the text of a trigger is damaged: it names what is not there.
+_NO_NAME = ("no such table: main.", "no such column: new.", "no such column: old.")
 
 
 def translate(exc: Exception, *, path: Path, where: str) -> DamagedError | None:
