@@ -53,7 +53,10 @@ def wrap(app: Any, state: State) -> Any:
 
 
 def _is_kodosumis(scope: Any) -> bool:
-    name = scope["path"].split("/", 2)[1]
+    root, slash, rest = scope["path"].partition("/")
+    if root or not slash:
+        return False  # such as `OPTIONS *`
+    name = rest.partition("/")[0]
     if name in _NAMES:
         return True
     # koco has a path of that name. Kodosumi's clients ask with its header or cookie.

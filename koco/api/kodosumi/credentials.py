@@ -2,7 +2,9 @@
 
 A browser sends the cookie with every request to this host, so a request that changes something is
 refused if a browser says that another site's page made it. Scripts send neither `Origin` nor
-`Sec-Fetch-Site`, and no page of another site can leave both out of such a request.
+`Sec-Fetch-Site`. No page of another site can leave both out of a POST, PUT or DELETE, but out of a
+GET it can, so no GET by cookie launches anything (`Caller.by_cookie`). The worst that such a GET
+can do is to log its user out.
 """
 
 from typing import Any

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from litestar.datastructures import Headers
+from litestar.utils.scope.state import ScopeState
 
 from koco.api.http import problem_details, request_id
 from koco.api.middleware import sparse_fields
@@ -55,7 +56,9 @@ async def _head(app: Any, scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, unless_missing)
     if is_missing:
         # A separate scope, because the server reads the method from the original.
-        asked = {**scope, "method": "GET", "headers": list(scope["headers"])}
+        asked: Any = {**scope, "method": "GET", "headers": list(scope["headers"])}
+        # It was not sent. An error could not be answered otherwise.
+        ScopeState.from_scope(asked).response_started = False
         await app(asked, receive, _Answer(asked, send, is_bodiless=True).send)
         scope["path_template"] = asked.get("path_template")
 

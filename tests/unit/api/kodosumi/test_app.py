@@ -1,5 +1,6 @@
 """Which requests are for Kodosumi's API, and every route of it by caller."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -178,6 +179,18 @@ def test_kocos_own_api_stays(api: Api) -> None:
         found = answer.json()
         assert (found["path"], found["status_code"]) == ("/outputs/status/nothing", 404)
         assert (found["error"], found["code"]) == ("NotFoundException", "not_found")
+
+
+@pytest.mark.parametrize("target", ["*", "*/x", "flow"])
+def test_a_target_that_is_no_path_is_kocos(api: Api, target: str) -> None:
+    """`OPTIONS *` needs no key, so it must not cost anything: no 500, no traceback in the log."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(
+            f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        status = int(client.makefile("rb").readline().split()[1])
+    assert 200 <= status < 500
 
 
 PAGES = {

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import fastapi
+import httpx
 import pytest
 import uvicorn
 from fastapi.responses import HTMLResponse
@@ -311,16 +312,53 @@ def test_a_page_launches_once_for_a_key(api: Api) -> None:
     assert other.status_code == 409
 
 
-def test_a_cookie_does_not_launch_by_get(api: Api) -> None:
-    """Any page that a browser shows could cause such a request."""
-    person = ("eva", "correct horse battery", ("read", "launch"))
-    name, password, scopes = person
+def token_of(api: Api, name: str) -> str:
+    """Make a user, and log in; return the session's token."""
+    password, scopes = "correct horse battery", ("read", "launch")
     api.call(api.parts.users.create(name, password, scopes=scopes, by="ada"))
     with api.http() as client:
         del client.headers["authorization"]
         answer = client.post("/v1/session", json={"name": name, "password": password})
-        assert answer.status_code == 201, answer.text
-        cookie = {"cookie": f"koco_session={answer.json()['token']}"}
-        refused = client.get("/v1/services/shop/app/now", headers=cookie)
-    assert refused.status_code == 403
-    assert "cookie" in refused.json()["detail"]
+    assert answer.status_code == 201, answer.text
+    token: str = answer.json()["token"]
+    return token
+
+
+LAUNCHED_BY_GET = {
+    "/v1/services/shop/app/now": "koco_session",
+    "/v1/services/shop/app/at-once": "koco_session",
+    "/-/localhost/8001/shop/-/at-once": "kodosumi_jwt",
+    "/inputs/-/localhost/8001/shop/-/at-once": "kodosumi_jwt",
+}
+#: How browsers send a GET that somebody else wants: a link in a mail, a page over plain HTTP, an
+#: image of a page at another port.
+FROM_OUTSIDE: list[dict[str, str]] = [
+    {},
+    {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
+    {"sec-fetch-site": "same-origin"},
+    {"kodosumi_api_key": ""},
+]
+
+
+@pytest.mark.parametrize(("path", "cookie"), LAUNCHED_BY_GET.items())
+def test_no_cookie_launches_by_get(api: Api, path: str, cookie: str) -> None:
+    """Any page could cause that. The same session in a header may, and so may a POST by cookie."""
+    api.parts.settings.kodosumi_api = True
+    token = token_of(api, f"eva-{len(path)}")
+    shown = {"cookie": f"{cookie}={token}"}
+    before = len(api.call(api.parts.store.executions.page()).items)
+    with httpx.Client(base_url=api.url, trust_env=False, timeout=100, verify=False) as client:
+        for more in FROM_OUTSIDE:
+            for method in ("GET", "HEAD"):
+                refused = client.request(method, path, headers={**shown, **more})
+                assert refused.status_code in (403, 405), (method, more)
+            assert "cookie" in client.get(path, headers={**shown, **more}).json()["detail"]
+        assert len(api.call(api.parts.store.executions.page()).items) == before
+        by_header = {**shown, "authorization": f"Bearer {token}"}
+        assert client.get(path, headers=by_header).json()["fid"]
+        own_page = {**shown, **FORM, "origin": api.url, "sec-fetch-site": "same-origin"}
+        page = path.replace("/now", "/page").replace("/at-once", "/page")
+        assert client.post(page, headers=own_page, content="topic=x").json()["fid"]
+        for other in ({"origin": "null"}, {"origin": "http://127.0.0.1:1"}):
+            other_page = {**shown, **FORM, **other}
+            assert client.post(page, headers=other_page, content="topic=x").status_code == 403
