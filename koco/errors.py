@@ -9,6 +9,7 @@
     │   ├── MethodError        2   405   the path does not have this method
     │   ├── AcceptError        2   406   the accepted media types do not include any of ours
     │   ├── MediaTypeError     2   415   the body's media type is not supported
+    │   ├── HandlerRefusal     2   400   a service's handler refuses, with a 4xx status of its own
     │   └── PathError          2   400   not a path of an execution's files; a ValueError, too
     ├── UnreachableError       3   503   no control plane answers
     ├── AnswerError            3   502   the answer is not one of a control plane
@@ -172,6 +173,24 @@ class MediaTypeError(UsageError):
 
     http_status = 415
     code = "media_type"
+
+
+class HandlerRefusal(UsageError):  # noqa: N818 - a handler's answer, not a failure
+    """A service's handler refuses the request. The status (4xx) and the message are its own."""
+
+    code = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int = 400,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.http_status = status
+        self.headers = headers or {}
 
 
 class PathError(UsageError, ValueError):
@@ -344,6 +363,8 @@ def _build_error(
 ) -> KocoError:
     if code == InputsError.code:
         return InputsError(*fields.pop(GLOBAL_FIELD, []), **fields)
+    if code == HandlerRefusal.code and isinstance(status, int):
+        return HandlerRefusal(message, hint=hint, status=status)
     if code == ManifestError.code:
         return ManifestError(message.splitlines(), hint=hint)
     for cls in (DeployError, EndpointError):

@@ -324,7 +324,6 @@ def test_a_launch_may_refer_to_another_route(many: Koco) -> None:
         ("none", "returned None, not a Launch"),
         ("value", "returned a dict, not a Launch"),
         ("raise", "RuntimeError: the secret of the author"),
-        ("http", "answered 403"),
         ("lambda", "Launch cannot run odd.<locals>.<lambda>"),
         ("missing", "has no 'rum'"),
         ("unsendable", "cannot send the input 'x'"),

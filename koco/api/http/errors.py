@@ -10,6 +10,7 @@ from koco.api.http import audit, auth, problem_details, request_id
 from koco.api.openapi.shapes import Problem
 from koco.errors import (
     EndpointError,
+    HandlerRefusal,
     KocoError,
     LimitError,
     MediaTypeError,
@@ -43,7 +44,8 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
     headers = dict(getattr(error, "headers", None) or {})
     if error.http_status in (429, 503):
         headers.setdefault("Retry-After", str(_RETRY_S))
-    if error.http_status == 401:
+    # A handler's own 401 is not about the caller's key.
+    if error.http_status == 401 and not isinstance(error, HandlerRefusal):
         headers.setdefault("WWW-Authenticate", "Bearer")
     return Response(
         problem_details.problem(error, request=request_id.request_id(request.scope), place=place),

@@ -17,7 +17,13 @@ from koco.cluster.serve import Serve, prefix_of
 from koco.control import fair_turns
 from koco.control.services import endpoint_headers
 from koco.control.services.endpoint_messages import Failure, Form, Order, Refusal, read_as
-from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
+from koco.errors import (
+    EndpointError,
+    HandlerRefusal,
+    InputsError,
+    NotFoundError,
+    TimedOutError,
+)
 from koco.events.line import encode_payload
 from koco.forms import json_value_count
 from koco.sdk.endpoint import signing
@@ -94,6 +100,7 @@ class Endpoints:
 
         Raises:
             InputsError: The form or the handler refuses the inputs.
+            HandlerRefusal: The handler answered with a 4xx status of its own.
             EndpointError: The handler failed.
             TimedOutError: It took longer than the manifest's `endpoint.timeout`.
         """
@@ -165,6 +172,7 @@ class Endpoints:
 
         Raises:
             InputsError: The endpoint refused the inputs.
+            HandlerRefusal: The handler answered with a 4xx status of its own.
             EndpointError: The endpoint reported a failure, or its answer is not valid.
         """
         async with self._limit(release, request.path):
@@ -180,6 +188,9 @@ class Endpoints:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)
         if kind == FAILURE:
             failure = read_as(Failure, blob, where=where)
+            if failure.status >= 400:
+                again = {"Retry-After": failure.retry_after} if failure.retry_after else None
+                raise HandlerRefusal(failure.message, status=failure.status, headers=again)
             log.warning("%s failed: %s\n%s", where, failure.message, failure.traceback)
             what = f"{failure.type}: {failure.message}" if failure.type else failure.message
             raise EndpointError(

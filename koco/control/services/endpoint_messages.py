@@ -43,6 +43,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     traceback: str
     hint: str | None = None
+    #: The 4xx status that the handler chose (an `HTTPException`); 0 for any other failure.
+    status: Annotated[int, msgspec.Meta(ge=0, lt=500)] = 0
+    #: When the caller may retry, as the handler's header of that name says.
+    retry_after: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{0,40}$")] = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

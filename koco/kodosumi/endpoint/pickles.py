@@ -21,6 +21,9 @@ from koco.tokens import MASK
 #: The largest pickled launch (bytes). In base64, it fits into an endpoint's answer together with
 #: the inputs to display.
 MOST_BYTES = 8 * 1024 * 1024
+#: The size of the inputs to display, as JSON, from which large values are shown by their size only
+#: (bytes). The runner gets the pickled ones.
+_DISPLAY_BYTES = 256 * 1024
 #: How deeply inputs may be nested to travel as JSON.
 _DEEPEST = 100
 #: The length to which the name of an entrypoint is cut that is only for display.
@@ -58,7 +61,7 @@ def to_display(inputs: Any, hidden: Sequence[str] = ()) -> dict[str, Any]:
     """Return inputs as a JSON object to show, with the values of hidden names masked.
 
     A value that is no object is shown under the name of its type, as Kodosumi's events do; a list
-    under `__list__`.
+    under `__list__`. If they are long, the largest of them are shown as their sizes.
     """
     if inputs is None:
         return {}
@@ -67,8 +70,21 @@ def to_display(inputs: Any, hidden: Sequence[str] = ()) -> dict[str, Any]:
         plain = {"__list__": plain}
     elif not isinstance(plain, dict):
         plain = {type(inputs).__name__: plain}
-    found: dict[str, Any] = _mask(plain, frozenset(hidden))
-    return found
+    return _shorten(_mask(plain, frozenset(hidden)))
+
+
+def _shorten(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return inputs with sizes in place of the largest values, until the rest is short enough."""
+    sizes = {name: len(name) + len(msgspec.json.encode(value)) for name, value in shown.items()}
+    total, found = sum(sizes.values()), dict(shown)
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= _DISPLAY_BYTES:
+            return found
+        found[name] = f"… ({format_size(sizes[name])})"
+        total += len(name) + len(found[name]) - sizes[name]
+    if total <= _DISPLAY_BYTES:
+        return found
+    return {"…": f"{len(shown)} inputs ({format_size(sum(sizes.values()))})"}
 
 
 def dump(entry_point: str | Callable[..., Any], inputs: Any) -> str:

@@ -30,6 +30,11 @@ LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "fai
 #: The path for questions about locks: neither an author's route nor for other callers.
 INTERNAL = "/_koco"
 
+#: The longest message of a handler's own refusal (characters).
+_SAID_LENGTH = 16_384
+#: The longest `Retry-After` of a handler that reaches the caller (characters).
+_RETRY_LENGTH = 40
+
 #: The metadata of a flow that are texts.
 _TEXTS = ("summary", "description", "version", "author", "organization")
 
@@ -234,12 +239,31 @@ def failure(exc: Exception) -> Answer:
     from koco.sdk.process.tracebacks import describe
 
     if isinstance(exc, HTTPException):  # intended by the author, so no traceback
+        if 400 <= exc.status_code < 500:  # for the caller
+            return Answer(FAILURE, _refuse(exc), 500)
         said = f"answered {exc.status_code}: {exc.detail}"
         return Answer(FAILURE, {"type": "", "message": said, "traceback": ""}, 500)
     body = {**describe(exc), "hint": getattr(exc, "hint", None)}
     if isinstance(exc, KocoError):
         body = {**body, "type": "", "message": exc.message}
     return Answer(FAILURE, body, 500)
+
+
+def _refuse(exc: Any) -> dict[str, Any]:
+    """Return the message of an `HTTPException` with a 4xx status, which reaches the caller."""
+    from koco.sdk.process import secrets
+
+    detail = exc.detail
+    said = detail if isinstance(detail, str) else line.encode_payload(detail).decode()
+    sent = {name.lower(): str(value) for name, value in (exc.headers or {}).items()}
+    again = sent.get("retry-after", "")
+    return {
+        **{"type": "", "message": secrets.mask(said[:_SAID_LENGTH]), "traceback": ""},
+        "status": exc.status_code,
+        "retry_after": again
+        if len(again) <= _RETRY_LENGTH and again.isascii() and again.isprintable()
+        else "",
+    }
 
 
 def model_of(given: Any, where: str) -> Model:

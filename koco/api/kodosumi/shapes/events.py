@@ -99,7 +99,7 @@ def _translate_object(kind: str, payload: Any, stamp: str, about: Facts) -> str 
     if kind == Kind.META:
         return payloads.serialize(msgspec.to_builtins(about))
     if kind == Kind.ERROR:
-        return str(payload.get("traceback") or facts.error_text(payload))
+        return _error_text(payload)
     if kind == Kind.LOCK:
         found = {name: payload.get(name) for name in ("name", "lid", "data")}
         return payloads.serialize({**found, "expires": facts.seconds(payload["expires"])})
@@ -109,6 +109,19 @@ def _translate_object(kind: str, payload: Any, stamp: str, about: Facts) -> str 
     if kind == Kind.UPLOAD:
         return _translate_upload(payload, stamp)
     return payloads.serialize(payload)
+
+
+def _error_text(error: dict[str, Any]) -> str:
+    """Return an error's traceback and its message.
+
+    The traceback of an exception ends with its message. That of a flow whose runner died, or whose
+    time was over, is only the place where it was.
+    """
+    text, traceback = facts.error_text(error), str(error.get("traceback") or "")
+    if not traceback:
+        return text
+    is_said = str(error.get("message") or text).strip() in traceback
+    return traceback if is_said else f"{traceback.rstrip()}\n{text}"
 
 
 def _translate_upload(payload: dict[str, Any], stamp: str) -> str | None:

@@ -14,7 +14,7 @@ import pytest
 from koco.control.services import endpoint_client as forwarding
 from koco.control.services.endpoint_client import Call, Endpoints, Request
 from koco.control.services.endpoint_messages import Order
-from koco.errors import EndpointError, InputsError, TimedOutError
+from koco.errors import EndpointError, HandlerRefusal, InputsError, TimedOutError
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.sdk.endpoint import signing
 from koco.store.model import Release
@@ -385,3 +385,21 @@ def test_an_endpoint_that_comes_up_has_its_own_error(ask: Ask, stranger: Strange
     with pytest.raises(TimedOutError, match="svc is still coming up after") as caught:
         ask(lambda each: each.enter(release, Call("/"), inputs={}, user="ada"))
     assert "endpoint.timeout" not in str(caught.value.hint)
+
+
+def test_a_handlers_own_refusal_keeps_its_status(stranger: Stranger, ask: Ask) -> None:
+    """An `HTTPException` with 4xx is for the caller; any other one is a failure of the service."""
+    said = {"type": "", "message": "already running", "traceback": ""}
+    stranger.status, stranger.kind = 500, "failure"
+    stranger.body = json.dumps({**said, "status": 409, "retry_after": "7"}).encode()
+    with pytest.raises(HandlerRefusal, match=r"^already running$") as refused:
+        ask(enter)
+    assert (refused.value.http_status, refused.value.hint) == (409, None)
+    assert refused.value.headers == {"Retry-After": "7"}
+    for status in (0, 200, 302):
+        stranger.body = json.dumps({**said, "status": status}).encode()
+        with pytest.raises(EndpointError, match="already running"):
+            ask(enter)
+    stranger.body = json.dumps({**said, "status": 500}).encode()
+    with pytest.raises(EndpointError, match="valid failure"):
+        ask(enter)

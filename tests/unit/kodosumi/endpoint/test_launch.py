@@ -9,6 +9,7 @@ import pydantic
 import pytest
 
 from koco.errors import UsageError
+from koco.forms import json_value_count
 from koco.kodosumi import forms as F  # noqa: N812 - as services import it
 from koco.kodosumi.endpoint import pickles
 from koco.kodosumi.launch import Launch
@@ -164,3 +165,23 @@ def test_values_that_cannot_be_pickled_are_refused() -> None:
 
     with pytest.raises(UsageError, match=r"cannot send m:f .*lock"):
         Launch(Request(), "m:f", {"lock": threading.Lock()})
+
+
+def test_inputs_of_the_documented_size_fit_into_an_answer() -> None:
+    """Just under 8 MB of bytes, or of small numbers: the order is below an answer's 16 MB."""
+    for inputs in ({"b": b"x" * (pickles.MOST_BYTES - 1000), "n": 1}, {"n": 1, "b": [7] * 1000000}):
+        launch = nested(Request(), run, inputs={**inputs, "s": {1}})
+        body = bytes(launch.body)
+        assert len(body) < 16 * 1024 * 1024
+        assert not json_value_count.has_more(body, 200_000)
+        assert load(launch)[1]["b"] == inputs["b"]
+        shown = launch.order["inputs"]
+        assert shown["n"] == 1
+        assert "MB" in shown["b"]
+
+
+def test_many_large_inputs_are_shown_by_their_number() -> None:
+    """Even their sizes alone would be long; masked values stay masked."""
+    many = {f"k{number}" * 20: {number} for number in range(20_000)}
+    assert list(pickles.to_display(many)) == ["…"]
+    assert pickles.to_display({"pin": "1234", "b": b"x" * 10**6}, ["pin"])["pin"] == MASK

@@ -214,7 +214,7 @@ def test_a_handlers_traceback_begins_with_its_first_frame(app: ServeAPI) -> None
     assert failure["traceback"].splitlines()[1].endswith("in enter")
     assert "not a Launch" in post(app, "/", {"topic": "none"}).json()["message"]
     closed = post(app, "/", {"topic": "closed"}).json()
-    assert closed["message"] == "answered 403: closed today"
+    assert (closed["status"], closed["message"]) == (403, "closed today")
     assert closed["traceback"] == ""
 
 
