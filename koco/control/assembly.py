@@ -73,12 +73,17 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     settings.change(await store.settings.all())
     streams = Streams(settings)
     attempts, passwords = Attempts(), Passwords()
-    users = Users(store, passwords, attempts, end=streams.end)
     disk = Disk(data_dir, settings, store.engine)
     store.engine.require_room = disk.require_room
     tasks.keep(disk.keep)
     blobs = Blobs(data_dir, store, settings, disk)
     chunked = ChunkedUploads(data_dir, blobs, settings, disk)
+
+    def forget(owner: str) -> None:
+        for each in (blobs, chunked):
+            tasks.spawn(each.end(owner))
+
+    users = Users(store, passwords, attempts, end=streams.end, forget=forget)
     tasks.keep(lambda: _collect(blobs, chunked, settings))
     tasks.keep(lambda: _index(store))
     bundles = Bundles(blobs, store, secret=await store.secrets.own("bundles"), url=start.node_url)
@@ -151,7 +156,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         files=files,
         chunked=chunked,
         endpoints=endpoints,
-        keys=Keys(store, end=streams.end),
+        keys=Keys(store, end=streams.end, forget=forget),
         users=users,
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,

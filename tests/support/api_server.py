@@ -33,6 +33,7 @@ from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
+from koco.control.tasks import Tasks
 from koco.store.model import Key, NewExecution
 from koco.store.store import Store
 from tests.support.contract import contract
@@ -139,14 +140,21 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     # As cheap as argon2id gets, because there are many tests.
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     attempts = Attempts()
-    users = Users(store, passwords, attempts, end=streams.end)
+    chunked = ChunkedUploads(api.data_dir, blobs, settings, disk)
+    tasks = Tasks("the tests")
+
+    def forget(owner: str) -> None:
+        for each in (blobs, chunked):
+            tasks.spawn(each.end(owner))
+
+    users = Users(store, passwords, attempts, end=streams.end, forget=forget)
     api.parts = SimpleNamespace(
         store=store,
         disk=disk,
         spooler=spooler,
         files=files,
-        chunked=ChunkedUploads(api.data_dir, blobs, settings, disk),
-        keys=Keys(store, end=streams.end),
+        chunked=chunked,
+        keys=Keys(store, end=streams.end, forget=forget),
         users=users,
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,

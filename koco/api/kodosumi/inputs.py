@@ -46,7 +46,7 @@ async def _files(request: Request, field: InputFiles, value: Any) -> Any:
     files = []
     try:
         for upload_id, item in named.items.items():
-            upload, content = await uploads.finish(request.auth.uploader, upload_id)
+            upload, content = await uploads.finish(request.auth.owner, upload_id)
             if named.batch_id and upload.batch_id and upload.batch_id != named.batch_id:
                 raise UsageError(f"{item.filename!r} belongs to another batch")
             if item.total_chunks not in (-1, upload.total_chunks):

@@ -26,6 +26,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     #: The credential: `key:NAME`, `session:ID` or `flow:FID`. Revoking it ends the caller's
     #: streams.
     credential: str = ""
+    #: When the key or user was made: tells it from others of its name, before and after it.
+    made: str = ""
     #: When the credential expires (seconds since the epoch).
     expires: float | None = None
     #: When the credential was checked (seconds of a monotonic clock).
@@ -70,6 +72,16 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def uploader(self) -> str:
         """The owner of the uploads that the caller may name."""
         return self.name if self.fid is None else f"{tokens.FLOW}{self.fid}"
+
+    @property
+    def owner(self) -> str:
+        """The owner of the caller's unfinished uploads: see `koco.control.storage.unfinished`."""
+        return owner_of(self.uploader, self.made)
+
+
+def owner_of(name: str, made: str) -> str:
+    """Return the owner of a key's or a user's unfinished uploads."""
+    return f"{name} {made}" if made else name
 
 
 #: The caller of public routes: no name and no scopes.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from koco import tokens
-from koco.control.access.caller import Caller
+from koco.control.access.caller import Caller, owner_of
 from koco.control.access.head_key import HEAD
 from koco.control.access.scopes import check_name, check_rights
 from koco.control.tasks import Tasks
@@ -36,10 +36,18 @@ _USED_S = 60.0
 class Keys:
     """The keys of one control plane; every change of a key goes through here."""
 
-    def __init__(self, store: Store, *, end: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        end: Callable[[str], None] = lambda _: None,
+        forget: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         #: Called with a credential that was revoked, or whose lifetime was shortened.
         self._end = end
+        #: Called with the owner that a revoked key was: see `owner_of`.
+        self._forget = forget
         self._tasks = Tasks("the keys")
         self._noted: dict[str, float] = {}
         self._admitting = asyncio.Lock()
@@ -69,6 +77,7 @@ class Keys:
             scopes=frozenset(key.scopes),
             flows=key.flows,
             sees_all=key.sees_all,
+            made=key.created,
             credential=_credential(key.name),
             expires=expires,
         )
@@ -139,7 +148,7 @@ class Keys:
         return key, secret
 
     async def revoke(self, name: str) -> Key:
-        """Delete a key: further requests with it are refused, and its streams end.
+        """Delete a key: further requests with it are refused, and its streams and uploads end.
 
         Raises:
             NotFoundError: there is no such key.
@@ -148,6 +157,7 @@ class Keys:
         key = await self._store.keys.revoke(name)
         self._noted.pop(name, None)
         self._end(_credential(name))
+        self._forget(owner_of(name, key.created))
         log.info("the key %r was revoked", name)
         return key
 

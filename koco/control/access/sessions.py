@@ -94,6 +94,7 @@ class Sessions:
             scopes=frozenset(user.scopes),
             flows=user.flows,
             sees_all=user.sees_all,
+            made=user.created,
             credential=session.credential,
             expires=session.expires,
         )

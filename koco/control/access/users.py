@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from koco.control.access import passwords
+from koco.control.access.caller import owner_of
 from koco.control.access.login_throttle import Attempts
 from koco.control.access.passwords import Passwords
 from koco.control.access.scopes import check_email, check_name, check_rights
@@ -68,12 +69,15 @@ class Users:
         attempts: Attempts,
         *,
         end: Callable[[str], None] = lambda _: None,
+        forget: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._hashing = hashing
         self._attempts = attempts
         #: Called with the credential of each session that has ended.
         self._end = end
+        #: Called with the owner that a user no longer is: see `owner_of`.
+        self._forget = forget
 
     async def create(
         self,
@@ -161,7 +165,7 @@ class Users:
     async def change(self, name: str, changes: UserChanges, *, by: str) -> User:
         """Change a user. If their rights change, their streams end.
 
-        The sessions of a user who is not active end as well.
+        The sessions and unfinished uploads of a user who is not active end as well.
 
         Nobody can take away their own access, so there is always an admin left.
 
@@ -180,16 +184,20 @@ class Users:
 
         user, sessions = await self._store.users.change(name, revise)
         self._end_streams(sessions)
+        if not user.active:
+            self._forget(owner_of(name, user.created))
         log.info("the user %r was changed by %r: %s", name, by, ", ".join(changes.given()))
         return user
 
     async def remove(self, name: str) -> None:
-        """Delete a user; their sessions and streams end at once.
+        """Delete a user; their sessions, streams and unfinished uploads end at once.
 
         Raises:
             NotFoundError: there is no such user.
         """
+        user = await self._store.users.get(name)
         self._end_streams(await self._store.users.remove(name))
+        self._forget(owner_of(name, user.created))
         log.info("the user %r was removed", name)
 
     async def _replace(self, name: str, password: str, *, verified: str | None = None) -> None:

@@ -9,7 +9,6 @@ uploads count against a quota of the uploader, and are removed when nothing more
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
@@ -21,16 +20,15 @@ from typing import BinaryIO
 from koco.control.settings import Settings
 from koco.control.storage import digests
 from koco.control.storage.disk import Disk
+from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
-from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
+from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.sizes import MB
 from koco.store.store import Store
 
 #: How long unreferenced blobs are kept (seconds).
 _KEEP_S = 24 * 3600.0
-#: When an uploader with too many unfinished uploads should try again (seconds).
-_RETRY_S = 60.0
 #: How many blobs one transaction looks up.
 _BATCH = 1000
 
@@ -69,8 +67,12 @@ class Blobs:
         for former in (data_dir / "bundles").glob("*.zip"):
             _move(former, self.path(former.stem))  # the location of bundles in older versions
         shutil.rmtree(data_dir / "bundles", ignore_errors=True)
-        #: The size of each part, or its announced size while it is uploaded (bytes).
-        self._sizes = {path.name: path.stat().st_size for path in self._parts.iterdir()}
+        #: Uploads of all kinds. Here a part has its size or, during an upload, the announced one.
+        self.unfinished = Unfinished(settings)
+        self._sizes = self.unfinished.sizes
+        self._sizes.update({path.name: path.stat().st_size for path in self._parts.iterdir()})
+        #: The parts whose owner has ended while they are being written to.
+        self._ended: set[str] = set()
 
     @property
     def largest_bytes(self) -> float:
@@ -94,7 +96,7 @@ class Blobs:
         size = await self._store.uploads.renew(user, sha256)
         if size is not None and path.is_file():
             return size, True
-        name = _name(by or user, sha256)
+        name = upload_name(by or user, sha256)
         # A mere question creates nothing, because anybody with a key may ask for any hash.
         part = self._open.get(name) or Part(self._parts / name)
         return part.arrived, False
@@ -124,7 +126,7 @@ class Blobs:
                 was removed.
         """
         self._check_length(length)
-        name = _name(by or user, self.path(sha256).name)
+        name = upload_name(by or user, self.path(sha256).name)
         part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
@@ -140,7 +142,7 @@ class Blobs:
             if offset != part.size:
                 what = f"the upload of {sha256} continues from {part.size}, not from {offset}"
                 raise OffsetError(what, offset=part.size)
-            self._check_quota(name, length, whose=by or user)
+            self.unfinished.require(name, length, whose=name_of(by or user))
             self._sizes[name] = length
             with self._disk.promised(length - part.size) as promise:
                 await take(part, body, length, promise)
@@ -149,6 +151,9 @@ class Blobs:
             return part.size
         finally:
             part.is_busy = False
+            if name in self._ended:
+                self._ended.discard(name)
+                part.path.unlink(missing_ok=True)
             if part.path.exists():
                 self._sizes[name] = part.arrived
             else:
@@ -165,13 +170,13 @@ class Blobs:
             TooManyError: the user's unfinished uploads have reached the limit of number or size.
             NoRoomError: the disk is full.
         """
-        name = _name(user, secrets.token_hex(32))
+        name = upload_name(user, secrets.token_hex(32))
         part = Part(self._parts / name)
         self._open[name], part.is_busy = part, True
         try:
             async for pieces, size_bytes in _gathered(body):
                 self._check_length(part.size + size_bytes)
-                self._check_quota(name, part.size + size_bytes, whose=user)
+                self.unfinished.require(name, part.size + size_bytes, whose=user)
                 self._sizes[name] = part.size + size_bytes
                 with self._disk.promised(size_bytes) as promise:
                     promise.require_room(size_bytes)
@@ -194,31 +199,18 @@ class Blobs:
                 hint="its operator can change that: `koco up --set max_file_mb=…`",
             )
 
-    def _check_quota(self, name: str, length: int, *, whose: str) -> None:
-        """Refuse an upload beyond its owner's limit of unfinished uploads, in number or size."""
-        owner = name.partition("-")[0]
-        others = [
-            size for other, size in self._sizes.items() if other != name and other.startswith(owner)
-        ]
-        most, most_mb = self._settings.max_unfinished_uploads, self._settings.max_unfinished_mb
-        hint = (
-            "finish them, or wait: uploads without progress for"
-            f" {self._settings.unfinished_hours:g} hours are removed"
-        )
-        if len(others) >= most:
-            raise TooManyError(
-                f"{whose!r} has {len(others)} unfinished uploads;"
-                f" this control plane's max_unfinished_uploads is {most}",
-                hint=hint,
-                retry_after_s=_RETRY_S,
-            )
-        if (size_bytes := sum(others) + length) > most_mb * MB:
-            raise TooManyError(
-                f"with this one {whose!r} has unfinished uploads of {size_bytes / MB:.4g} MB;"
-                f" this control plane's max_unfinished_mb is {most_mb:g}",
-                hint=hint,
-                retry_after_s=_RETRY_S,
-            )
+    async def end(self, owner: str) -> None:
+        """Remove the parts of an owner that is no longer one."""
+        paths = []
+        for name in self.unfinished.of(owner):
+            part = self._open.get(name)
+            if part is not None and part.is_busy:
+                self._ended.add(name)  # its request is about to be refused, and removes it
+            elif (path := self._parts / name).exists():
+                self._open.pop(name, None)
+                self._sizes.pop(name, None)
+                paths.append(path)
+        await asyncio.to_thread(_remove, paths)
 
     async def _finish(self, part: Part, user: str, sha256: str) -> None:
         await asyncio.to_thread(part.settle, sha256)
@@ -285,11 +277,6 @@ async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
         file.seek(start)
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
-
-
-def _name(user: str, sha256: str) -> str:
-    """Return the name of a part. The user is hashed, because the name may be unsafe in a path."""
-    return f"{hashlib.sha256(user.encode()).hexdigest()[:32]}-{sha256}"
 
 
 def _move(part: Path, blob: Path) -> None:

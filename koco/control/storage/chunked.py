@@ -1,7 +1,8 @@
 """Uploads in numbered chunks, which may arrive in any order, at once, and more than once.
 
-Kodosumi's clients upload files so. An upload belongs to one user. When all of its chunks are there,
-its content becomes a blob. Unfinished uploads have the limits of blobs' parts: number, size, age.
+Kodosumi's clients upload files so. An upload belongs to one user, which is a
+`Caller.owner` here. When all of its chunks are there, its content becomes a blob. Unfinished
+uploads count with blobs' parts (`koco.control.storage.unfinished`), and become too old like them.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunk_file import ChunkFile
 from koco.control.storage.disk import Disk
+from koco.control.storage.unfinished import folder_name, name_of, upload_name
 from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
 from koco.sizes import MB
 
@@ -62,6 +64,11 @@ class ChunkedUploads:
         self._settings = settings
         self._disk = disk
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        #: The sizes of unfinished uploads, with those of blobs' parts.
+        self._unfinished = blobs.unfinished
+        for folder in self._root.glob("*/*"):
+            if not _is_complete(folder):
+                self._count(folder, ChunkFile(folder).size_bytes)
 
     async def begin(self, user: str, upload: Upload) -> str:
         """Begin an upload; return its id.
@@ -77,9 +84,15 @@ class ChunkedUploads:
             )
         folder = self._folder(user)
         async with self._turn(user):
-            await asyncio.to_thread(_require_few, folder, self._settings, user)
             made = str(uuid.uuid4())
-            await asyncio.to_thread(_write, folder / made, upload)
+            await asyncio.to_thread(_require_few, folder, name_of(user))
+            self._unfinished.require(upload_name(user, made), 0, whose=name_of(user))
+            self._count(folder / made, 0)
+            try:
+                await asyncio.to_thread(_write, folder / made, upload)
+            except BaseException:
+                self._forget(folder / made)
+                raise
         return made
 
     async def take(self, user: str, upload_id: str, number: int, data: bytes) -> int:
@@ -101,13 +114,17 @@ class ChunkedUploads:
                 raise UsageError(f"there is no chunk {number} of {upload.total_chunks}")
             if upload.content is not None:
                 return upload.total_chunks
-            chunks = ChunkFile(self._folder(user) / upload_id)
+            folder = self._folder(user) / upload_id
+            chunks = ChunkFile(folder)
             if not await asyncio.to_thread(chunks.has, number, data):
-                await self._require_room(user, chunks, len(data))
-                with self._disk.promised(len(data)) as promise:
-                    promise.require_room(len(data))
-                    await asyncio.to_thread(chunks.put, number, data)
-                    promise.fulfil(len(data))
+                self._require_room(user, folder, len(data))
+                try:
+                    with self._disk.promised(len(data)) as promise:
+                        promise.require_room(len(data))
+                        await asyncio.to_thread(chunks.put, number, data)
+                        promise.fulfil(len(data))
+                finally:
+                    self._count(folder, chunks.size_bytes)
             return len(await asyncio.to_thread(chunks.places))
 
     async def finish(self, user: str, upload_id: str) -> tuple[Upload, Content]:
@@ -133,10 +150,14 @@ class ChunkedUploads:
                     hint="upload them and complete it again",
                 )
             ordered = [places[each] for each in range(upload.total_chunks)]
-            content = await self._receive(user, chunks, ordered)
-            await asyncio.to_thread(
-                _write, folder, msgspec.structs.replace(upload, content=content)
-            )
+            self._forget(folder)  # the part that its content passes through counts instead
+            try:
+                content = await self._receive(user, chunks, ordered)
+                complete = msgspec.structs.replace(upload, content=content)
+                await asyncio.to_thread(_write, folder, complete)
+            except BaseException:
+                self._count(folder, chunks.size_bytes)
+                raise
             await asyncio.to_thread(chunks.remove)
             return upload, content
 
@@ -165,7 +186,14 @@ class ChunkedUploads:
         """
         async with self._turn(upload_id):
             await self.find(user, upload_id)
-            await asyncio.to_thread(shutil.rmtree, self._folder(user) / upload_id, True)
+            await self._remove(self._folder(user) / upload_id)
+
+    async def end(self, user: str) -> None:
+        """Remove the uploads of a user that is no longer one."""
+        for folder in await asyncio.to_thread(lambda: list(self._folder(user).glob("*"))):
+            async with self._turn(folder.name):
+                await self._remove(folder)
+        await asyncio.to_thread(shutil.rmtree, self._folder(user), True)
 
     async def collect(self) -> int:
         """Remove uploads that have been idle for long; return how many."""
@@ -173,31 +201,39 @@ class ChunkedUploads:
         idle = await asyncio.to_thread(lambda: list(_older(self._root, before)))
         for folder in idle:
             async with self._turn(folder.name):
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+                await self._remove(folder)
         return len(idle)
 
     def _turn(self, name: str) -> asyncio.Lock:
         return self._turns.setdefault(name, asyncio.Lock())
 
     def _folder(self, user: str) -> Path:
-        # Hashed, because the name may be unsafe in a path.
-        return self._root / hashlib.sha256(user.encode()).hexdigest()[:32]
+        return self._root / folder_name(user)
 
-    async def _require_room(self, user: str, chunks: ChunkFile, more_bytes: int) -> None:
-        if (size := chunks.size_bytes + more_bytes) > self._blobs.largest_bytes:
+    def _count(self, folder: Path, size_bytes: int) -> None:
+        """Count an upload as unfinished, with what has arrived."""
+        self._unfinished.sizes[f"{folder.parent.name}-{folder.name}"] = size_bytes
+
+    def _forget(self, folder: Path) -> None:
+        self._unfinished.sizes.pop(f"{folder.parent.name}-{folder.name}", None)
+
+    async def _remove(self, folder: Path) -> None:
+        await asyncio.to_thread(shutil.rmtree, folder, True)
+        self._forget(folder)
+
+    def _require_room(self, user: str, folder: Path, more_bytes: int) -> None:
+        """Refuse a chunk beyond a limit, else count it, because others may arrive meanwhile."""
+        size_bytes = ChunkFile(folder).size_bytes + more_bytes
+        if size_bytes > self._blobs.largest_bytes:
             raise LimitError(
-                f"the file has more than {size / MB:.4g} MB;"
+                f"the file has more than {size_bytes / MB:.4g} MB;"
                 f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
                 hint="its operator can change that: `koco up --set max_file_mb=…`",
             )
-        size = await asyncio.to_thread(_size_bytes, self._folder(user)) + more_bytes
-        if size > self._settings.max_unfinished_mb * MB:
-            raise TooManyError(
-                f"with this chunk {user!r} has unfinished uploads of {size / MB:.4g} MB; this"
-                f" control plane's max_unfinished_mb is {self._settings.max_unfinished_mb:g}",
-                hint="complete or cancel them",
-                retry_after_s=_RETRY_S,
-            )
+        self._unfinished.require(
+            upload_name(user, folder.name), size_bytes, whose=name_of(user), is_new=False
+        )
+        self._count(folder, size_bytes)
 
     async def _receive(
         self, user: str, chunks: ChunkFile, places: list[tuple[int, int]]
@@ -205,11 +241,14 @@ class ChunkedUploads:
         """Make a blob of chunks."""
         sha256 = await asyncio.to_thread(_hash, chunks, places)
         length = sum(size for _, size in places)
-        arrived, is_complete = await self._blobs.state(user, sha256)
+        name = name_of(user)
+        arrived, is_complete = await self._blobs.state(name, sha256, by=user)
         if not is_complete:
             # An earlier try may have broken off.
             body = _from(chunks, places, arrived)
-            await self._blobs.receive(user, sha256, offset=arrived, length=length, body=body)
+            await self._blobs.receive(
+                name, sha256, offset=arrived, length=length, body=body, by=user
+            )
         return Content(sha256, length)
 
 
@@ -238,17 +277,13 @@ def _write(folder: Path, upload: Upload) -> None:
     new.replace(folder / _ABOUT)
 
 
-def _require_few(folder: Path, settings: Settings, user: str) -> None:
-    """Refuse a further upload of a user who has too many."""
-    present = list(folder.iterdir()) if folder.exists() else []
-    unfinished = [each for each in present if (each / "index").exists() or not _is_complete(each)]
-    most = settings.max_unfinished_uploads
-    if len(unfinished) >= most or len(present) >= _MOST_UPLOADS:
+def _require_few(folder: Path, name: str) -> None:
+    """Refuse a further upload of a user who has too many, with those that are complete."""
+    count = len(list(folder.iterdir())) if folder.exists() else 0
+    if count >= _MOST_UPLOADS:
         raise TooManyError(
-            f"{user!r} has {len(unfinished)} unfinished uploads;"
-            f" this control plane's max_unfinished_uploads is {most}",
-            hint="complete or cancel them, or wait: uploads without progress for"
-            f" {settings.unfinished_hours:g} hours are removed",
+            f"{name!r} has {count} uploads in chunks; the limit is {_MOST_UPLOADS}",
+            hint="cancel some of them, or wait until they are removed",
             retry_after_s=_RETRY_S,
         )
 
@@ -259,10 +294,6 @@ def _is_complete(folder: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return False
     return about.content is not None
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(ChunkFile(each).size_bytes for each in folder.iterdir())
 
 
 def _older(root: Path, before: float) -> Iterator[Path]:

@@ -4,6 +4,7 @@ A launch that names uploads completes them itself. An upload belongs to its user
 id of its batch mean nothing to others.
 """
 
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ from koco.store.model import NewFile
 
 #: How much a request may have besides its chunk (bytes).
 _AROUND_BYTES = 64 * 1024
+#: The number of a chunk, which may have zeros in front.
+_NUMBER = re.compile(r"[0-9]{1,40}")
 #: The most uploads that one request completes.
 _MOST = 1000
 
@@ -68,7 +71,7 @@ async def begin_upload(request: Request) -> dict[str, str | None]:
     upload = Upload(
         filename=given.filename, total_chunks=given.total_chunks, batch_id=given.batch_id or ""
     )
-    made = await request.parts.chunked.begin(request.auth.uploader, upload)
+    made = await request.parts.chunked.begin(request.auth.owner, upload)
     return {"upload_id": made, "batch_id": given.batch_id}
 
 
@@ -82,15 +85,13 @@ async def add_chunk(request: Request) -> dict[str, Any]:
     upload_id, number, chunk = (form.get(name) for name in ("upload_id", "chunk_number", "chunk"))
     if not isinstance(upload_id, str) or not isinstance(chunk, UploadFile):
         raise UsageError("the form needs `upload_id`, `chunk_number` and the file `chunk`")
-    if not isinstance(number, str) or not (number.isascii() and number.isdecimal()):
+    if not isinstance(number, str) or not _NUMBER.fullmatch(number):
         raise UsageError(f"chunk_number must be a number from 0, got {str(number)[:40]!r}")
     data = await chunk.read()
-    count = await request.parts.chunked.take(
-        request.auth.uploader, upload_id, int(number[:9]), data
-    )
+    count = await request.parts.chunked.take(request.auth.owner, upload_id, int(number), data)
     return {
         "status": "chunk received",
-        "chunk_number": int(number[:9]),
+        "chunk_number": int(number),
         "received_chunks": count,
     }
 
@@ -125,14 +126,14 @@ async def complete_batch(
 async def cancel_upload(request: Request) -> dict[str, str]:
     """Remove an upload that no execution has."""
     given = await _read(request, _Cancel)
-    await request.parts.chunked.cancel(request.auth.uploader, given.upload_id)
+    await request.parts.chunked.cancel(request.auth.owner, given.upload_id)
     return {"status": "upload cancelled"}
 
 
 @delete("/files/cancel/{upload_id:str}", status_code=204, guards=[requires("launch")])
 async def remove_upload(request: Request, upload_id: str) -> None:
     """Remove an upload that no execution has."""
-    await request.parts.chunked.cancel(request.auth.uploader, upload_id)
+    await request.parts.chunked.cancel(request.auth.owner, upload_id)
 
 
 async def _finish(
@@ -142,7 +143,7 @@ async def _finish(
     found = []
     for upload_id, item in items:
         path = _path(root, item.filename)
-        upload, content = await request.parts.chunked.finish(request.auth.uploader, upload_id)
+        upload, content = await request.parts.chunked.finish(request.auth.owner, upload_id)
         if batch_id and upload.batch_id and upload.batch_id != batch_id:
             raise UsageError(f"{item.filename!r} belongs to another batch")
         if item.total_chunks not in (-1, upload.total_chunks):

@@ -12,7 +12,7 @@ from koco.api.openapi.annotations import Answer
 @head("/v1/bundles/{sha256:str}", guards=[requires("deploy")], answers=upload_headers.SHOWN)
 async def show_bundle(request: Request, sha256: str) -> Response[None]:
     """Show how much of a bundle has arrived, and whether that is all of it."""
-    offset, is_complete = await request.parts.bundles.state(sha256, by=request.auth.uploader)
+    offset, is_complete = await request.parts.bundles.state(sha256, by=request.auth.owner)
     return upload_headers.answer(offset, is_complete=is_complete, status_code=200)
 
 
@@ -27,7 +27,7 @@ async def upload_bundle(request: Request, sha256: str) -> Response[None]:
     """Append to a bundle; it can be used once all of it is on disk and has that hash."""
     offset, length = upload_headers.read(request)
     arrived = await request.parts.bundles.receive(
-        sha256, offset=offset, length=length, body=request.stream(), by=request.auth.uploader
+        sha256, offset=offset, length=length, body=request.stream(), by=request.auth.owner
     )
     return upload_headers.answer(arrived, is_complete=arrived == length, status_code=204)
 

@@ -48,7 +48,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def show_upload(request: Request, sha256: str) -> Response[None]:
     """Show how much of a blob the caller has uploaded, and whether that is all of it."""
     blobs = request.parts.files.blobs
-    offset, is_complete = await blobs.state(request.auth.uploader, sha256)
+    offset, is_complete = await blobs.state(request.auth.uploader, sha256, by=request.auth.owner)
     return upload_headers.answer(offset, is_complete=is_complete, status_code=200)
 
 
@@ -68,6 +68,7 @@ async def upload(request: Request, sha256: str) -> Response[None]:
         offset=offset,
         length=length,
         body=request.stream(),
+        by=request.auth.owner,
     )
     return upload_headers.answer(arrived, is_complete=arrived == length, status_code=204)
 

@@ -84,7 +84,9 @@ async def test_an_upload_survives_a_restart(own: Any) -> None:
     """What has arrived counts, and an empty file needs no chunk."""
     made = await own.uploads.begin("ada", upload(2))
     await own.uploads.take("ada", made, 1, b"world")
+    own.blobs.unfinished.sizes.clear()
     own.uploads = own.make()
+    assert list(own.blobs.unfinished.sizes.values()) == [5]
     await own.uploads.take("ada", made, 0, b"hello ")
     assert await content_of(own, made) == b"hello world"
     assert await content_of(own, await own.uploads.begin("ada", upload(0))) == b""

@@ -89,7 +89,7 @@ def fetch(tmp_path: Path, settings: Settings) -> Fetch:
                     found = await fetching.fetch(url, user="ada", most_bytes=most_bytes)
                 finally:
                     assert list((tmp_path / "parts").iterdir()) == []
-                    assert blobs._sizes == {}
+                    assert blobs.unfinished.sizes == {}
                 assert await store.uploads.renew("ada", found.sha256) == found.size_bytes
                 assert await store.uploads.renew("bob", found.sha256) is None
                 content = blobs.path(found.sha256).read_bytes()

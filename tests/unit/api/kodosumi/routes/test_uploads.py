@@ -103,7 +103,12 @@ def test_wrong_chunks_are_refused(client: KodosumiClient) -> None:
     body = {"upload_id": upload, "filename": "a", "total_chunks": 2}
     answer = client.http.post("/files/complete/in", json=body)
     assert (answer.status_code, "no chunk 1 yet" in answer.text) == (409, True)
-    client.chunk(upload, 1, b"y")
+    form = {"upload_id": upload, "chunk_number": "0000000001"}
+    files = {"chunk": ("c", b"y", "application/octet-stream")}
+    answer = client.http.post("/files/chunk", data=form, files=files)
+    assert (answer.status_code, answer.json().get("chunk_number")) == (201, 1), answer.text
+    for number in (10**9, 10**8, 2, 10**50):
+        assert client.chunk(upload, number, b"y", status=400)["error"]
     more = {**body, "total_chunks": 3}
     assert client.http.post("/files/complete/in", json=more).status_code == 400
     for form in ({}, {"upload_id": upload}, {"upload_id": upload, "chunk_number": "-1"}):
