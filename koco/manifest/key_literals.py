@@ -20,6 +20,8 @@ _KINDS = {
     "a Stripe key": r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
     "a key of koco's": r"\bkoco_[\w-]{40,}",
+    "a Slack webhook": r"\bhooks\.slack\.com/(?:services|workflows|triggers)/\S+",
+    "a login for HTTP": r"\b(?:Basic|Bearer)\s{1,4}[\w.~+/=-]{12,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a JSON web token": r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+",
     "a password in a URL": r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@",
@@ -28,14 +30,17 @@ _KNOWN = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
 #: The names of variables that usually hold a secret.
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET(?:_?KEY)?|TOKEN|PASSWORD|PASSWD|PWD"
-    r"|CREDENTIALS?)$",
+    r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET(?:_?KEY)?|TOKEN|PASSWORD|PASSWD|PWD|PW"
+    r"|PASSPHRASE|CREDENTIALS?)$",
     re.IGNORECASE,
 )
 #: Values of these variables that are not secrets: paths, URLs, numbers, and `${NAME}`.
 _HARMLESS = re.compile(
     r"[./~].*|\$\{.*|[a-z]+://[^@]*|\d{1,6}|true|false|none|null|", re.IGNORECASE
 )
+
+#: A hash or a commit, too, so the variable's name must say that it is a key.
+_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 
 #: Text of this form, with at least this entropy (bits for each character), counts as random.
 _RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
@@ -48,6 +53,8 @@ def classify(name: str, value: str) -> str | None:
         return found
     if names_secret(name) and len(value) >= 8 and not _HARMLESS.fullmatch(value):
         return "a password or key"
+    if name.upper().endswith("KEY") and _HEX.fullmatch(value):
+        return "a random key"
     return "a random key" if _is_random(value) else None
 
 

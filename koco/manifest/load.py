@@ -85,15 +85,20 @@ def to_wire(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(mode="json", exclude_defaults=True)
 
 
-def read(path: Path) -> Document:
-    """Return a file's data and places. Raises the same as `load`, but only checks the YAML."""
+def read(path: Path, *, merges: bool = False) -> Document:
+    """Return a file's data and places. Raises the same as `load`, but only checks the YAML.
+
+    `merges` allows YAML's merge keys, for files of other programs.
+    """
     source = display_path(path)
     try:
+        if not (path.is_file() or path.is_char_device()) and path.exists():  # a pipe would wait
+            raise ManifestError([f"{source}:1:1: cannot be read: it is not a file"])
         with file_reading.opened(path) as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:  # or endless, like /dev/zero
             raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])
-        return Document(content.decode("utf-8"), source)
+        return Document(content.decode("utf-8"), source, merges=merges)
     except FileNotFoundError:
         raise NotFoundError(
             f"{source}: there is no such file", hint="`koco init` makes a project"

@@ -3,7 +3,8 @@
 Reads the YAML 1.2 core schema, like editors: `yes`, `2026-01-31` and `12:30` are
 text. PyYAML itself reads YAML 1.1, which makes them true, a date and 750.
 Only plain values: no tags, only text as keys, and no key twice. The size after
-expanding aliases is limited, because a few lines can expand to gigabytes.
+expanding aliases is limited, because a few lines can expand to gigabytes. Merge keys (`<<`) are of
+YAML 1.1; only a reader of other programs' files asks for them.
 """
 
 import re
@@ -84,9 +85,13 @@ class Document:
     `data` has None in place of a faulty value, and `error` omits problems that follow from it.
     """
 
-    def __init__(self, text: str, source: str) -> None:
-        """Parse `text`; raise `ManifestError` if it is not YAML. `source` names the file."""
+    def __init__(self, text: str, source: str, *, merges: bool = False) -> None:
+        """Parse `text`; raise `ManifestError` if it is not YAML. `source` names the file.
+
+        With `merges`, a mapping's key `<<` takes in the keys of other mappings.
+        """
         self.source = source
+        self._merges = merges
         self.problems: list[Problem] = []
         self._faulty: set[KeyPath] = set()
         self._keys: dict[KeyPath, Place] = {}
@@ -151,9 +156,13 @@ class Document:
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         built: dict[str, Any] = {}
+        merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
             if self._nodes > MAX_NODES:
                 break
+            if self._merges and _is_merge(key_node):
+                merged.append(value_node)
+                continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None or key_node.tag != _TAG + "str":
                 self._refuse_key(key_node, path)
@@ -166,9 +175,30 @@ class Document:
                     key_node, path, f"key {key!r} is given twice", f"first on line {line}"
                 )
                 continue
-            self._keys[here] = _place(key_node)
+            self._keys.setdefault(here, _place(key_node))
             built[key] = self._build(value_node, here)
+        for each in merged:
+            self._merge(each, path, built)
         return built
+
+    def _merge(self, node: yaml.Node, path: KeyPath, built: dict[str, Any]) -> None:
+        """Add the keys of a mapping, or of a list of them, that a mapping does not have yet."""
+        self._nodes += 1  # a merge counts, because lists of merges can be as long as alias bombs
+        if id(node) in self._ancestors or self._nodes > MAX_NODES:
+            self._refuse_size(path)
+            return
+        self._ancestors.append(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                for each in node.value:
+                    self._merge(each, path, built)
+            elif isinstance(node, yaml.MappingNode):
+                for key, value in self._mapping(node, path).items():
+                    built.setdefault(key, value)
+            else:
+                self._add_problem(node, path, "`<<` takes a mapping, or a list of mappings")
+        finally:
+            self._ancestors.pop()
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         name = node.tag.removeprefix(_TAG)
@@ -201,6 +231,11 @@ class Document:
         self, node: yaml.Node, path: KeyPath, message: str, hint: str | None = None
     ) -> None:
         self.problems.append(Problem(path, message, hint, place=_place(node)))
+
+
+def _is_merge(node: yaml.Node) -> bool:
+    """Return whether a key is a merge key. In quotes, `<<` is text."""
+    return isinstance(node, yaml.ScalarNode) and node.value == "<<" and node.style is None
 
 
 def _place(node: yaml.Node) -> Place:

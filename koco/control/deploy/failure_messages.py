@@ -85,7 +85,7 @@ def of_exception(
             return ReleaseFailure(
                 message=f"the endpoint did not start: {exc.message}",
                 detail=exc.detail,
-                hint="it runs as a Ray Serve application: does its module or its "
+                hint="it runs as a Ray Serve application: does its module, or its "
                 "deployment's constructor, fail?",
             )
         case DiedAtStart():

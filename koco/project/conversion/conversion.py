@@ -31,6 +31,13 @@ _GLOBAL = {
 }
 
 
+#: How processes differ from Kodosumi's.
+_KEPT_PROCESSES = (
+    "koco runs several executions in one process, one after another, so a module's variables stay "
+    "from one to the next; `runner: {executions: 1}` gives each a new process, as Kodosumi does"
+)
+
+
 @dataclass(frozen=True)
 class Service:
     """A converted application."""
@@ -98,8 +105,11 @@ def _draft(application: Application, found: Sources, project: Path, name: str | 
         code.uses_kodosumi(target.module, root) if root else application.is_kodosumis
     )
     environment.convert(application, draft)
+    environment.note_env_file(draft, (root or project, project))
     packages.convert(application, draft, root or project / draft.root)
     serving.convert(application, draft, code.ingress_of(target, root) if root else None)
+    if draft.is_kodosumi:
+        draft.note("processes", _KEPT_PROCESSES, "runner", is_todo=False)
     return draft
 
 
@@ -153,9 +163,13 @@ def _shared_secrets(applications: list[Application]) -> list[Note]:
         draft = Draft("", "", application.file)
         environment.convert(application, draft)
         for name in draft.secrets:
-            given = application.data["runtime_env"]["env_vars"][name]
-            values.setdefault(name, set()).add(str(given))
-    message = "has several values, and a secret has one for all services; rename all but one"
+            given = str(application.data["runtime_env"]["env_vars"][name])
+            if not environment.stands_for_key(given):
+                values.setdefault(name, set()).add(given)
+    message = (
+        "has several values, and a secret has one value for all services: choose one that all may "
+        "use, or let one service read another name"
+    )
     return [Note(name, message) for name, given in sorted(values.items()) if len(given) > 1]
 
 

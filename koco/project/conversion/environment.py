@@ -1,10 +1,13 @@
 """Converts the variables and the smaller parts of a runtime environment."""
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from koco.manifest import key_literals, rules
 from koco.manifest.problems import InvalidValueError
+from koco.manifest.yaml_document import MAX_CHARS
 from koco.project.conversion.draft import Draft
 from koco.project.conversion.sources import Application
 
@@ -15,6 +18,12 @@ _REFERENCE = re.compile(r"\$\{?\w+\}?")
 
 #: A value in place of one that its author has not shown.
 _PLACEHOLDER = re.compile(r"[.…*xX_-]+|<.*>|\[.*\]|(?:your|my|change|todo|secret).*", re.IGNORECASE)
+
+#: A variable in a file of variables.
+_ASSIGNED = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", re.MULTILINE)
+
+#: The most names of variables that a note lists.
+_MOST_NAMES = 20
 
 #: The keys that this or another module converts.
 _CONVERTED = ("env_vars", "working_dir", "py_modules", "excludes", "pip", "uv", "conda")
@@ -28,6 +37,21 @@ _LOST = {
     "config": "koco sets the limits of an environment's installation itself",
     "worker_process_setup_hook": "koco has its own; call yours when your module is imported",
 }
+
+
+def note_env_file(draft: Draft, folders: Iterable[Path]) -> None:
+    """Add a note on the first `.env` of some folders, whose variables Kodosumi's processes had."""
+    file = next((each / ".env" for each in folders if (each / ".env").is_file()), None)
+    if file is None:
+        return
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        names = dict.fromkeys(_ASSIGNED.findall(opened.read(MAX_CHARS)))
+    listed = ", ".join([*names][:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    message = (
+        f"it is not shipped; make secrets of its keys (`koco secret set NAME`), list them in "
+        f"`secrets` and the rest in `env`. It has {listed or 'no variables'}"
+    )
+    draft.note(".env", message, _SECTION)
 
 
 def convert(application: Application, draft: Draft) -> None:
@@ -68,6 +92,11 @@ def _add_variable(name: str, value: str, draft: Draft) -> None:
     else:
         # koco itself would fill in `${NAME}` when it deploys. Ray does it on the node, as before.
         draft.env[name] = value.replace("${", "$${")
+
+
+def stands_for_key(value: str) -> bool:
+    """Return whether a value is only the place of a key, or refers to one."""
+    return bool(_REFERENCE.fullmatch(value) or _PLACEHOLDER.fullmatch(value))
 
 
 def _classify(name: str, value: str) -> str | None:

@@ -21,9 +21,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _quote_if_needed(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Write text in quotes if koco's reader would take it for something else."""
+    """Write text in quotes if koco's reader would take it, or a line break in it, for another."""
     patterns = Loader.yaml_implicit_resolvers.get(text[:1], [])
-    is_odd = any(pattern.match(text) for _, pattern in patterns)
+    has_odd_break = any(each in text for each in "\x85\u2028\u2029")  # line breaks in YAML 1.1
+    is_odd = has_odd_break or any(pattern.match(text) for _, pattern in patterns)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if is_odd else None)
 
 
@@ -57,6 +58,7 @@ def _sections(draft: Draft) -> dict[str, Any]:
         "root": draft.root if draft.root != "." else None,
         "runtime": {key: value for key, value in runtime.items() if value is not None} or None,
         "secrets": draft.secrets or None,
+        "runner": None,
         "serve": draft.serve or None,
     }
 
@@ -83,5 +85,9 @@ def comment(text: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Return a text without line breaks and control characters, which could end a comment."""
-    return re.sub(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd]+", " ", text)
+    """Return a text without line breaks, control characters and changes of direction.
+
+    They could end a comment, or make it look like something else.
+    """
+    kept = r"\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd"
+    return re.sub(f"[^{kept}]+", " ", text)

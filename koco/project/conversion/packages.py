@@ -6,6 +6,7 @@ from typing import Any
 
 from koco.manifest import key_literals, requirements, rules
 from koco.manifest.problems import InvalidValueError, KeyPath, format_path
+from koco.manifest.yaml_document import MAX_CHARS
 from koco.project.conversion.draft import Draft
 from koco.project.conversion.sources import Application
 
@@ -26,7 +27,11 @@ _OURS = {
 
 
 def convert(application: Application, draft: Draft, root: Path) -> None:
-    """Add an application's packages to a draft. `root` is the folder that is shipped."""
+    """Add an application's packages to a draft. `root` is the folder that is shipped.
+
+    Files of requirements are read only if they are below the shipped folder, the deployment file's
+    folder or the working directory: the file may be somebody else's, and its notes are printed.
+    """
     environment = application.environment
     for tool in ("pip", "uv"):
         if (value := environment.get(tool)) is not None:
@@ -87,9 +92,12 @@ def _from_file(
     """Name a requirements file in the draft, or add its lines if koco must not install them all."""
     key = format_path(path)
     shipped = PurePosixPath(name.removeprefix("./"))
-    if shipped.is_absolute() or ".." in shipped.parts or not (root / shipped).is_file():
+    if not _is_inside(root / name, application, root):
+        message = f"{name} is not in this project; list its packages in `dependencies`"
+        draft.note(key, message, _SECTION)
+    elif shipped.is_absolute() or ".." in shipped.parts or not (root / shipped).is_file():
         beside = application.file.parent / name
-        if beside.is_file():
+        if beside.is_file() and _is_inside(beside, application, root):
             _add_lines(beside, key, draft)
         else:
             draft.note(key, f"there is no file {name} in the folder that is shipped", _SECTION)
@@ -103,6 +111,12 @@ def _from_file(
         _add_lines(root / shipped, key, draft)
 
 
+def _is_inside(file: Path, application: Application, root: Path) -> bool:
+    """Return whether a file, through all links, is in a folder that may be read."""
+    folders = (root, application.file.parent, Path())
+    return any(file.resolve().is_relative_to(each.resolve()) for each in folders)
+
+
 def _names_ours(file: Path) -> bool:
     lines = _read(file).lines
     return any((name := _NAME.match(line)) and name[1].lower() in _OURS for line in lines)
@@ -111,7 +125,10 @@ def _names_ours(file: Path) -> bool:
 def _read(file: Path) -> requirements.Requirements:
     def text_of(name: str) -> str | None:
         inner = file.parent / name
-        return inner.read_text("utf-8", "replace") if inner.is_file() else None
+        if not inner.is_file() or not inner.resolve().is_relative_to(file.resolve().parent):
+            return None
+        with inner.open(encoding="utf-8", errors="replace") as opened:
+            return opened.read(MAX_CHARS)
 
     return requirements.read(file.name, text_of)
 
@@ -121,7 +138,9 @@ def _add_lines(file: Path, key: str, draft: Draft) -> None:
     for line in found.lines:
         _add(line, key, draft)
     for problem in found.problems:
-        draft.note(key, problem, _SECTION)
+        # Without the line itself: the file may hold anything, passwords as well.
+        place = ":".join(problem.split(":", 2)[:2])
+        draft.note(key, f"{place}: nodes cannot install this line", _SECTION)
 
 
 def _conda(value: Any, application: Application, draft: Draft, root: Path) -> None:

@@ -15,11 +15,9 @@ _SECTION = "root"
 #: The path of GitHub's archive of a repository.
 _ARCHIVE = re.compile(r"/[^/]+/(?P<name>[^/]+)/archive/(?:refs/(?:tags|heads)/)?(?P<ref>.+)\.zip")
 
-#: What Kodosumi writes into a project, if its settings are the default ones.
-_KODOSUMIS_DATA = (
-    *("data/execution/**", "data/uploads/**", "data/admin.db", "data/expose.db"),
-    *("data/app.log", "data/spooler.log", "data/audit.log"),
-)
+#: What Kodosumi writes into a project, if its settings are the default ones: also later, if it
+#: still runs, with numbers at the ends of its logs.
+_KODOSUMIS_DATA = ("data/execution/**", "data/uploads/**", "data/*.db*", "data/*.log*")
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -52,9 +50,8 @@ def leave_out(draft: Draft, root: Path, deployment_files: Iterable[Path]) -> Non
     for file in deployment_files:
         if file.resolve().is_relative_to(base):
             draft.files.append(f"!/{file.resolve().relative_to(base).as_posix()}")
-    for pattern in _KODOSUMIS_DATA:
-        if (root / pattern.removesuffix("/**")).exists():
-            draft.files.append(f"!/{pattern}")
+    if (root / "data").is_dir():
+        draft.files += [f"!/{pattern}" for pattern in _KODOSUMIS_DATA]
 
 
 def _relative(folder: Path, project: Path) -> str:
@@ -93,7 +90,7 @@ def _note_others(application: Application, draft: Draft, root: Path, project: Pa
     listed = [each for each in _listed(application) if not _REMOTE.match(each[1])]
     folders = _local_folders(application, project)
     for (key, text), folder in zip(listed, folders, strict=True):
-        if folder.resolve() != root.resolve():
+        if not root.resolve().is_relative_to(folder.resolve()):
             message = f"{text} is not in `root`; move it there, or make it a dependency"
             draft.note(f"runtime_env.{key}", message, _SECTION)
         elif text.endswith(_PACKED):

@@ -16,7 +16,7 @@ from typing import Any
 from koco.errors import ManifestError, NotFoundError, UsageError
 from koco.manifest import load
 from koco.manifest.problems import KeyPath, Problem, wrong_type
-from koco.manifest.yaml_document import Document
+from koco.manifest.yaml_document import MAX_CHARS, Document
 from koco.project.conversion import code
 
 #: The keys of a configuration of Ray Serve that are not about one application.
@@ -89,6 +89,8 @@ class Sources:
     global_keys: dict[str, Path] = field(default_factory=dict)
     #: Files of the folder that are something else.
     skipped: list[Path] = field(default_factory=list)
+    #: Why files of the folder could not be read.
+    problems: list[str] = field(default_factory=list)
 
 
 def read(path: Path) -> Sources:
@@ -96,7 +98,8 @@ def read(path: Path) -> Sources:
 
     Raises:
         NotFoundError: there is no such path.
-        ManifestError: a file is not YAML, or a value in it has the wrong type.
+        ManifestError: a file is not YAML, or a value in it has the wrong type. In a folder, a file
+            that cannot be read is an error only if no other file declares an application.
         UsageError: no file declares an application.
     """
     if not path.exists():
@@ -107,6 +110,8 @@ def read(path: Path) -> Sources:
     else:
         _read_file(path, found, is_asked=True)
     if not found.applications:
+        if found.problems:
+            raise ManifestError(list(dict.fromkeys(found.problems)))
         raise UsageError(
             f"{path}: no application is declared here",
             hint="expected `import_path`, or a list of `applications`",
@@ -116,10 +121,10 @@ def read(path: Path) -> Sources:
 
 def _read_folder(folder: Path, found: Sources) -> None:
     files = _files(folder)
-    if not any(_declares(file) for file in files):
+    if not any(_declares(file, found) for file in files):
         below = [file for name in _USUAL for file in _files(folder / name)]
         # Or each service's folder has its own file.
-        files = below or [file for file in _below(folder) if _declares(file)]
+        files = below or [file for file in _below(folder) if _declares(file, found)]
     for file in files:
         _read_file(file, found)
 
@@ -139,7 +144,7 @@ def _below(folder: Path) -> list[Path]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    files = [each for each in folder.iterdir() if each.suffix in _ENDINGS and each.is_file()]
+    files = [each for each in folder.iterdir() if each.suffix in _ENDINGS and not each.is_dir()]
     if len(files) > _MOST_FILES:
         raise _too_many(folder)
     return sorted(files)
@@ -149,12 +154,18 @@ def _too_many(folder: Path) -> UsageError:
     return UsageError(f"{folder} has more than {_MOST_FILES} files", hint="name one of them")
 
 
-def _declares(file: Path) -> bool:
+def _declares(file: Path, found: Sources) -> bool:
     try:
-        data = load.read(file).data
-    except ManifestError:
+        data = _load(file).data
+    except ManifestError as exc:
+        found.problems += exc.problems
         return False
     return isinstance(data, dict) and _kind(data) is not None
+
+
+def _load(file: Path) -> Document:
+    # Kodosumi and Ray Serve read YAML 1.1, whose merge keys share environments.
+    return load.read(file, merges=True)
 
 
 def _kind(data: dict[str, Any]) -> Callable[[dict[str, Any], Document, Path, Sources], None] | None:
@@ -173,10 +184,11 @@ def _read_file(file: Path, found: Sources, *, is_asked: bool = False) -> None:
     if file in found.files:
         return
     try:
-        document = load.read(file)
-    except ManifestError:
-        if is_asked or b"import_path" in file.read_bytes():
+        document = _load(file)
+    except ManifestError as exc:
+        if is_asked or _names_an_application(file):
             raise
+        found.problems += exc.problems
         found.skipped.append(file)
         return
     data = document.data
@@ -194,6 +206,17 @@ def _read_file(file: Path, found: Sources, *, is_asked: bool = False) -> None:
         # Kodosumi's base configuration: its applications are the files beside it.
         for sibling in _files(file.parent):
             _read_file(sibling, found)
+
+
+def _names_an_application(file: Path) -> bool:
+    """Return whether a file that is not YAML looks as if it should declare an application."""
+    try:
+        if not file.is_file():  # a pipe would wait
+            return False
+        with file.open("rb") as opened:
+            return b"import_path" in opened.read(MAX_CHARS)
+    except OSError:
+        return False
 
 
 def _unknown(document: Document) -> ManifestError:
@@ -255,7 +278,7 @@ def _read_export(data: dict[str, Any], document: Document, file: Path, found: So
         text = item.get("bootstrap")
         if not isinstance(text, str) or not text.strip():
             continue  # a draft that Kodosumi would not deploy either
-        inner = Document(text, f"{load.display_path(file)} (bootstrap of {name})")
+        inner = Document(text, f"{load.display_path(file)} (bootstrap of {name})", merges=True)
         if inner.problems:
             raise inner.error([])
         if not isinstance(inner.data, dict) or "import_path" not in inner.data:

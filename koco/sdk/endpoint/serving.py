@@ -63,6 +63,11 @@ def serve_api_of(found: Any, path: str) -> Any:
     if isinstance(found, FastAPI) or not is_bound(found):
         _refuse_the_original(found, path)
         kind = type(found).__name__
+        if callable(found) and not isinstance(found, type) and not hasattr(found, "router"):
+            raise DeployError(
+                f"the app {path!r} is a {kind}, and koco calls no application builders",
+                hint="bind it in its module, as in `app = build({})`, and name that",
+            )
         raise DeployError(
             f"the app {path!r} is a {kind}, not a ServeAPI",
             hint="`from koco import ServeAPI`, and `app = ServeAPI()`: it is a FastAPI",

@@ -19,6 +19,11 @@ from koco.manifest.problems import InvalidValueError
         ("DATABASE_URL", "postgresql://ada:lovelace@db/x", "a password in a URL"),
         ("X", "-----BEGIN RSA PRIVATE KEY-----\nMII", "a private key"),
         ("DB_PASSWORD", "correct horse", "a password or key"),
+        ("MY_PW", "correct horse", "a password or key"),
+        ("PASSPHRASE", "correct horse", "a password or key"),
+        ("HEXKEY", "0123456789abcdef" * 4, "a random key"),
+        ("AUTH", "Basic YWRtaW46cGFzc3dvcmQ=", "a login for HTTP"),
+        ("S", "https://hooks.slack.com/services/T00/B00/abcdefghij", "a Slack webhook"),
         ("X", "q7Rz1LmV0bXw9Tn4Ks8Yd2Hc6Jf3Gp5A", "a random key"),
     ],
 )
@@ -31,6 +36,8 @@ def test_recognises_keys(name: str, value: str, kind: str) -> None:
     ("name", "value"),
     [
         ("GREETING", "Hello there"),
+        ("COURSE", "Basic chemistry"),
+        ("CACHE_KEY", "by-user-and-day"),
         ("MODEL", "gpt-4o-mini-2024-07-18"),
         ("COMMIT", "0123456789abcdef0123456789abcdef01234567"),
         ("ID", "6f1c1a54-57c9-4f4f-9d7e-3a1e7a7e7a11"),

@@ -48,5 +48,7 @@ def manifest(made: Conversion, name: str = "koco.yaml") -> Manifest:
 
 
 def notes(made: Conversion) -> dict[str, str]:
-    """Return the notes on all services, by their keys."""
-    return {note.key: note.message for service in made.services for note in service.notes}
+    """Return the notes on all services, by their keys, without that on kept processes."""
+    found = {note.key: note.message for service in made.services for note in service.notes}
+    found.pop("processes", None)
+    return found

@@ -77,6 +77,8 @@ def test_no_file_with_keys_is_shipped(tmp_path: Path) -> None:
     made = conversion.convert(tmp_path / "data/config/config.yaml", tmp_path)
     for path, text in made.files.items():
         (tmp_path / path).write_text(text)
+    for later in ("app.log", "spooler.log.1", "admin.db-wal", "expose.db"):  # Kodosumi still runs
+        (tmp_path / "data" / later).write_text("x")
     [target] = project.load(tmp_path / "koco.toml").targets()
     assert [file.name for file in target.tree.files] == ["data/input.csv", "news/query.py"]
 
@@ -130,6 +132,24 @@ def test_a_secret_with_two_values_is_noted(tmp_path: Path) -> None:
     assert note.key == "T_TOKEN" and "several values" in note.message
     text = "applications:\n" + app.format("a", "first-token") + app.format("b", "first-token")
     assert convert(tmp_path, text).notes == []
+    text = "applications:\n" + app.format("a", "your-key-here") + app.format("b", "<-- key -->")
+    assert convert(tmp_path, text).notes == []
+
+
+def test_kept_processes_are_named_beside_the_manifest(tmp_path: Path) -> None:
+    """A comment, and nothing to do: Kodosumi starts a process for each execution."""
+    made = convert(tmp_path, APP)
+    assert "runner: {executions: 1}" in made.files[Path("koco.yaml")].replace("\n#   ", " ")
+    [note] = made.services[0].notes
+    assert (note.key, note.is_todo) == ("processes", False)
+
+
+def test_a_file_of_variables_is_noted_with_their_names_only(tmp_path: Path) -> None:
+    """`.env` is not shipped, and its keys become secrets."""
+    lines = "# mine\nexport OPENAI_API_KEY=sk-hidden\nMODE = quick\n"
+    made = convert(tmp_path, APP, {".env": lines})
+    assert notes(made)[".env"].endswith("It has OPENAI_API_KEY, MODE")
+    assert not any(each in text for text in made.files.values() for each in ("sk-hidden", "quick"))
 
 
 @pytest.mark.parametrize(
@@ -196,5 +216,5 @@ def test_the_same_files_give_the_same_text(tmp_path: Path) -> None:
     made = convert(tmp_path, text)
     order = [note.key for note in made.services[0].notes]
     keys = ("container", "image_uri", "d", "e")
-    assert order == [*(f"runtime_env.{key}" for key in keys), "a", "b", "c"]
+    assert order == [*(f"runtime_env.{key}" for key in keys), "a", "b", "c", "processes"]
     load.parse(made.files[Path("koco.yaml")])

@@ -47,7 +47,7 @@ def test_a_file_that_names_kodosumi_is_written_out(tmp_path: Path) -> None:
     ("text", "key", "message"),
     [
         ("pip: no.txt", "runtime_env.pip", "there is no file no.txt"),
-        ("pip: /etc/reqs.txt", "runtime_env.pip", "there is no file /etc/reqs.txt"),
+        ("pip: /etc/reqs.txt", "runtime_env.pip", "/etc/reqs.txt is not in this project"),
         ("pip: ['--pre']", "runtime_env.pip[0]", "'--pre' is an option of pip"),
         ("pip: [six, 'git+https://x.org/y']", "runtime_env.pip[1]", "write the package's name"),
         ("pip: ['x @ https://ada:pw@x.org/y.zip']", "runtime_env.pip[0]", "x is left out"),
@@ -66,3 +66,39 @@ def test_a_package_without_counterpart_is_noted(
     assert message in notes(made)[key]
     assert f"# {key}: " in made.files[Path("koco.yaml")]
     assert set(manifest(made).runtime.dependencies) <= {"six"}
+
+
+@pytest.mark.parametrize("name", ["../aws", "/etc/passwd", "link", "inner/link", "{outside}"])
+def test_no_file_outside_the_project_is_read(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines would be printed, and written into a file that is committed."""
+    outside, inside = tmp_path / "aws", tmp_path / "project"
+    outside.write_text("hunter2\naws_secret_access_key = wJalrXUtnFEMIK7MDENG\n")
+    (inside / "inner").mkdir(parents=True)
+    for link in ("link", "inner/link"):
+        (inside / link).symlink_to(outside)
+    monkeypatch.chdir(inside)
+    for text in (f"pip: {name}", f"pip: ['-r {name}']"):
+        made = convert(inside, f"{ENV}  {text.format(outside=outside)}")
+        shown = [*made.files.values(), *notes(made).values()]
+        assert not any("hunter2" in each or "wJalr" in each for each in shown)
+        assert any("is not in this project" in each for each in notes(made).values())
+
+
+def test_an_included_file_outside_the_project_is_not_read(tmp_path: Path) -> None:
+    """Neither by its path nor through a link."""
+    (tmp_path / "aws").write_text("hunter2\n")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/link").symlink_to(tmp_path / "aws")
+    files = {"reqs.txt": "kodosumi\n-r ../aws\n-r link\nsix\n"}
+    made = convert(tmp_path / "project", f"{ENV}  pip: reqs.txt", files)
+    assert manifest(made).runtime.dependencies == ("six",)
+    assert "hunter2" not in str(made)
+
+
+def test_a_line_that_is_no_requirement_is_named_by_its_number(tmp_path: Path) -> None:
+    """The line itself may be a password."""
+    made = convert(tmp_path, f"{ENV}  pip: reqs.txt", {"reqs.txt": "kodosumi\npw = hunter2 x\n"})
+    assert "reqs.txt:2: nodes cannot install this line" in str(made.services)
+    assert "hunter2" not in str(made)

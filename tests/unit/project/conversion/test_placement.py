@@ -42,6 +42,13 @@ def test_a_second_folder_of_code_is_noted(tmp_path: Path) -> None:
     assert "other/more is not in `root`" in notes(made)["runtime_env.py_modules"]
 
 
+def test_a_folder_that_contains_the_root_needs_no_note(tmp_path: Path) -> None:
+    """Nothing has to be moved."""
+    text = "import_path: query:fast_app\nruntime_env: {working_dir: .}\n"
+    made = convert(tmp_path, text, {"inner/query.py": "", "query.py": ""})
+    assert notes(made) == {}
+
+
 def test_code_on_github_is_downloaded_by_the_user(tmp_path: Path) -> None:
     """The root is already the folder that unpacking makes, and the note has the command."""
     url = "https://github.com/plan-net/example/archive/45aabdd.zip"

@@ -1,6 +1,7 @@
 """The forms of deployment files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,55 @@ def test_without_an_application_there_is_nothing_to_convert(tmp_path: Path) -> N
     write(tmp_path, config="http_options: {}")
     with pytest.raises(UsageError, match="no application"):
         sources.read(tmp_path / "config.yaml")
+
+
+def test_merge_keys_share_an_environment(tmp_path: Path) -> None:
+    """As in YAML 1.1, which Kodosumi and Ray Serve read: a mapping's own keys win."""
+    text = (
+        "applications:\n"
+        "- &base {name: one, import_path: 'a:app', runtime_env: {env_vars: &env {A: x, B: y}}}\n"
+        "- {<<: *base, name: two, runtime_env: {env_vars: {<<: [*env, {C: z, B: never}], A: w}}}\n"
+    )
+    found = sources.read(write(tmp_path, serve=text) / "serve.yaml")
+    assert [each.data["name"] for each in found.applications] == ["one", "two"]
+    assert found.applications[1].data["import_path"] == "a:app"
+    assert found.applications[1].environment["env_vars"] == {"A": "w", "B": "y", "C": "z"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import_path: a:b\n<<: text\n", "x.yaml:2:5: `<<` takes a mapping"),
+        ("import_path: a:b\na: &a {<<: *a}\n", "an alias that contains itself"),
+        ("import_path: a:b\n'<<': {c: d}\n", None),
+    ],
+)
+def test_odd_merge_keys(tmp_path: Path, text: str, problem: str | None) -> None:
+    path = write(tmp_path, x=text) / "x.yaml"
+    if problem is None:
+        assert sources.read(path).applications[0].data["<<"] == {"c": "d"}
+        return
+    with pytest.raises(ManifestError, match=problem):
+        sources.read(path)
+
+
+def test_a_bomb_of_merge_keys_is_refused(tmp_path: Path) -> None:
+    """Each level merges the one before ten times."""
+    levels = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
+    text = "\n".join(["import_path: a:b", "a0: &a0 {x: y}", *levels])
+    with pytest.raises(ManifestError, match="counting those that aliases repeat"):
+        sources.read(write(tmp_path, x=text) / "x.yaml")
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """Reading one would wait for its other end."""
+    os.mkfifo(tmp_path / "config.yaml")
+    for path in (tmp_path, tmp_path / "config.yaml"):
+        with pytest.raises(ManifestError, match="cannot be read: it is not a file"):
+            sources.read(path)
+
+
+def test_a_folder_says_why_its_only_file_cannot_be_read(tmp_path: Path) -> None:
+    """And not only that nothing is declared there."""
+    with pytest.raises(ManifestError, match=r"config\.yaml:1:5"):
+        sources.read(write(tmp_path, config="a: ["))
