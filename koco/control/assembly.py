@@ -116,7 +116,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     )
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
-    endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"))
+    endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"), url=start.url)
 
     locks = Locks(store, spooler, endpoints=endpoints)
     supervisor.on_ended = locks.on_final

@@ -26,7 +26,7 @@ from koco.errors import (
 )
 from koco.events.line import encode_payload
 from koco.forms import json_value_count
-from koco.sdk.endpoint import signing
+from koco.sdk.endpoint import place, signing
 from koco.sdk.endpoint.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
 from koco.sizes import format_size
 from koco.store.model import Answer, Release
@@ -82,8 +82,10 @@ class Call:
 class Endpoints:
     """Calls the endpoints of live releases, and of releases that still have executions."""
 
-    def __init__(self, serve: Serve, *, secret: bytes) -> None:
+    def __init__(self, serve: Serve, *, secret: bytes, url: str = "") -> None:
+        """Store the parts. `url` is the control plane's own, which apps make their URLs from."""
         self.serve = serve
+        self._url = url.rstrip("/")
         self._secret = secret
         self._connections: httpx.AsyncClient | None = None
 
@@ -160,7 +162,7 @@ class Endpoints:
                 blob = await self._read_body(release, request.path, answer, answer.aiter_bytes())
                 return read_as(Order, blob, where=_describe_place(release, request.path))
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
-        headers = endpoint_headers.for_caller(answer.headers, base, release)
+        headers = endpoint_headers.for_caller(answer.headers, base, release, url=self._url)
         if answer.status_code == 204:  # it has no body, so a client must not wait for one
             headers.pop("content-length", None)
         return Forwarded(answer.status_code, headers, _Body(answer))
@@ -293,6 +295,8 @@ class Endpoints:
                 fid=fid,
             ),
         }
+        if self._url:
+            headers[place.BASE] = place.base_of(self._url, release.service)
         url = f"{prefix_of(release.service, release.number)}{quote(request.path)}"
         url += f"?{request.query}" if request.query else ""
         # The server decoded the headers as Latin-1, so this sends the same bytes again. File names

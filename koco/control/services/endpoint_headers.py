@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from koco.cluster.serve import prefix_of
 from koco.sdk.endpoint.headers import HOP, may_pass
@@ -47,11 +48,16 @@ def for_service(headers: Mapping[str, str], *, media: str = "") -> dict[str, str
     return {**kept, "content-type": media}
 
 
-def for_caller(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
-    """Return the answer's headers that are passed on to the caller, each name once."""
+def for_caller(
+    headers: "httpx.Headers", base: str, release: Release, *, url: str = ""
+) -> dict[str, str]:
+    """Return the answer's headers that are passed on to the caller, each name once.
+
+    `base` is Serve's URL of the release, `url` the control plane's own.
+    """
     given = join_headers(headers.multi_items())  # httpx returns the names in lower case
     if "location" in given:
-        given["location"] = _translate_redirect(given["location"], base, release)
+        given["location"] = _translate_redirect(given["location"], base, release, url)
     hop = _connection_headers(given)
     kept = {
         name: value
@@ -76,8 +82,13 @@ def join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def _translate_redirect(location: str, base: str, release: Release) -> str:
-    """Translate a redirect into Serve to our own URL, because callers cannot reach Serve."""
+def _translate_redirect(location: str, base: str, release: Release, url: str) -> str:
+    """Translate a redirect into Serve to our own path, because callers cannot reach Serve.
+
+    A redirect to our own URL becomes a path, too, because a caller may reach us by another name.
+    """
+    if url and f"{location}/".startswith(f"{url}/v1/services/{release.service}/app/"):
+        return f"{urlsplit(url).path}{location[len(url) :]}"
     for where in (base, prefix_of(release.service, release.number)):
         if f"{location}/".startswith(f"{where}/"):
             return f"/v1/services/{release.service}/app{location[len(where) :]}"

@@ -12,7 +12,7 @@ from typing import Any
 from koco.errors import UnauthorizedError, UsageError
 from koco.events.questions import EndpointKey
 from koco.sdk.endpoint import headers as passing
-from koco.sdk.endpoint import public
+from koco.sdk.endpoint import place, public
 from koco.sdk.endpoint.signing import (
     SIGNATURE,
     Claim,
@@ -52,7 +52,8 @@ class Gate:
     async def admit(self, scope: Any, receive: Any) -> Any:
         """Return a new source of the request's body; record the caller in the request's state.
 
-        Other claims about the caller are removed from the request's headers.
+        Other claims about the caller are removed from the request's headers. The scope of a signed
+        request gets the place of the app as its caller sees it.
 
         Raises:
             UnauthorizedError: the control plane has not signed it, and its path is not public.
@@ -62,7 +63,8 @@ class Gate:
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in reversed(scope["headers"])
         }
-        claim, target = None, path_of(scope)
+        claim, path = None, path_of(scope)
+        target = path
         named = json.loads(os.environ.get(public.VARIABLE) or "[]")
         is_public = target not in self._flows and public.is_public(target, named)
         if SIGNATURE in headers or not is_public:
@@ -73,6 +75,8 @@ class Gate:
         scope["headers"] = passing.without_claims(scope["headers"])
         user, fid = (claim.user, claim.fid) if claim else ("", "")
         scope.setdefault("state", {}).update(user=user, fid=fid)
+        if claim is not None:
+            place.move(scope, headers.get(place.BASE, ""), path)
         return receive
 
     async def _verify(self, method: str, target: str, headers: dict[str, str]) -> Claim:

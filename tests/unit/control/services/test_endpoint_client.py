@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from koco.control.services import endpoint_client as forwarding
+from koco.control.services import endpoint_headers
 from koco.control.services.endpoint_client import Call, Endpoints, Request
 from koco.control.services.endpoint_messages import Order
 from koco.errors import EndpointError, HandlerRefusal, InputsError, TimedOutError
 from koco.manifest.descriptions import AppHandlers, FlowDescription
-from koco.sdk.endpoint import signing
+from koco.sdk.endpoint import place, signing
 from koco.store.model import Release
 from tests.support.http_server import QuietServer
 from tests.support.releases import manifest
@@ -403,3 +405,35 @@ def test_a_handlers_own_refusal_keeps_its_status(stranger: Stranger, ask: Ask) -
     stranger.body = json.dumps({**said, "status": 500}).encode()
     with pytest.raises(EndpointError, match="valid failure"):
         ask(enter)
+
+
+@pytest.mark.parametrize("url", ["https://koco.example.com", "https://example.com/koco/"])
+def test_a_redirect_to_our_own_url_is_a_path(url: str) -> None:
+    """A caller may reach the control plane by another name; other redirects stay as they are."""
+    prefix = "/koco" if url.endswith("/koco/") else ""
+
+    def redirect(location: str) -> str:
+        headers = httpx.Headers({"location": location})
+        serve = "http://10.0.0.1:8000/koco/svc/1"
+        return endpoint_headers.for_caller(headers, serve, RELEASE, url=url.rstrip("/"))["location"]
+
+    base = place.base_of(url, "svc")
+    assert redirect(f"{base}/a?b=1") == f"{prefix}/v1/services/svc/app/a?b=1"
+    assert redirect(base) == f"{prefix}/v1/services/svc/app"
+    for other in (f"{base}x/a", "https://elsewhere.example.com/v1/services/svc/app/a"):
+        assert redirect(other) == other
+
+
+def test_the_endpoint_learns_where_callers_see_it(stranger: Stranger, ask: Ask) -> None:
+    """The control plane's own URL, whatever the caller's headers say."""
+
+    async def look(endpoints: Endpoints) -> Any:
+        endpoints._url = "https://koco.example.com"
+        forged = {"X-Koco-Base": "https://evil.example.com", "Host": "evil.example.com"}
+        request = Request("GET", "/x", headers=forged)
+        return await endpoints.pass_through(RELEASE, request, user="ada")
+
+    ask(look)
+    sent = {name.lower(): value for name, value in stranger.headers.items()}
+    assert sent[place.BASE] == "https://koco.example.com/v1/services/svc/app"
+    assert sent["host"].startswith("127.0.0.1:")
