@@ -94,15 +94,26 @@ class Client:
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         return self._transport.json("GET", path, answers.Flow)
 
-    def launch(self, name: str, inputs: dict[str, Any], *, key: str | None = None) -> str:
+    def launch(
+        self,
+        name: str,
+        inputs: dict[str, Any],
+        *,
+        key: str | None = None,
+        is_prefilled: bool = False,
+    ) -> str:
         """Launch a flow and return the fid.
+
+        With `is_prefilled`, a flow that was written for Kodosumi also gets the values that its
+        form shows at first.
 
         With an idempotency key, the request is repeated if the connection breaks, because the same
         key gives the same fid. Without a key it is never repeated, because that might launch the
         flow twice.
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
-        headers = None if key is None else {"Idempotency-Key": _key(key)}
+        headers = {} if key is None else {"Idempotency-Key": _key(key)}
+        headers |= {"Prefer": "prefilled"} if is_prefilled else {}
         return self._transport.json(
             "POST",
             path,

@@ -8,7 +8,8 @@ no client has to. Standard library only.
 `readers` and `text_formats` turn text and JSON into typed values. `elements` defines content and
 buttons; `fields`, `text_fields`, `numbers`, `date_fields` and `choices` define the elements that
 carry a value. `element_types` has them all, `model` is the form, `problems` are the errors in its
-definition. `text_schema` describes the inputs of flows that get text.
+definition. `text_schema` describes the inputs of flows that get text, `browser` has the values that
+a browser sends for them.
 """
 
 from koco.forms.choices import (

@@ -108,6 +108,8 @@ class Plane:
     findings: list[dict[str, Any]] = field(default_factory=list)
     #: The idempotency keys of launches, None where there was none.
     keys: list[str | None] = field(default_factory=list)
+    #: The preferences of launches, None where there was none.
+    preferences: list[str | None] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     #: Which koco it says it is, and which one it was last asked by.
     version: str = __version__
@@ -551,6 +553,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             return 200, {**flow, "schema": _schema(flow["form"])}
         plane.keys.append(self.headers["Idempotency-Key"])
+        plane.preferences.append(self.headers["Prefer"])
         if data.get("who") == "nobody":
             raise InputsError(who=["must be somebody", "must be known"], size="must be a number")
         return 201, {"result": plane.launch(*plane.script, inputs=data)}

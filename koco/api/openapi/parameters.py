@@ -130,7 +130,8 @@ HEADERS: dict[str, Schema] = {
     ),
     "If-None-Match": _about("the `ETag` of a known answer: 304 if it is still the same", _STRING),
     "Prefer": _about(
-        "`wait=N`: answer with the outcome, if it is there within N seconds",
+        "`wait=N`: answer with the outcome, if it is there within N seconds. `prefilled`: a flow "
+        "that was written for Kodosumi also gets the values that its form shows at first",
         _STRING,
         example="wait=10",
     ),

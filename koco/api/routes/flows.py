@@ -37,6 +37,9 @@ _LONGEST_WAIT_S = 60
 #: The preference, among others, as a number or quoted.
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
+#: The preference for the values that a form shows at first.
+_PREFILLED = re.compile(r"(?:^|,)\s*prefilled\s*(?=[,;]|$)", re.IGNORECASE)
+
 #: The longest search for flows (characters).
 _LONGEST = 1000
 
@@ -194,7 +197,8 @@ async def launch(request: Request, name: str) -> Response[Launched]:
 
     The answer is 201, or 200 if the idempotency key was already used for this launch. With
     `Prefer: wait=N` the answer comes when the execution has ended, with its outcome. It is 202 if
-    it has not ended within N seconds.
+    it has not ended within N seconds. With `Prefer: prefilled`, a flow that was written for
+    Kodosumi also gets the values that its form shows at first.
     """
     return await launch_entry(request, auth.find_flow(request, name.lstrip("/")))
 
@@ -233,6 +237,7 @@ async def accept(
         about={"request": request.auth.request},
         audited=audit.launch_entry(request),
         call=call,
+        as_browser=call is None and bool(_PREFILLED.search(request.headers.get("prefer", ""))),
     )
 
 

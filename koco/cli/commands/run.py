@@ -117,11 +117,12 @@ def _launch(
 ) -> str:
     """Launch with the given inputs, and at a terminal with those that a person is asked for."""
     found = client.flow(flow) if asks and is_bare else None
+    is_complete = bool(found and found["form"])
     if found and found["form"]:
         values = prompt.ask(found["form"], values, as_browser=prompt.is_browser_like(found))
     while True:
         try:
-            return _send(client, flow, values, key=key)
+            return _send(client, flow, values, key=key, is_prefilled=not is_complete)
         except InputsError as exc:
             exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
             found = found or (client.flow(flow) if asks else None)
@@ -129,12 +130,16 @@ def _launch(
                 raise
             as_browser = prompt.is_browser_like(found)
             values = prompt.ask_again(found["form"], values, exc, as_browser=as_browser)
+            if as_browser and not is_complete:  # what was left blank must not be filled in
+                values = {**dict.fromkeys(exc.errors, ""), **values}
 
 
-def _send(client: Client, flow: str, values: dict[str, Any], *, key: str | None) -> str:
+def _send(
+    client: Client, flow: str, values: dict[str, Any], *, key: str | None, is_prefilled: bool
+) -> str:
     inputs = file_inputs.resolve(client, values)
     try:
-        return client.launch(flow, inputs, key=key)
+        return client.launch(flow, inputs, key=key, is_prefilled=is_prefilled)
     except UnreachableError as exc:
         if key is not None:
             exc.hint = f"{exc.hint}; it is safe to try again with the same --key"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco.cli.inputs import browser_answers, field_limits, file_inputs
+from koco.cli.inputs import field_limits, file_inputs
 from koco.cli.terminal import html_text, keyboard, output
 from koco.client import context_file
 from koco.forms import (
@@ -29,6 +29,7 @@ from koco.forms import (
     Model,
     Select,
     Submit,
+    browser,
 )
 from koco.forms.elements import to_json
 
@@ -41,7 +42,7 @@ _LISTED = 50
 class Dialogue:
     """Asks at the terminal `out` and reads typed lines; raises the errors of `keyboard.line`.
 
-    With `as_browser`, the answers are those that a browser sends; see `browser_answers`.
+    With `as_browser`, the answers are those that a browser sends; see `koco.forms.browser`.
     """
 
     def __init__(self, out: TextIO, *, as_browser: bool = False) -> None:
@@ -72,7 +73,7 @@ class Dialogue:
         before = None if isinstance(field, InputPassword) else typed.get(field.name)
         if before not in (None, "") or (before == "" and not self._as_browser):
             return before
-        return browser_answers.offered(field) if self._as_browser else to_json(field.default)
+        return browser.offered(field) if self._as_browser else to_json(field.default)
 
     def _show(self, element: Element) -> None:
         if isinstance(element, Markdown):
@@ -97,10 +98,10 @@ class Dialogue:
                 continue
             raw = offered if raw is None else raw
             if raw is None and not field.is_required:
-                return browser_answers.blank(field) if self._as_browser else {}
+                return browser.blank(field) if self._as_browser else {}
             value, messages = _check(field, raw)
             if not messages and self._as_browser:
-                return browser_answers.to_input(field, raw, value)
+                return browser.to_input(field, raw, value)
             if not messages:
                 return {field.name: to_json(value)}
             self._refuse(messages)

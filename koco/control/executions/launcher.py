@@ -20,6 +20,7 @@ from koco.control.services.endpoint_messages import Order
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
+from koco.forms import browser
 from koco.forms.off_loop import is_small, run_check
 from koco.kodosumi.endpoint import paths
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
@@ -61,11 +62,14 @@ class Launches:
         about: dict[str, Any] | None = None,
         audited: AuditEntry | None = None,
         call: Call | None = None,
+        as_browser: bool = False,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
         `about` holds additional fields for its `meta` event, and `audited` is its entry in the
-        audit log. `call` is the request to the flow's own path, if the launch is one.
+        audit log. `call` is the request to the flow's own path, if the launch is one. With
+        `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
+        first, as a browser sends them, unless `inputs` has the field.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it.
 
@@ -84,7 +88,8 @@ class Launches:
         )
 
         async def decide() -> NewExecution:
-            new = await self._decide(entry, inputs, user, call)
+            sent = _complete(entry, inputs) if as_browser else inputs
+            new = await self._decide(entry, sent, user, call)
             about_it = {**new.about, **(about or {})}
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
@@ -298,6 +303,13 @@ def _new_execution(
         files=files,
         dialect=entry.flow.dialect,
     )
+
+
+def _complete(entry: Entry, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs as a browser sends a form, if the flow's app is in Kodosumi's dialect."""
+    if entry.form is None or entry.path is None or not entry.flow.dialect:
+        return inputs
+    return browser.complete(entry.form, inputs)
 
 
 def _check_inputs(entry: Entry, inputs: dict[str, Any], at: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from koco.errors import InputsError
-from koco.forms import Model
+from koco.forms import Model, browser
 from koco.manifest.descriptions import FlowDescription
 from koco.manifest.model import Manifest, Schedule
 from koco.store.model import ReleaseFailure
@@ -28,8 +28,9 @@ async def find_problem(
     `flows` are the flows as the release described them. A schedule is a problem if its flow does
     not exist or rejects its inputs.
     """
-    # The handlers of Kodosumi's apps get all inputs as they are, and decide themselves.
-    forms = {flow.name: None if flow.dialect and flow.path else flow.form for flow in flows}
+    forms = {flow.name: flow.form for flow in flows}
+    # Their handlers get all inputs as they are, and decide themselves.
+    kodosumis = {flow.name for flow in flows if flow.dialect and flow.path}
     models: dict[str, Model | None] = {}
     for index, entry in enumerate(manifest.schedule):
         if entry.flow not in forms:
@@ -38,7 +39,8 @@ async def find_problem(
             if entry.flow not in models:
                 form = forms[entry.flow]
                 models[entry.flow] = None if form is None else Model.from_list(form)
-            refusal = await _refusal(models[entry.flow], entry.inputs)
+            as_browser = entry.flow in kodosumis
+            refusal = await _refusal(models[entry.flow], entry.inputs, as_browser=as_browser)
             await asyncio.sleep(0)  # there may be thousands, and other tasks need the loop
             if not refusal:
                 continue
@@ -48,11 +50,14 @@ async def find_problem(
     return None
 
 
-async def _refusal(form: Model | None, inputs: dict[str, Any]) -> str | None:
+async def _refusal(form: Model | None, inputs: dict[str, Any], *, as_browser: bool) -> str | None:
     if form is None:
         return None
     try:
-        await form.validate_async(inputs)
+        if as_browser:
+            browser.complete(form, inputs)
+        else:
+            await form.validate_async(inputs)
     except InputsError as exc:
         return "; ".join(exc.message.splitlines())
     return None

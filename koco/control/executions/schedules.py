@@ -206,6 +206,7 @@ class Schedules:
             key=key,
             about={"schedule": about},
             audited=AuditEntry(action="launch", who=USER),
+            as_browser=True,
         )
         log.info("%s: launched", _describe_launch(watch, due), extra={"fid": execution.fid})
         return execution.fid

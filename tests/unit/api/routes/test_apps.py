@@ -55,6 +55,12 @@ def build() -> ServeAPI:
         found = {**inputs, **request.path_params, **request.query_params}
         return Launch(request, "m:f", found)
 
+    @app.enter(
+        "/hymn", F.Model(F.InputText(name="topic", value="the sea"), F.Checkbox(name="loud"))
+    )
+    async def hymn(request: fastapi.Request, inputs: dict[str, Any]) -> Launch:
+        return Launch(request, "m:f", {"topic": inputs["topic"], "loud": inputs["loud"]})
+
     @app.get("/page", entry=True, summary="Page")
     async def page() -> HTMLResponse:
         return HTMLResponse("<form method=post>")
@@ -190,6 +196,19 @@ def test_values_and_unknown_keys_reach_the_handler_as_sent(api: Api) -> None:
     assert api.call(api.parts.store.executions.pickled(execution)) is None
     about = meta(api, execution)
     assert (about["summary"], about["author"], about["entrypoint"]) == ("First", "ada", "m:f")
+
+
+def test_prefilled_values_are_sent_on_request(api: Api) -> None:
+    """Not to other programs: Kodosumi's API has no values for absent fields. Given fields stay."""
+    path, prefer = "/v1/flows/shop/hymn", {"prefer": "wait=0, prefilled"}
+    assert launched(api, path, json={}).inputs == {"topic": None, "loud": False}
+    prefilled = {"topic": "the sea", "loud": False}
+    assert launched(api, path, json={}, headers={"prefer": "prefilled"}).inputs == prefilled
+    given = {"topic": "", "loud": "on"}
+    with api.http() as client:
+        answer = client.post(path, json=given, headers=prefer)
+    execution = api.call(api.parts.store.executions.get(answer.json()["result"]))
+    assert execution.inputs == {"topic": "", "loud": True}
 
 
 def test_a_pickled_launch_is_kept_for_its_runner(api: Api) -> None:

@@ -32,6 +32,12 @@ def test_it_prints_the_fid_and_nothing_else(plane: Plane, cli: Cli) -> None:
     assert plane.requests[-1][2] == {"who": "Ada", "size": "2"}
 
 
+def test_asks_for_the_values_that_a_form_shows_at_first(plane: Plane, cli: Cli) -> None:
+    """Nobody is asked, so the control plane fills in what Kodosumi's panel would send."""
+    cli("run", "greet", "-i", "who=Ada")
+    assert plane.preferences == ["prefilled"]
+
+
 def test_json_has_the_fid(plane: Plane, cli: Cli) -> None:
     """For those who parse everything."""
     assert json.loads(cli("run", "greet", "--json").out) == {"fid": "fid0000000000000"}

@@ -20,6 +20,7 @@ from koco.events import line
 from koco.events.model import Status
 from koco.forms import InputText, Model
 from koco.manifest import cron, model
+from koco.manifest.descriptions import FlowDescription
 from koco.manifest.model import Manifest
 from koco.store.model import AuditQuery, Execution, Release
 from tests.support.releases import flow, manifest
@@ -157,6 +158,24 @@ def test_launches_once_if_the_control_plane_dies_meanwhile(
         assert len(await c.made()) == 2
 
     clocked(tmp_path, body)
+
+
+def find_problem(**inputs: str) -> str | None:
+    """Return why a schedule of a Kodosumi flow is refused."""
+    form = [
+        {"type": "text", "name": "topic", "required": True},
+        {"type": "text", "name": "size", "value": "m"},
+    ]
+    app = FlowDescription(name="flow", path="/", entrypoint="m:f", form=form, dialect="kodosumi")
+    scheduled = _scheduled(manifest(service="svc"), {**HOURLY, "inputs": inputs})
+    found = asyncio.run(schedule_spec.find_problem(scheduled, [app]))
+    return found and found.message
+
+
+def test_a_kodosumi_flow_is_scheduled_as_a_browser_sends_its_form() -> None:
+    """A required field that has no value and is not given is refused when it is deployed."""
+    assert find_problem(topic="x", more="ignored") is None
+    assert find_problem() == "schedule[0]: flow refuses its inputs: topic: is required"
 
 
 def test_similar_services_have_separate_schedules(tmp_path: Path) -> None:
@@ -330,9 +349,11 @@ def test_a_release_whose_schedules_cannot_launch_fails() -> None:
     refused = said({"flow": "greet", "cron": "* * * * *"})
     assert refused.message.startswith("schedule[1]: greet refuses its inputs: who: ")
     assert refused.hint == "set the inputs that it needs in schedule[1].inputs"
-    # The app decides.
+    # The app decides, but no browser sends a required field without a value.
     flows[0] = msgspec.structs.replace(flows[0], dialect="kodosumi", path="/")
-    assert said({"flow": "greet", "cron": "* * * * *"}) is None
+    named = {"who": "Ada", "more": "x"}
+    assert said({"flow": "greet", "cron": "* * * * *", "inputs": named}) is None
+    assert said({"flow": "greet", "cron": "* * * * *"}).message.startswith("schedule[1]: greet")
 
 
 def test_a_schedule_is_identified_by_what_and_when_it_launches() -> None:
