@@ -6,11 +6,11 @@ A browser gets a page with the form. Other clients get the JSON of `/-/…` and 
 from html import escape
 from typing import Any
 
-from litestar import Response, get, post
+from litestar import MediaType, Response, get, post
 
 from koco.api.http import auth
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies
+from koco.api.kodosumi import bodies, conversions
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.routes import flows, locks
 from koco.api.kodosumi.shapes import safe_html
@@ -35,7 +35,7 @@ async def show_form(request: Request, path: str) -> Response[Any]:
     """Show a flow's form: a page for browsers, else as `/-/…` does."""
     found = await flows.show(request, path)
     if _is_for_browsers(request) and isinstance(found.content, dict):
-        return _page(found.content["elements"], title=str(found.content.get("summary")))
+        return await _page(found.content["elements"], title=str(found.content.get("summary")))
     return found
 
 
@@ -56,7 +56,7 @@ async def launch(request: Request, path: str) -> Response[Any]:
 async def show_lock(request: Request, fid: str, lid: str) -> Response[Any]:
     """Show the form of an open lock: a page for browsers, else its elements."""
     found = await locks.show(request, fid, lid)
-    return _page(found, title=lid) if _is_for_browsers(request) else Response(found)
+    return await _page(found, title=lid) if _is_for_browsers(request) else Response(found)
 
 
 @post(_LOCK, status_code=200, guards=[requires("launch")])
@@ -92,26 +92,34 @@ def _redirect(where: str) -> Response[Any]:
 async def _page_again(request: Request, found: dict[str, Any]) -> Response[Any]:
     """Return the form with what was sent, and with the errors."""
     sent = await bodies.read_object(request)
-    return _page(found["elements"], title="", errors=found.get("errors"), sent=sent)
+    return await _page(found["elements"], title="", errors=found.get("errors"), sent=sent)
 
 
-def _page(
+async def _page(
     elements: list[dict[str, Any]],
     *,
     title: str,
     errors: dict[str, list[str]] | None = None,
     sent: dict[str, Any] | None = None,
 ) -> Response[Any]:
+    form = await conversions.convert(_form, elements, errors, sent)
+    page = _PAGE.format(title=escape(title), form=form)
+    headers = {"Content-Security-Policy": _POLICY}
+    return Response(page, media_type=MediaType.HTML, headers=headers)
+
+
+def _form(
+    elements: list[dict[str, Any]],
+    errors: dict[str, list[str]] | None,
+    sent: dict[str, Any] | None,
+) -> str:
     # Imported here, because most clients ask for JSON.
     from koco.kodosumi.forms import Model
 
     model = Model.model_validate(elements, errors=errors)
     if sent is not None:
         model.set_data(sent)
-    form = safe_html.clean(model.render(), is_form=True)
-    page = _PAGE.format(title=escape(title), form=form)
-    headers = {"Content-Security-Policy": _POLICY}
-    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+    return safe_html.clean(model.render(), is_form=True)
 
 
 ROUTES = (answer_lock, launch, show_form, show_lock)

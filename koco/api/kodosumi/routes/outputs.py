@@ -1,16 +1,15 @@
 """Executions: `/outputs/status`, `/outputs/raw`, `/outputs/html`, and their end or deletion."""
 
-import asyncio
 import contextlib
 from html import escape
 from typing import Any
 
 import msgspec
-from litestar import Response, delete, get
+from litestar import MediaType, Response, delete, get
 
 from koco.api.http import audit, auth
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies
+from koco.api.kodosumi import bodies, conversions
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import events, facts, payloads
 from koco.api.routes.executions.results import read_outcome, wait_for_end
@@ -71,10 +70,10 @@ async def show_page(request: Request, fid: str) -> Response[str]:
         value = msgspec.json.decode(await facts.final_text(parts, execution) or "{}")
         value = {"type": "text", "body": value["Text"]["body"]}
     about = await facts.read(parts, execution)
-    main = await asyncio.to_thread(events.to_html, value)
+    main = await conversions.convert(events.to_html, value)
     page = _PAGE.format(title=escape(about.summary or execution.fid), main=main)
     headers = {"Content-Security-Policy": _POLICY}
-    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(page, media_type=MediaType.HTML, headers=headers)
 
 
 @delete("/outputs/{fid:str}", status_code=204, guards=[requires("launch")])

@@ -4,7 +4,6 @@ Each event has the number, the kind, and as data its time (seconds since the epo
 the text. `alive` comes while there is nothing new, `eof` at the end.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,6 +14,7 @@ from litestar import get
 from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
+from koco.api.kodosumi import conversions
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import events, facts
 from koco.api.kodosumi.shapes.events import Translator
@@ -26,7 +26,7 @@ from koco.store.model import LAST, Execution
 _ALIVE_S = 3.0
 #: The largest event that is translated (bytes of its JSON), because it is held in memory.
 _LARGEST_BYTES = 8 * 1024 * 1024
-#: The largest event that is translated on the loop (bytes of its JSON).
+#: The largest event that is translated on the loop, without a conversion (bytes of its JSON).
 _QUICK_BYTES = 16 * 1024
 _TOO_LARGE = "the event is too large for this stream: /v1/executions/{}/events has it"
 
@@ -81,27 +81,29 @@ async def _pieces(
         since=since,
         heartbeat_s=min(_ALIVE_S, parts.heartbeat_s),
     )
+    # Clients go on from the number that came last, even if it was that of `alive`.
+    last = since
     async for line in _lines(news):
         if not line:
-            yield _event(0, "alive", f"{time.time()}:service alive")
+            yield _event(last, "alive", f"{time.time()}:service alive")
             continue
         if len(line) > _LARGEST_BYTES:
-            yield _event(0, "alive", f"{time.time()}:{_TOO_LARGE.format(execution.fid)}")
+            yield _event(last, "alive", f"{time.time()}:{_TOO_LARGE.format(execution.fid)}")
             continue
         event = msgspec.json.decode(line)
-        # A long text as HTML takes a second, and others need the loop.
-        is_quick = len(line) <= _QUICK_BYTES
+        is_quick = len(line) <= _QUICK_BYTES and not translator.converts(event["kind"])
         text = (
             translator.translate(event)
             if is_quick
-            else await asyncio.to_thread(translator.translate, event)
+            else await conversions.convert(translator.translate, event)
         )
+        last = event["seq"]
         if text is not None and (not kinds or event["kind"] in kinds):
             data = f"{facts.seconds(event['ts'])}:{text}"
             yield _event(event["seq"], event["kind"], data)
     now = await parts.store.executions.get(execution.fid)
     if Status(now.status).is_final:
-        yield _event(0, "eof", "end of stream")
+        yield _event(last, "eof", "end of stream")
 
 
 async def _lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

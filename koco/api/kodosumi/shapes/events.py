@@ -32,6 +32,10 @@ class Translator:
         self._as_html = as_html
         self._status = ""
 
+    def converts(self, kind: str) -> bool:
+        """Return whether events of a kind become HTML or YAML, which may take long."""
+        return self._as_html and (kind in _SHOWN or kind == Kind.INPUTS)
+
     def translate(self, event: dict[str, Any]) -> str | None:
         """Return the text of an event, or None if Kodosumi has no such event."""
         kind, payload = event["kind"], event["payload"]

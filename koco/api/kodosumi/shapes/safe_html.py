@@ -184,11 +184,12 @@ def _attributes(tag: str, given: dict[str, str]) -> list[str]:
 
 
 def _is_harmless(name: str, link: str) -> bool:
-    """Whether a link runs nothing in a page."""
+    """Whether a link runs nothing in a page, and loads nothing."""
     plain = _IGNORED.sub("", link)
+    if name == "src":
+        # No other image, because the reader's address would be its host's.
+        return _IMAGE.fullmatch(plain) is not None
     if _SCHEME.match(plain):
-        return True
-    if name == "src" and _IMAGE.fullmatch(plain):
         return True
     # Without a scheme: nothing before the first `/`, `?` or `#` may be one.
     return ":" not in re.split(r"[/?#]", plain, maxsplit=1)[0]

@@ -1,10 +1,14 @@
 """Status, results, streams and deletion of executions, as Kodosumi's clients read them."""
 
 import json
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
+from koco.api.kodosumi.shapes import events
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.events.model import Kind, Status
 from koco.store.model import Answer, FailureEvent
@@ -73,7 +77,7 @@ def test_an_error_is_a_text(api: Api, client: KodosumiClient, kind: str, text: s
     assert (found["status"], json.loads(found["final"])) == ("error", {"Text": {"body": text}})
     assert client.get(f"/outputs/raw/{fid}") == {"Text": {"body": text}}
     assert text in client.http.get(f"/outputs/html/{fid}").text
-    assert ("error", "Trace") in [
+    assert ("error", f"Trace\n{text}") in [
         (kind, data.partition(":")[2]) for _, kind, data in client.events(f"/outputs/stream/{fid}")
     ]
 
@@ -125,7 +129,7 @@ def test_a_stream_has_kodosumis_events(api: Api, client: KodosumiClient) -> None
         final=7,
     )
     found = [*client.events(f"/outputs/stream/{fid}")]
-    assert found[-1] == ("0", "eof", "end of stream")
+    assert found[-1] == (found[-2][0], "eof", "end of stream")
     pairs = [(kind, data.partition(":")[2]) for _, kind, data in found[:-1]]
     assert all(float(data.partition(":")[0]) > 1e9 for _, _, data in found[:-1])
     assert [int(seq) for seq, _, _ in found[:-1]] == sorted(int(seq) for seq, _, _ in found[:-1])
@@ -190,6 +194,54 @@ def test_a_stream_goes_on_from_an_event(api: Api, client: KodosumiClient) -> Non
     whole = [*client.events(f"/outputs/stream/{fid}")]
     client.http.headers["Last-Event-ID"] = next(seq for seq, kind, _ in whole if kind == "stdout")
     assert next(client.events(f"/outputs/stream/{fid}"))[1] == "final"
+
+
+def test_a_stream_goes_on_after_alive(api: Api, client: KodosumiClient) -> None:
+    """`alive` and `eof` have the number of the last event, so a browser does not begin anew."""
+    fid = execute(api, (Kind.STDOUT, "a"), ends=False)
+    with client.http.stream("GET", f"/outputs/stream/{fid}") as answer:
+        ids = {}
+        number = ""
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            number = value if name == "id" else number
+            if name == "event":
+                ids[value] = number
+            if value == "alive":
+                break
+    assert ids["alive"] == ids["stdout"] != "0"
+    client.http.headers["Last-Event-ID"] = ids["alive"]
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
+    api.parts.spooler.wake(fid)
+    kinds = [kind for _, kind, _ in client.events(f"/outputs/stream/{fid}")]
+    assert (kinds[-1], "stdout" in kinds) == ("eof", False)
+    client.http.headers["Last-Event-ID"] = "999"
+    assert [*client.events(f"/outputs/stream/{fid}")] == [("999", "eof", "end of stream")]
+
+
+@pytest.mark.parametrize("path", ["/outputs/main/{}", "/outputs/html/{}"])
+def test_nothing_is_converted_on_the_loop(
+    api: Api, client: KodosumiClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even a short text may take a second, and nobody else would be answered."""
+    threads = set()
+    to_html, dump = events.to_html, yaml.safe_dump
+
+    def noted(work: Any) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            threads.add(threading.current_thread().name)
+            return work(*args, **more)
+
+        return call
+
+    monkeypatch.setattr(events, "to_html", noted(to_html))
+    monkeypatch.setattr(yaml, "safe_dump", noted(dump))
+    fid = execute(api, (Kind.RESULT, {"type": "markdown", "body": "[](" * 9}), final="x")
+    answer = client.http.get(path.format(fid))
+    assert answer.status_code == 200
+    assert threads == {"koco-conversions_0"}
+    if "html" in path:
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_executions_are_deleted(api: Api, client: KodosumiClient) -> None:
