@@ -110,7 +110,7 @@ class Endpoints:
         if as_form:
             media, body = _FORM, urlencode(_filled(inputs), doseq=True).encode()
         request = Request("POST", call.path, call.query, body, call.headers, media)
-        answer = await self._answer(release, request, LAUNCH, user=user)
+        answer = await self._answer(release, request, LAUNCH, user=user, is_page=as_form)
         return read_as(Order, answer, where=_describe_place(release, call.path))
 
     async def lock_form(
@@ -168,7 +168,14 @@ class Endpoints:
         return Forwarded(answer.status_code, headers, _Body(answer))
 
     async def _answer(
-        self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
+        self,
+        release: Release,
+        request: Request,
+        wanted: str,
+        *,
+        user: str,
+        fid: str = "",
+        is_page: bool = False,
     ) -> bytes:
         """Return the body of an answer of the wanted kind.
 
@@ -181,11 +188,7 @@ class Endpoints:
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
         where = _describe_place(release, request.path)
         if not kind:
-            text = blob[:200].decode(errors="replace").strip()
-            raise EndpointError(
-                f"{where} answered {status}: {text}",
-                hint=f"`koco status` shows whether {release.service} is up",
-            )
+            raise _foreign(release, request.path, status, blob, is_page=is_page)
         if kind == ERRORS:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)
         if kind == FAILURE:
@@ -372,6 +375,23 @@ def _unreachable(release: Release, exc: Exception) -> EndpointError:
     return EndpointError(
         f"the endpoint of {release.service} cannot be reached: {exc!r}",
         hint="nothing was launched; `koco status` shows whether it is up",
+    )
+
+
+def _foreign(
+    release: Release, path: str, status: int, body: bytes, *, is_page: bool
+) -> EndpointError:
+    """Return the error for an answer that is none of koco's own."""
+    said = f"answered {status}: {body[:200].decode(errors='replace').strip()}"
+    if not is_page or status in (502, 503, 504):
+        return EndpointError(
+            f"{_describe_place(release, path)} {said}",
+            hint=f"`koco status` shows whether {release.service} is up",
+        )
+    return EndpointError(
+        f"{path} of {release.service} is a page, and launched nothing: POST with its form {said}",
+        hint=f"GET /v1/services/{release.service}/app{path} shows it; it launches if the route for"
+        " POST at this path, or another one that its form names, returns a Launch",
     )
 
 

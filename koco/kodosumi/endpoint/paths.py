@@ -51,6 +51,11 @@ def _fits(wanted: str, given: str) -> bool:
     return kind is None or kind.fullmatch(value) is not None
 
 
+def parameters(own: str) -> tuple[str, ...]:
+    """Return the names of a path's parameters, in order."""
+    return tuple(dict.fromkeys(found[1] for found in _PARAMETER.finditer(own)))
+
+
 def fill(own: str, values: Mapping[str, Any]) -> str:
     """Return a route's path with values in place of its parameters.
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from koco.errors import InputsError as NativeInputsError
 from koco.errors import UsageError
 from koco.events import line
+from koco.kodosumi.endpoint import paths
 from koco.kodosumi.endpoint.launch import Launch
 from koco.kodosumi.error import InputsError
 from koco.manifest.descriptions import KODOSUMI, FlowDescription
@@ -66,10 +67,17 @@ class EnterRoute(Route):
             name=handlers.flow_name(self.path, service),
             path=self.path,
             entrypoint=_name_of(self.handler),
-            form=self.model.to_list(),
+            form=[*self._path_inputs(), *self.model.to_list()],
             dialect=KODOSUMI,
             **about_flow(self.options),
         )
+
+    def _path_inputs(self) -> list[dict[str, Any]]:
+        """Return a field for each parameter of the path that the form does not ask for."""
+        asked = {getattr(each, "name", None) for each in self.model.children}
+        about = {"type": "text", "label": f"part of the path {self.path}", "required": True}
+        names = paths.parameters(self.path)
+        return [{**about, "name": name} for name in names if name not in asked]
 
     def show(self) -> Response:
         """Return the options and the form, as Kodosumi's clients read them."""

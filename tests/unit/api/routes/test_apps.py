@@ -70,6 +70,10 @@ def build() -> ServeAPI:
         form = await request.form()
         return Launch(request, "m:f", dict(form)) if form else HTMLResponse("empty")
 
+    @app.get("/shown", entry=True)
+    async def shown() -> HTMLResponse:
+        return HTMLResponse("only to look at")
+
     @app.get("/at-once", entry=True)
     async def at_once(request: fastapi.Request) -> Launch:
         return Launch(request, "m:f", {"at": "once"})
@@ -302,6 +306,26 @@ def test_a_page_is_launched_by_name_with_its_form(api: Api) -> None:
     """The inputs are sent as the page's form would send them."""
     execution = launched(api, "/v1/flows/shop/page", json={"topic": "x", "none": None})
     assert execution.inputs == {"topic": "x"}
+
+
+def test_a_page_that_does_not_launch_says_that_it_is_a_page(api: Api) -> None:
+    """And its path, because the service is up and nothing is wrong with it."""
+    for path, status in (("shown", 405), ("page", 200)):
+        with api.http() as client:
+            problem = client.post(f"/v1/flows/shop/{path}", json={}).json()
+        assert problem["status"] == 502
+        said = f"/{path} of shop is a page, and launched nothing: POST with its form answered"
+        assert f"{said} {status}" in problem["detail"]
+        assert f"GET /v1/services/shop/app/{path} shows it" in problem["hint"]
+
+
+def test_parameters_of_a_path_are_inputs(api: Api) -> None:
+    """The form has a field for each, so that `koco flows` shows it, and `koco run` asks for it."""
+    with api.http() as client:
+        about = client.get("/v1/flows/shop/reports-year").json()
+    year = {"type": "text", "label": "part of the path /reports/{year}", "required": True}
+    assert about["form"][0] == {**year, "name": "year"}
+    assert about["schema"]["required"] == ["year"]
 
 
 def test_any_route_may_launch_with_the_rights_of_its_caller(api: Api) -> None:
