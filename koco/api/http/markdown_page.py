@@ -4,12 +4,10 @@ The text is a flow's, so it is not trusted. HTML in it is shown as text, and lin
 places of the web and to mail. Some texts take quadratic time, so size and time are limited.
 """
 
-import asyncio
 import functools
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from koco.api.http.rendering import Deadline, render_apart
 from koco.errors import LimitError
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ _HEAD = '<!doctype html>\n<meta charset="utf-8">\n<title>Result</title>\n'
 _HINT = "ask for `text/markdown` or for JSON instead"
 
 
-async def render_page(text: str) -> str:
-    """Return Markdown as a page of HTML.
+async def render_page(text: str, *, holder: str) -> str:
+    """Return Markdown as a page of HTML, for one who holds keys: see `rendering`.
 
     Raises:
         LimitError: it is too long, or takes too long.
@@ -37,21 +35,28 @@ async def render_page(text: str) -> str:
             f"the Markdown has {len(text):,} characters, and {LONGEST:,} at most become HTML",
             hint=_HINT,
         )
-    # In a thread, because even a short text may take a second.
-    body = await asyncio.get_running_loop().run_in_executor(_thread(), render, text)
+    # Even a short text may take a second.
+    body = await render_apart(holder, functools.partial(render, text))
     return f"{_HEAD}{body}"
 
 
-def render(text: str, *, most_s: float = MOST_S, has_breaks: bool = False) -> str:
+def render(
+    text: str,
+    *,
+    deadline: Deadline | None = None,
+    has_breaks: bool = False,
+    has_html: bool = False,
+) -> str:
     """Return Markdown as HTML, without a page around it.
 
-    With `has_breaks` the end of each line is a line break.
+    With `has_breaks` the end of each line is a line break. With `has_html` its HTML is kept, and
+    may do harm.
 
     Raises:
         LimitError: it takes too long.
     """
-    # `thread_time` does not count while other threads and processes have the processor.
-    html: str = _converter(has_breaks).render(text, {"until_s": time.thread_time() + most_s})
+    environment = {"deadline": deadline or Deadline(MOST_S)}
+    html: str = _converter(has_breaks, has_html).render(text, environment)
     return html
 
 
@@ -66,10 +71,10 @@ def is_safe(url: str) -> bool:
 
 
 @functools.cache
-def _converter(has_breaks: bool) -> "MarkdownIt":
+def _converter(has_breaks: bool, has_html: bool) -> "MarkdownIt":
     from markdown_it import MarkdownIt  # 30 ms, and few results are converted
 
-    converter = MarkdownIt("commonmark", {"html": False, "breaks": has_breaks}).enable(
+    converter = MarkdownIt("commonmark", {"html": has_html, "breaks": has_breaks}).enable(
         ["table", "strikethrough"]
     )
     converter.validateLink = is_safe  # type: ignore[method-assign]
@@ -82,8 +87,9 @@ def _converter(has_breaks: bool) -> "MarkdownIt":
 
 def _check_time(state: Any, *_: Any) -> bool:
     """Stop a conversion that takes too long. As a rule of the converter, it matches nothing."""
-    if time.thread_time() > state.env["until_s"]:
-        raise LimitError(f"the Markdown takes longer than {MOST_S:g} s to become HTML", hint=_HINT)
+    if not state.env["deadline"].check():
+        most_s = state.env["deadline"].most_s
+        raise LimitError(f"the Markdown takes longer than {most_s:g} s to become HTML", hint=_HINT)
     return False
 
 
@@ -91,8 +97,3 @@ def _open_link(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -
     tokens[index].attrSet("rel", "nofollow noopener noreferrer")
     html: str = renderer.renderToken(tokens, index, options, env)
     return html
-
-
-@functools.cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="koco-markdown")

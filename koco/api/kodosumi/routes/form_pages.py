@@ -3,17 +3,21 @@
 A browser gets a page with the form. Other clients get the JSON of `/-/…` and `/lock/…`.
 """
 
+import textwrap
+from functools import partial
 from html import escape
 from typing import Any
 
 from litestar import MediaType, Response, get, post
 
-from koco.api.http import auth
+from koco.api.http import auth, markdown_page
+from koco.api.http.rendering import Deadline, render_apart
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies, conversions
+from koco.api.kodosumi import bodies
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.routes import flows, locks
 from koco.api.kodosumi.shapes import safe_html
+from koco.errors import LimitError
 
 _FLOW = "/inputs/-/{path:path}"
 _LOCK = "/inputs/lock/{fid:str}/{lid:str}"
@@ -35,7 +39,8 @@ async def show_form(request: Request, path: str) -> Response[Any]:
     """Show a flow's form: a page for browsers, else as `/-/…` does."""
     found = await flows.show(request, path)
     if _is_for_browsers(request) and isinstance(found.content, dict):
-        return await _page(found.content["elements"], title=str(found.content.get("summary")))
+        title = str(found.content.get("summary"))
+        return await _page(request, found.content["elements"], title=title)
     return found
 
 
@@ -56,7 +61,8 @@ async def launch(request: Request, path: str) -> Response[Any]:
 async def show_lock(request: Request, fid: str, lid: str) -> Response[Any]:
     """Show the form of an open lock: a page for browsers, else its elements."""
     found = await locks.show(request, fid, lid)
-    return await _page(found, title=lid) if _is_for_browsers(request) else Response(found)
+    is_page = _is_for_browsers(request)
+    return await _page(request, found, title=lid) if is_page else Response(found)
 
 
 @post(_LOCK, status_code=200, guards=[requires("launch")])
@@ -92,34 +98,52 @@ def _redirect(where: str) -> Response[Any]:
 async def _page_again(request: Request, found: dict[str, Any]) -> Response[Any]:
     """Return the form with what was sent, and with the errors."""
     sent = await bodies.read_object(request)
-    return await _page(found["elements"], title="", errors=found.get("errors"), sent=sent)
+    return await _page(request, found["elements"], title="", errors=found.get("errors"), sent=sent)
 
 
 async def _page(
+    request: Request,
     elements: list[dict[str, Any]],
     *,
     title: str,
     errors: dict[str, list[str]] | None = None,
     sent: dict[str, Any] | None = None,
 ) -> Response[Any]:
-    form = await conversions.convert(_form, elements, errors, sent)
+    render = partial(render_form, elements, errors=errors, sent=sent)
+    form = await render_apart(request.auth.holder, render)
     page = _PAGE.format(title=escape(title), form=form)
     headers = {"Content-Security-Policy": _POLICY}
     return Response(page, media_type=MediaType.HTML, headers=headers)
 
 
-def _form(
+def render_form(
     elements: list[dict[str, Any]],
-    errors: dict[str, list[str]] | None,
-    sent: dict[str, Any] | None,
+    *,
+    errors: dict[str, list[str]] | None = None,
+    sent: dict[str, Any] | None = None,
 ) -> str:
+    """Return a form as harmless HTML, with messages by field and with the values that were sent."""
     # Imported here, because most clients ask for JSON.
     from koco.kodosumi.forms import Model
 
-    model = Model.model_validate(elements, errors=errors)
+    deadline = Deadline(safe_html.MOST_S)
+    shown = [_without_markdown(each, deadline) for each in elements]
+    model = Model.model_validate(shown, errors=errors)
     if sent is not None:
         model.set_data(sent)
     return safe_html.clean(model.render(), is_form=True)
+
+
+def _without_markdown(element: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+    """Return an element; one of Markdown as one of HTML, or as it is if the time is over."""
+    if element.get("type") != "markdown":
+        return element
+    text = str(element.get("text") or "")
+    try:
+        html = markdown_page.render(textwrap.dedent(text), deadline=deadline, has_html=True)
+    except LimitError:
+        html = safe_html.as_is(text)
+    return {"type": "html", "text": html}
 
 
 ROUTES = (answer_lock, launch, show_form, show_lock)

@@ -1,6 +1,7 @@
 """Executions: `/outputs/status`, `/outputs/raw`, `/outputs/html`, and their end or deletion."""
 
 import contextlib
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -8,8 +9,9 @@ import msgspec
 from litestar import MediaType, Response, delete, get
 
 from koco.api.http import audit, auth
+from koco.api.http.rendering import render_apart
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies, conversions
+from koco.api.kodosumi import bodies
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import events, facts, payloads
 from koco.api.routes.executions.results import read_outcome, wait_for_end
@@ -70,7 +72,7 @@ async def show_page(request: Request, fid: str) -> Response[str]:
         value = msgspec.json.decode(await facts.final_text(parts, execution) or "{}")
         value = {"type": "text", "body": value["Text"]["body"]}
     about = await facts.read(parts, execution)
-    main = await conversions.convert(events.to_html, value)
+    main = await render_apart(request.auth.holder, partial(events.to_html, value))
     page = _PAGE.format(title=escape(about.summary or execution.fid), main=main)
     headers = {"Content-Security-Policy": _POLICY}
     return Response(page, media_type=MediaType.HTML, headers=headers)

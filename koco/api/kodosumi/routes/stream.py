@@ -4,17 +4,19 @@ Each event has the number, the kind, and as data its time (seconds since the epo
 the text. `alive` comes while there is nothing new, `eof` at the end.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 
 import msgspec
 from litestar import get
 
 from koco.api.http import auth
+from koco.api.http.rendering import render_apart
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
-from koco.api.kodosumi import conversions
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import events, facts
 from koco.api.kodosumi.shapes.events import Translator
@@ -22,13 +24,25 @@ from koco.control.events.chunk_reader import NDJSON, Wanted
 from koco.events.model import Kind, Status
 from koco.store.model import LAST, Execution
 
+
+class _Head(msgspec.Struct):
+    """The beginning of an event."""
+
+    seq: int
+    kind: str
+
+
 #: How often `alive` is sent if there is nothing new (seconds).
 _ALIVE_S = 3.0
 #: The largest event that is translated (bytes of its JSON), because it is held in memory.
 _LARGEST_BYTES = 8 * 1024 * 1024
 #: The largest event that is translated on the loop, without a conversion (bytes of its JSON).
 _QUICK_BYTES = 16 * 1024
+#: How long events are translated on the loop at a stretch (seconds).
+_STRETCH_S = 0.005
 _TOO_LARGE = "the event is too large for this stream: /v1/executions/{}/events has it"
+
+_head_of = msgspec.json.Decoder(type=_Head).decode
 
 _BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -82,7 +96,7 @@ async def _pieces(
         heartbeat_s=min(_ALIVE_S, parts.heartbeat_s),
     )
     # Clients go on from the number that came last, even if it was that of `alive`.
-    last = since
+    last, pause_at = since, time.monotonic() + _STRETCH_S
     async for line in _lines(news):
         if not line:
             yield _event(last, "alive", f"{time.time()}:service alive")
@@ -90,20 +104,27 @@ async def _pieces(
         if len(line) > _LARGEST_BYTES:
             yield _event(last, "alive", f"{time.time()}:{_TOO_LARGE.format(execution.fid)}")
             continue
-        event = msgspec.json.decode(line)
-        is_quick = len(line) <= _QUICK_BYTES and not translator.converts(event["kind"])
-        text = (
-            translator.translate(event)
-            if is_quick
-            else await conversions.convert(translator.translate, event)
-        )
-        last = event["seq"]
-        if text is not None and (not kinds or event["kind"] in kinds):
-            data = f"{facts.seconds(event['ts'])}:{text}"
-            yield _event(event["seq"], event["kind"], data)
+        head, translate = _head_of(line), partial(_translate, translator, kinds, line)
+        is_quick = len(line) <= _QUICK_BYTES and not translator.converts(head.kind)
+        piece = translate() if is_quick else await render_apart(request.auth.holder, translate)
+        last = head.seq
+        if piece:
+            yield piece
+        if time.monotonic() > pause_at:
+            await asyncio.sleep(0)  # more may follow for a long time, and others need the loop
+            pause_at = time.monotonic() + _STRETCH_S
     now = await parts.store.executions.get(execution.fid)
     if Status(now.status).is_final:
         yield _event(last, "eof", "end of stream")
+
+
+def _translate(translator: Translator, kinds: frozenset[Kind], line: bytes) -> bytes:
+    """Return the event of a line, or nothing if it is of no wanted kind."""
+    event = msgspec.json.decode(line)
+    text = translator.translate(event)
+    if text is None or (kinds and event["kind"] not in kinds):
+        return b""
+    return _event(event["seq"], event["kind"], f"{facts.seconds(event['ts'])}:{text}")
 
 
 async def _lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,7 @@
 """The timeline: the caller's own executions, newest first, and what has changed since a time."""
 
 import time
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import facts, records
 from koco.api.kodosumi.shapes.records import Record
 from koco.errors import KocoError, UsageError
+from koco.forms import off_loop
 from koco.store.errors import NoSearchError
 from koco.store.model import Execution, Filter, Sight
 from koco.store.sql import pages
@@ -88,7 +90,7 @@ async def show_timeline(
             (insert if is_new else update).append(each)
     counts = await parts.store.executions.count_by_status(sight)
     return {
-        "total": sum(counts.values()) + len(append),
+        "total": sum(counts.values()) + sum(each.finish is not None for each in append),
         "origin": newest.items[0].fid if newest.items else origin,
         "offset": rest,
         "timestamp": changed.timestamp,
@@ -140,16 +142,22 @@ async def _page(
         )
         for at, each in enumerate(page.items):
             about = await facts.read(parts, each)
-            if q is None or each.fid in found or records.matches(q, each, about):
+            if q is None or each.fid in found or await _matches(q, each, about):
                 items.append(await records.render(parts, each, about))
             has_more = at + 1 < len(page.items) or page.next is not None
-            if len(items) == pp:
+            if len(items) == pp or (q and time.monotonic() > until):
                 return items, each.fid if has_more else None
         cursor = page.next
         if cursor is None:
             return items, None
-        if page.items and time.monotonic() > until:
-            return items, page.items[-1].fid
+
+
+async def _matches(q: str, execution: Execution, about: facts.Facts) -> bool:
+    """Whether a text occurs in an execution: see `records`. Large inputs are searched apart."""
+    is_quick = off_loop.is_small(execution.inputs)
+    return await off_loop.run_check(
+        partial(records.matches, q, execution, about), is_quick=is_quick
+    )
 
 
 async def _found_by_index(request: Request, q: str | None) -> frozenset[str]:
@@ -187,7 +195,7 @@ async def _changes(request: Request, since: float | None, q: str | None) -> Chan
         if page.is_last:
             break
     found = [(each, await facts.read(parts, each)) for each in updated]
-    fits = [pair for pair in found if q is None or records.matches(q, *pair)]
+    fits = [pair for pair in found if q is None or await _matches(q, *pair)]
     items = [await records.render(parts, each, about) for each, about in fits]
     return Changes(items, deleted, clock.note(pages.number(cursor or "0")), q)
 

@@ -1,12 +1,13 @@
 """Events in Kodosumi's shape: the text after the time stamp, as JSON or as HTML."""
 
+import time
 from typing import Any
 
 import msgspec
-import yaml
 
-from koco.api.kodosumi.shapes import facts, payloads, safe_html
+from koco.api.kodosumi.shapes import facts, payloads, safe_html, yaml_text
 from koco.api.kodosumi.shapes.facts import Facts
+from koco.errors import LimitError
 from koco.events.model import Kind, Status
 
 #: The kinds of the streams `/outputs/main` and `/outputs/stdio`.
@@ -22,6 +23,11 @@ _TEXTS = frozenset({Kind.DEBUG, Kind.STDOUT, Kind.STDERR})
 #: Kinds whose payload is any value.
 _VALUES = frozenset({Kind.RESULT, Kind.ACTION, Kind.FINAL, Kind.AGENT, Kind.INPUTS})
 _SHOWN = frozenset({Kind.RESULT, Kind.ACTION, Kind.FINAL})
+#: Kinds whose payload becomes HTML or YAML, which may take seconds even if it is short.
+_CONVERTED = _SHOWN | {Kind.INPUTS}
+#: The most processor time for the HTML of one stream (seconds). Later events are shown as they
+#: are. A million characters of prose take ten.
+_STREAM_S = 20.0
 
 
 class Translator:
@@ -31,10 +37,11 @@ class Translator:
         self._about = about
         self._as_html = as_html
         self._status = ""
+        self._left_s = _STREAM_S
 
     def converts(self, kind: str) -> bool:
         """Return whether events of a kind become HTML or YAML, which may take long."""
-        return self._as_html and (kind in _SHOWN or kind == Kind.INPUTS)
+        return self._as_html and kind in _CONVERTED
 
     def translate(self, event: dict[str, Any]) -> str | None:
         """Return the text of an event, or None if Kodosumi has no such event."""
@@ -59,23 +66,37 @@ class Translator:
         return text
 
     def _translate_value(self, kind: str, payload: Any) -> str:
-        if self._as_html and kind in _SHOWN:
-            return to_html(payload)
-        text = payloads.serialize(payload)
-        if self._as_html and kind == Kind.INPUTS and len(text) <= safe_html.LONGEST:
-            return str(yaml.safe_dump(payloads.wrap(payload), allow_unicode=True))
+        if not self.converts(kind):
+            return payloads.serialize(payload)
+        began = time.thread_time()
+        render = to_html if kind in _SHOWN else _to_yaml
+        text = render(payload, most_s=min(safe_html.MOST_S, self._left_s))
+        self._left_s -= time.thread_time() - began
         return text
 
 
-def to_html(value: Any) -> str:
-    """Return a value as harmless HTML."""
-    return "\n".join(_html_of(name, each) for name, each in payloads.wrap(value).items())
+def to_html(value: Any, *, most_s: float = safe_html.MOST_S) -> str:
+    """Return a value as harmless HTML; as it is, if it would take longer than `most_s` seconds."""
+    if most_s <= 0:
+        return safe_html.as_is(payloads.serialize(value))
+    return "\n".join(_html_of(name, each, most_s) for name, each in payloads.wrap(value).items())
 
 
-def _html_of(name: str, value: Any) -> str:
+def _to_yaml(value: Any, *, most_s: float) -> str:
+    """Return a value as YAML; as JSON, which YAML includes, if that would take too long."""
+    text = payloads.serialize(value)
+    if most_s <= 0 or len(text) > safe_html.LONGEST:
+        return text
+    try:
+        return yaml_text.to_yaml(payloads.wrap(value), most_s=most_s)
+    except (LimitError, RecursionError):
+        return text
+
+
+def _html_of(name: str, value: Any, most_s: float) -> str:
     body = value.get("body") if isinstance(value, dict) else None
     if isinstance(body, str) and name == "Markdown":
-        return safe_html.from_markdown(body)
+        return safe_html.from_markdown(body, most_s=most_s)
     if isinstance(body, str) and name == "HTML":
         return safe_html.clean(body)
     if isinstance(body, str) and name == "Text":
@@ -83,7 +104,7 @@ def _html_of(name: str, value: Any) -> str:
     shown = _main_text(name, value)
     head = f'<div class="info-l1"><span class="info-text">{safe_html.from_terminal(name)}</span>'
     if shown is not None:
-        return f"{head}</div>\n{safe_html.from_markdown(shown)}"
+        return f"{head}</div>\n{safe_html.from_markdown(shown, most_s=most_s)}"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return f"{head}</div>\n<pre>{safe_html.from_terminal(text)}</pre>"
 

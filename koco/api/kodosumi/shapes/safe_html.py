@@ -9,6 +9,7 @@ import textwrap
 from html import escape, unescape
 
 from koco.api.http import markdown_page
+from koco.api.http.rendering import Deadline
 from koco.errors import LimitError
 
 #: Elements that are kept, and those whose content goes as well.
@@ -35,7 +36,7 @@ _DEEPEST = 200
 #: longer one is shown as it is.
 LONGEST = 200_000
 #: How long Markdown may take to become HTML (seconds).
-_MOST_S = 3.0
+MOST_S = 3.0
 #: Elements of forms, without the form itself.
 _FIELDS = frozenset(
     ("button", "fieldset", "input", "label", "legend", "option", "select", "textarea")
@@ -79,15 +80,25 @@ def clean(text: str, *, is_form: bool = False) -> str:
     return _Cleaner(text, is_form=is_form).clean()
 
 
-def from_markdown(text: str) -> str:
-    """Return Markdown as harmless HTML. A line break is one, as in Kodosumi."""
+def from_markdown(text: str, *, most_s: float | None = None) -> str:
+    """Return Markdown as harmless HTML. A line break is one, as in Kodosumi.
+
+    If that takes longer than `most_s` seconds of processor time, or `MOST_S`, it is shown as it is.
+    """
     if len(text) > LONGEST:
         return _beginning(text)
     try:
-        made = markdown_page.render(textwrap.dedent(text), most_s=_MOST_S, has_breaks=True)
+        deadline = Deadline(MOST_S if most_s is None else most_s)
+        plain = textwrap.dedent(text)
+        made = markdown_page.render(plain, deadline=deadline, has_breaks=True)
     except LimitError:
-        return _beginning(text)
+        return as_is(text)
     return clean(made)
+
+
+def as_is(text: str) -> str:
+    """Return a text as HTML that shows every character of it, or of its beginning."""
+    return _beginning(text) if len(text) > LONGEST else f"<pre>{from_terminal(text)}</pre>"
 
 
 def from_terminal(text: str) -> str:

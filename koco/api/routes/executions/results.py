@@ -74,7 +74,7 @@ async def show_result(request: Request, fid: str) -> Response[Any]:
     if media == "text/html":
         headers["Content-Security-Policy"] = _POLICY
         if "text/markdown" in offered:
-            body = await markdown_page.render_page(body)
+            body = await markdown_page.render_page(body, holder=request.auth.holder)
     return Response(body.encode(), media_type=media, headers=headers)
 
 

@@ -7,12 +7,15 @@ import pytest
 
 from koco.api.http import markdown_page
 from koco.api.http.markdown_page import is_safe, render, render_page
+from koco.api.http.rendering import Deadline
 from koco.errors import LimitError
 
 
 def test_converts_usual_markdown() -> None:
     """With tables, which are not in CommonMark."""
-    page = asyncio.run(render_page("# Report\n\n- *one*\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"))
+    page = asyncio.run(
+        render_page("# Report\n\n- *one*\n\n| a | b |\n|---|---|\n| 1 | 2 |\n", holder="a")
+    )
     for part in ("<!doctype html>", 'charset="utf-8"', "<h1>Report</h1>", "<em>one</em>", "<td>2"):
         assert part in page
 
@@ -80,13 +83,13 @@ def test_texts_that_would_take_long_are_refused(piece: str) -> None:
     """Some take quadratic time. The limit counts processor time."""
     began = time.thread_time()
     with pytest.raises(LimitError, match="takes longer"):
-        render(piece * 100_000, most_s=0.2)
+        render(piece * 100_000, deadline=Deadline(0.2))
     assert time.thread_time() - began < 5
 
 
 def test_texts_that_are_too_long_are_refused() -> None:
     with pytest.raises(LimitError, match="at most become HTML"):
-        asyncio.run(render_page("x" * (markdown_page.LONGEST + 1)))
+        asyncio.run(render_page("x" * (markdown_page.LONGEST + 1), holder="a"))
 
 
 def test_deep_nesting_is_cut() -> None:

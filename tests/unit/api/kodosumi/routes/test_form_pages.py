@@ -1,9 +1,12 @@
 """Forms as pages for browsers, without the panel."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from koco.api.kodosumi.routes import form_pages
+from koco.api.kodosumi.shapes import safe_html
 from tests.support.api_server import Api
 from tests.support.kodosumi_api import GREET, client_of, execute, serving_kodosumi
 from tests.support.kodosumi_client import KodosumiClient
@@ -77,3 +80,15 @@ def test_a_lock_is_a_page_for_browsers(api: Api, client: KodosumiClient) -> None
     assert "is required" in client.http.post(f"/inputs{path}", data={"why": ""}).text
     answer = client.http.post(f"/inputs{path}", data={"why": "x", "ok": "on"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/outputs/html/{fid}")
+
+
+def test_the_markdown_of_a_form_takes_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it together. Its own HTML is kept where it is harmless."""
+    monkeypatch.setattr(safe_html, "MOST_S", 0.1)
+    slow = {"type": "markdown", "text": "[[[[](" * 2600}
+    good = {"type": "markdown", "text": "  # <b>Hi</b> <script>x</script>"}
+    began = time.thread_time()
+    html = form_pages.render_form([good, *[slow] * 8])
+    assert time.thread_time() - began < 2
+    assert html.startswith("<h1><b>Hi</b> </h1>")
+    assert html.count("<pre>[[[[") == 8

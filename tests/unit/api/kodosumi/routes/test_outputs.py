@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from koco.api.kodosumi.shapes import events
+from koco.api.kodosumi.shapes import events, yaml_text
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.events.model import Kind, Status
 from koco.store.model import Answer, FailureEvent
@@ -225,7 +224,7 @@ def test_nothing_is_converted_on_the_loop(
 ) -> None:
     """Even a short text may take a second, and nobody else would be answered."""
     threads = set()
-    to_html, dump = events.to_html, yaml.safe_dump
+    to_html, dump = events.to_html, yaml_text.to_yaml
 
     def noted(work: Any) -> Any:
         def call(*args: Any, **more: Any) -> Any:
@@ -235,11 +234,11 @@ def test_nothing_is_converted_on_the_loop(
         return call
 
     monkeypatch.setattr(events, "to_html", noted(to_html))
-    monkeypatch.setattr(yaml, "safe_dump", noted(dump))
+    monkeypatch.setattr(yaml_text, "to_yaml", noted(dump))
     fid = execute(api, (Kind.RESULT, {"type": "markdown", "body": "[](" * 9}), final="x")
     answer = client.http.get(path.format(fid))
     assert answer.status_code == 200
-    assert threads == {"koco-conversions_0"}
+    assert threads == {"koco-rendering_0"}
     if "html" in path:
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
 

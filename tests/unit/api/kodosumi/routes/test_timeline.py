@@ -102,7 +102,9 @@ def test_changes_are_listed_since_a_time(api: Api, client: KodosumiClient) -> No
 def test_the_panels_timeline_has_pages_and_news_in_one(api: Api, client: KodosumiClient) -> None:
     """What is new, what has changed and what is gone since `timestamp`, beside the next page."""
     first, second = execute(api), execute(api, ends=False)
+    assert client.get("/timeline", pp=10)["total"] == 2  # an open one counts once
     page = client.get("/timeline", pp=1)
+    assert page["total"] == 1
     assert fids(page["items"]["append"]) == [second]
     assert (page["origin"], page["offset"]) == (second, second)
     third = execute(api)
