@@ -33,6 +33,15 @@ async def read_form(request: Request) -> dict[str, str]:
         raise UsageError(f"the body is not a form: {exc}") from exc
 
 
+async def is_json(request: Request) -> bool:
+    """Return whether a body is said to be JSON, or is it although it is said to be a form.
+
+    `curl -d` calls everything a form. A form's text has no `{` at its beginning.
+    """
+    kind = media_type(request)
+    return kind == JSON or (kind == FORM and (await request.octets()).lstrip()[:1] == b"{")
+
+
 async def read_object(request: Request) -> dict[str, Any]:
     """Return the JSON object in a body, or the fields of a form. An empty body is an empty object.
 
@@ -40,7 +49,7 @@ async def read_object(request: Request) -> dict[str, Any]:
         UsageError: the body is neither.
     """
     kind = media_type(request)
-    if kind == FORM:
+    if kind == FORM and not await is_json(request):
         return dict(await read_form(request))
     if kind == _MULTIPART:
         raise UsageError("the body is a multipart form", hint=f"send {JSON} or {FORM}")

@@ -13,6 +13,10 @@ T = TypeVar("T")
 _MOST = 1_000
 _Messages = Annotated[list[str], msgspec.Meta(max_length=_MOST)]
 
+#: The longest pickled launch in base64 (characters): 8 MB, as in `koco.kodosumi.endpoint.pickles`,
+#: which an endpoint need not use.
+_PICKLED = (8 * 1024 * 1024 + 2) // 3 * 4
+
 
 class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The details of an execution that an endpoint may set. User and flow are not among them."""
@@ -67,7 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     flow: str | None = None
     #: See `koco.runner.spec.Launch`.
     dialect: str = ""
-    pickled: str | None = None
+    pickled: Annotated[str, msgspec.Meta(max_length=_PICKLED)] | None = None
 
 
 def read_as(kind: type[T], blob: bytes, *, where: str) -> T:

@@ -54,14 +54,16 @@ async def refuse_login() -> None:
 @post("/login", status_code=200, guards=[_refuse_other_sites])
 async def log_in_by_form(request: Request) -> Response[_LoggedIn | None]:
     """Log in with a form."""
-    _require_type(request, bodies.FORM)
+    if bodies.media_type(request) != bodies.FORM:
+        raise _wrong_type(bodies.FORM)
     return await _log_in(request, await bodies.read_form(request))
 
 
 @post("/api/login", status_code=200, guards=[_refuse_other_sites])
 async def log_in_by_json(request: Request) -> Response[_LoggedIn | None]:
     """Log in with a JSON body."""
-    _require_type(request, bodies.JSON)
+    if not await bodies.is_json(request):
+        raise _wrong_type(bodies.JSON)
     return await _log_in(request, await bodies.read_object(request))
 
 
@@ -97,10 +99,9 @@ async def _log_in(request: Request, given: object) -> Response[_LoggedIn | None]
     return Response(_LoggedIn(user.name, role_id(user.name), token), cookies=[cookie])
 
 
-def _require_type(request: Request, wanted: str) -> None:
-    """Refuse other types of bodies, which pages of other sites may send without asking."""
-    if bodies.media_type(request) != wanted:
-        raise UsageError(f"a login here is sent as {wanted}", hint=f"`Content-Type: {wanted}`")
+def _wrong_type(wanted: str) -> UsageError:
+    """Return the error for other types of bodies, which pages of other sites may send unasked."""
+    return UsageError(f"a login here is sent as {wanted}", hint=f"`Content-Type: {wanted}`")
 
 
 def _own_path(where: str | None) -> str | None:

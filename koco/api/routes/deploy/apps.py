@@ -98,8 +98,12 @@ async def forward(request: Request, service: str, path: str) -> Response[Any]:
 
     If the answer is the launch of a page in Kodosumi's dialect, carry it out: `{"fid": …}`.
     """
-    require_service(request.auth, service)
     parts = request.parts
+    page = parts.catalog.at(service, path)
+    if page is not None and page.flow.page:
+        auth.require_flow(request.auth, page.name)
+    else:
+        require_service(request.auth, service)
     release = parts.catalog.release(service)
     if release.app is None:
         raise NotFoundError(

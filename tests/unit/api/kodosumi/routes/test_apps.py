@@ -92,3 +92,30 @@ def test_forms_are_pages_for_browsers(client: KodosumiClient) -> None:
     assert 'name="topic"' in client.http.get(f"/inputs{SHOP}/", headers=browser).text
     again = client.http.post(f"/inputs{SHOP}/", data={"topic": ""}, headers=browser)
     assert "No topic." in again.text
+
+
+def test_a_key_for_a_page_is_enough_for_it(api: Api) -> None:
+    """It launches nothing else."""
+    with client_of(api, "limited") as client:
+        assert client.http.get(f"{SHOP}/page").status_code == 200
+        assert client.http.post(f"{SHOP}/page", data={"topic": "x"}).json()["fid"]
+        assert client.http.get(f"{SHOP}/at-once").status_code == 403
+
+
+def test_json_is_read_whatever_it_is_called(api: Api, client: KodosumiClient) -> None:
+    """`curl -d` says that it is a form."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = client.http.post(f"{SHOP}/", content=' {"topic": "{x"}', headers=headers)
+    assert inputs_of(api, answer.json()["result"])["topic"] == "{x"
+    answer = client.http.post(f"{SHOP}/", content="topic=%7Bx", headers=headers)
+    assert inputs_of(api, answer.json()["result"])["topic"] == "{x"
+    api.call(api.parts.users.create("carla", PASSWORD, by="ada", scopes=("launch",)))
+    login = f'{{"name": "carla", "password": "{PASSWORD}"}}'
+    with client_of(api, "") as carla:
+        for kind, status in ((headers, 200), ({"Content-Type": "text/plain"}, 400)):
+            answer = carla.http.post("/api/login", content=login, headers=kind)
+            assert answer.status_code == status
+        answer = carla.http.post("/api/login", data={"name": "carla", "password": PASSWORD})
+        assert answer.status_code == 400
+        other = {**headers, "Origin": "https://evil.example"}
+        assert carla.http.post("/api/login", content=login, headers=other).status_code == 403

@@ -127,3 +127,11 @@ def test_wrong_parameters_are_refused(client: KodosumiClient, query: str) -> Non
     path = "/timeline/changes" if "since" in query else "/timeline/list"
     path = "/timeline" if "mode" in query else path
     assert client.http.get(f"{path}?{query}").status_code in (400, 404)
+
+
+def test_the_total_counts_each_execution_once(api: Api, client: KodosumiClient) -> None:
+    """Those that have not ended, too."""
+    for ends in (True, False, True):
+        execute(api, ends=ends)
+    page = client.get("/timeline")
+    assert (page["total"], len(page["items"]["append"])) == (3, 3)
