@@ -197,6 +197,12 @@ class Runtime(_Part):
         "a tracer and files as in Kodosumi.",
     )
 
+    chdir: bool = Field(
+        False,
+        description="Whether the shipped folder is the current directory of the service's "
+        "processes, so that relative paths lead into it.",
+    )
+
     @property
     def installs(self) -> bool:
         """Whether nodes must install packages."""

@@ -26,6 +26,9 @@ SECRETS = "KOCO_SECRETS"
 #: Set in the processes of a release whose manifest says `runtime: {kodosumi: true}`.
 KODOSUMI = "KOCO_KODOSUMI"
 
+#: Set in the processes of a release whose manifest says `runtime: {chdir: true}`.
+CHDIR = "KOCO_CHDIR"
+
 
 def prepare() -> None:
     """Prepare this process. If that fails, the process runs nothing: its first task raises."""
@@ -46,6 +49,8 @@ def _prepare() -> None:
     stacks.install()
     calls.install()
     ports.install()
+    if os.environ.get(CHDIR):
+        _enter_shipped_folder()
     if os.environ.get(KODOSUMI):
         # Imported here, because most releases were not written for Kodosumi.
         from koco.sdk import import_alias
@@ -56,3 +61,14 @@ def _prepare() -> None:
         from koco.sdk.process import secrets
 
         secrets.load(os.environ[SERVICE], int(os.environ[RELEASE]))
+
+
+def _enter_shipped_folder() -> None:
+    """Make the folder of the unpacked bundle the current directory.
+
+    Ray unpacks it once on each node, so the processes there that have the same code share it.
+    """
+    folder = next(iter(stacks.bundle_folders()), None)
+    if folder is None:
+        raise RuntimeError("the shipped folder is not in sys.path, so `chdir` cannot enter it")
+    os.chdir(folder)

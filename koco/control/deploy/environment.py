@@ -75,6 +75,8 @@ class Environments:
         }
         if runtime.kodosumi:
             environment["env_vars"][worker_setup.KODOSUMI] = "1"
+        if runtime.chdir:
+            environment["env_vars"][worker_setup.CHDIR] = "1"
         if names := release.manifest.secrets:
             await self._publish(release.service, release.number)
             environment["env_vars"] |= {

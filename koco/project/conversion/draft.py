@@ -37,6 +37,8 @@ class Draft:
     root: str = "."
     description: str = ""
     is_kodosumi: bool = False
+    #: Whether the shipped folder was the working directory.
+    chdir: bool = False
     files: list[str] = field(default_factory=list)
     dependencies: list[str] = field(default_factory=list)
     requirements: str | None = None

@@ -46,6 +46,7 @@ def _sections(draft: Draft) -> dict[str, Any]:
     """Return the manifest's data, in the order of its keys. None means that a key is left out."""
     runtime = {
         "kodosumi": draft.is_kodosumi or None,
+        "chdir": draft.chdir or None,
         "files": ["**", *draft.files] if draft.files else None,
         "dependencies": draft.dependencies or None,
         "requirements": draft.requirements,

@@ -95,6 +95,8 @@ def _note_others(application: Application, draft: Draft, root: Path, project: Pa
             draft.note(f"runtime_env.{key}", message, _SECTION)
         elif text.endswith(_PACKED):
             draft.note(f"runtime_env.{key}", f"unpack {text}: koco ships files", _SECTION)
+        # Ray makes it the current directory.
+        draft.chdir |= key == "working_dir" and folder.resolve() == root.resolve()
 
 
 def _note_remote(application: Application, draft: Draft) -> str | None:
@@ -104,6 +106,7 @@ def _note_remote(application: Application, draft: Draft) -> str | None:
         if not _REMOTE.match(url):
             continue
         root = root or _unpacked(url)
+        draft.chdir |= key == "working_dir"
         ships = "koco ships code of this machine, so"
         if _unpacked(url) is None:
             message = f"{ships} download {mask(url)} and set `root` to it"

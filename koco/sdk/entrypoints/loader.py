@@ -18,6 +18,7 @@ from koco.errors import GLOBAL_FIELD, DeployError, InputsError
 from koco.forms import Model, match_names
 from koco.sdk.entrypoints.crew import adapt
 from koco.sdk.entrypoints.hints import layers
+from koco.sdk.entrypoints.import_guard import importing
 from koco.sdk.entrypoints.signature import NOTHING, Gathered, Input, is_pydantic, signature_of
 from koco.spelling import nearest
 
@@ -86,16 +87,23 @@ def _module_of(path: str) -> tuple[Any, list[str]]:
     # Try the longest module first: `a.b.C.run` may be an attribute of `a.b`, or of `a`.
     for end in range(len(parts) - 1, 1, -1):
         try:
-            return importlib.import_module(".".join(parts[:end])), parts[end:]
+            return _import_module(".".join(parts[:end])), parts[end:]
         except ModuleNotFoundError as exc:
             if not _is_about(exc, ".".join(parts[:end])):
                 raise
     return _import(parts[0], path), parts[1:]
 
 
+def _import_module(name: str) -> Any:
+    if name in sys.modules:
+        return importlib.import_module(name)
+    with importing(name):
+        return importlib.import_module(name)
+
+
 def _import(module: str, path: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return _import_module(module)
     except ModuleNotFoundError as exc:
         if not _is_about(exc, module):
             raise

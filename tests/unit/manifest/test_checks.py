@@ -51,6 +51,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "runtime": {
             **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
             **{"requirements": None, "pyproject": None, "kodosumi": False},
+            "chdir": False,
         },
         "secrets": [],
         "runner": {

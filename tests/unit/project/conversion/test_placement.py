@@ -25,6 +25,23 @@ def test_a_local_working_dir_comes_first(tmp_path: Path) -> None:
     assert manifest(made).root == "app"
 
 
+@pytest.mark.parametrize(
+    ("environment", "is_current"),
+    [
+        ("working_dir: .", True),
+        ("working_dir: https://github.com/ada/news/archive/main.zip", True),
+        ("py_modules: [news]", False),
+        ("pip: [six]", False),
+    ],
+)
+def test_a_working_dir_stays_the_current_directory(
+    tmp_path: Path, environment: str, is_current: bool
+) -> None:
+    """Ray makes it that, so relative paths in the code lead into it."""
+    made = convert(tmp_path, f"{ENV}  {environment}")
+    assert manifest(made).runtime.chdir is is_current
+
+
 def test_an_entry_of_py_modules_is_the_folder_of_the_module(tmp_path: Path) -> None:
     """So the root is the folder above it."""
     files = {"lib/pkg/app.py": CODE}
