@@ -1,7 +1,8 @@
 """Let `import kodosumi…` find `koco.kodosumi` in this process, so that no file must change.
 
-The real package wins if it is installed: this finder is asked last. A module is the same object
-under both names, so classes and pickles agree. Packages that only lead to others, such as
+The real package wins if it is installed. A mere folder of this name is none: in Python, too, a
+folder without `__init__.py` hides no installed package. A module is the same object under both
+names, so classes and pickles agree. Packages that only lead to others, such as
 `kodosumi.runner`, are made empty.
 """
 
@@ -52,7 +53,23 @@ _MODULES = {
 def install() -> None:
     """Let this process find the names. A second call changes nothing."""
     if not any(isinstance(each, _Finder) for each in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        # First, because the finder of files takes a folder for a package.
+        sys.meta_path.insert(0, _Finder())
+        _forget_folder()
+
+
+def _forget_folder() -> None:
+    """Forget a folder that was imported under the name before."""
+    found = sys.modules.get(_NAME)
+    if found is not None and not hasattr(found, "is_koco") and _is_folder(found.__spec__):
+        names = [each for each in sys.modules if each.partition(".")[0] == _NAME]
+        for name in names:
+            del sys.modules[name]
+
+
+def _is_folder(spec: ModuleSpec | None) -> bool:
+    """Whether a module is a folder without `__init__.py`."""
+    return spec is not None and spec.origin is None and bool(spec.submodule_search_locations)
 
 
 class _Finder(MetaPathFinder):
@@ -61,8 +78,11 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != _NAME and not fullname.startswith(f"{_NAME}."):
             return None
-        if fullname != _NAME and not getattr(sys.modules.get(_NAME), "is_koco", False):
-            return None  # the real package is installed, and lacks this module
+        if fullname == _NAME:
+            if _is_installed(self, path, target):
+                return None
+        elif not getattr(sys.modules.get(_NAME), "is_koco", False):
+            return None  # the real package is installed; it may lack this module
         if fullname in _PACKAGES:
             return ModuleSpec(fullname, _PackageLoader(), is_package=True)
         if fullname in _MODULES:
@@ -72,6 +92,15 @@ class _Finder(MetaPathFinder):
             f"not its servers. If the service needs it, install Kodosumi's package with it",
             name=fullname,
         )
+
+
+def _is_installed(
+    own: MetaPathFinder, path: Sequence[str] | None, target: ModuleType | None
+) -> bool:
+    """Whether another finder finds the real package: not a folder alone."""
+    others = (each for each in sys.meta_path if each is not own and hasattr(each, "find_spec"))
+    found = next(filter(None, (each.find_spec(_NAME, path, target) for each in others)), None)
+    return found is not None and not _is_folder(found)
 
 
 class _PackageLoader(Loader):

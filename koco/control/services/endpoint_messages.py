@@ -73,6 +73,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = ""
     pickled: Annotated[str, msgspec.Meta(max_length=_PICKLED)] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no base64, because other characters take more bytes.
+
+        Raises:
+            ValueError: it has other characters.
+        """
+        if self.pickled is not None and not self.pickled.isascii():
+            raise ValueError("`pickled` is not base64")
+
 
 def read_as(kind: type[T], blob: bytes, *, where: str) -> T:
     """Decode an endpoint's message.

@@ -86,6 +86,27 @@ except ModuleNotFoundError as exc:
     assert run(INSTALL + code, cwd=tmp_path).split() == ["real", "kodosumi.core"]
 
 
+def test_a_folder_without_a_module_hides_nothing(tmp_path: Path) -> None:
+    """Such as a clone of Kodosumi's repository in the project, imported before or not."""
+    (tmp_path / "kodosumi" / "docs").mkdir(parents=True)
+    use = "from kodosumi.core import Tracer; import kodosumi; print(kodosumi.is_koco)\n"
+    assert run(INSTALL + use, cwd=tmp_path) == "True"
+    assert run("import kodosumi.docs\n" + INSTALL + use, cwd=tmp_path) == "True"
+
+
+def test_the_real_package_wins_over_a_folder_before_it(tmp_path: Path) -> None:
+    """As Python has it, and also if it was imported before."""
+    (tmp_path / "kodosumi").mkdir()
+    real = tmp_path / "installed" / "kodosumi"
+    real.mkdir(parents=True)
+    (real / "__init__.py").write_text("__version__ = 'real'\n")
+    (real / "core.py").write_text("Tracer = 'real'\n")
+    add = f"import sys; sys.path.append({str(real.parent)!r})\n"
+    use = "import kodosumi.core; print(kodosumi.__version__, kodosumi.core.Tracer)\n"
+    assert run(add + INSTALL + use, cwd=tmp_path) == "real real"
+    assert run(f"{add}import kodosumi\n{INSTALL}{use}", cwd=tmp_path) == "real real"
+
+
 def test_the_tracer_loads_no_web_framework() -> None:
     """A Ray task imports `kodosumi.core` for the tracer alone."""
     code = """

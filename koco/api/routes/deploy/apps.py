@@ -98,12 +98,8 @@ async def forward(request: Request, service: str, path: str) -> Response[Any]:
 
     If the answer is the launch of a page in Kodosumi's dialect, carry it out: `{"fid": …}`.
     """
+    _require(request, service, path)
     parts = request.parts
-    page = parts.catalog.at(service, path)
-    if page is not None and page.flow.page:
-        auth.require_flow(request.auth, page.name)
-    else:
-        require_service(request.auth, service)
     release = parts.catalog.release(service)
     if release.app is None:
         raise NotFoundError(
@@ -123,6 +119,20 @@ async def forward(request: Request, service: str, path: str) -> Response[Any]:
     # second charset to a text media type.
     headers = {"content-type": "application/octet-stream", **answer.headers}
     return RevocableStream(request, answer.body, status_code=answer.status, headers=headers)
+
+
+def _require(request: Request, service: str, path: str) -> None:
+    """Refuse a caller who is limited to flows of other paths.
+
+    A path with parameters is no flow's own, because another route may take the request.
+    """
+    entry = request.parts.catalog.at(service, path)
+    is_flows = entry is not None and entry.path == path
+    is_flows &= request.method in cookies.SAFE or request.method == HttpMethod.POST
+    if entry is not None and is_flows:
+        auth.require_flow(request.auth, entry.name)
+    else:
+        require_service(request.auth, service)
 
 
 def call_of(request: Request, entry: Entry, path: str) -> Call | None:

@@ -14,7 +14,7 @@ import fastapi
 import httpx
 import pytest
 import uvicorn
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from koco.cluster.serve import prefix_of
 from koco.control.executions.launcher import Launches
@@ -22,6 +22,7 @@ from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
 from koco.events.model import Status
 from koco.kodosumi import forms as F  # noqa: N812 - as services import it
+from koco.kodosumi.endpoint import pickles
 from koco.kodosumi.error import InputsError
 from koco.kodosumi.launch import Launch
 from koco.kodosumi.serve import ServeAPI
@@ -77,6 +78,11 @@ def build() -> ServeAPI:
     @app.get("/at-once", entry=True)
     async def at_once(request: fastapi.Request) -> Launch:
         return Launch(request, "m:f", {"at": "once"})
+
+    @app.get("/large")
+    async def large(size: int, letter: str = "A") -> Any:
+        sent = {"entrypoint": "m:f", "inputs": {}, "pickled": letter * size}
+        return JSONResponse(sent, headers={"x-koco-answer": "launch"})
 
     @app.get("/now")
     async def now(request: fastapi.Request) -> Launch:
@@ -339,8 +345,32 @@ def test_any_route_may_launch_with_the_rights_of_its_caller(api: Api) -> None:
         answer = client.get("/v1/services/shop/app/now")
         assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
     with api.http("limited") as client:
-        assert client.get("/v1/services/shop/app/now").status_code == 403
+        for path in ("now", "at-once", "reports/2026", "page/", "%2Fpage", "page/x"):
+            assert client.get(f"/v1/services/shop/app/{path}").status_code == 403, path
+        assert client.put("/v1/services/shop/app/page").status_code == 403
     assert len(api.call(api.parts.store.executions.page()).items) == before
+
+
+def test_a_key_for_a_page_opens_this_page(api: Api) -> None:
+    """It shows the page, and launches by it. Other paths need the whole service."""
+    with api.http("limited") as client:
+        assert client.get("/v1/services/shop/app/page").status_code == 200
+    execution = launched(
+        api, "/v1/services/shop/app/page", "limited", content="topic=x", headers=FORM
+    )
+    assert (execution.flow, execution.user) == ("shop/page", "limited")
+
+
+def test_a_service_cannot_order_more_than_may_be_pickled(api: Api) -> None:
+    """The limit of its library is kept without it, because the service is the author's own."""
+    most = -(-pickles.MOST_BYTES // 3) * 4
+    with api.http() as client:
+        path = "/v1/services/shop/app/large"
+        assert client.get(path, params={"size": most}).status_code == 200
+        for more in ({"size": most + 1}, {"size": 9, "letter": "ä"}):
+            answer = client.get(path, params=more)
+            assert (answer.status_code, answer.json()["code"]) == (502, "endpoint_failed")
+            assert "pickled" in answer.json()["detail"]
 
 
 def test_a_page_launches_once_for_a_key(api: Api) -> None:
