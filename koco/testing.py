@@ -6,22 +6,36 @@
 
 The flow's form checks the inputs, the entrypoint is called as a runner calls it, and its output
 is captured as events. Nothing is stored.
+
+If the service has an app, `submit` asks it for the launch, and `run` runs that:
+
+    outcome = testing.run(testing.submit("hello.app:app", {"who": "Ada"}))
 """
 
 import asyncio
+import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from koco.errors import NotFoundError
+from koco.errors import InputsError, NotFoundError, UsageError
+from koco.events import datetimes
 from koco.events.model import Kind, Status
+from koco.events.questions import OpenLock
 from koco.runner.flow import Flow, Run, load_flow
+from koco.runner.flows import Orders
 from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output
+from koco.sdk.endpoint.handlers import ERRORS, FAILURE
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
 from koco.sdk.in_memory import Event, Tracer
+
+#: The user of an execution in a test.
+_USER = "tester"
 
 __all__ = ["Event", "Outcome", "Tracer", "run", "submit", "use_kodosumi"]
 
@@ -43,9 +57,10 @@ class Outcome:
 
 
 def run(
-    flow: str | Callable[..., Any],
+    flow: str | Callable[..., Any] | Launch,
     inputs: Any = None,
     *,
+    app: Any = None,
     form: list[dict[str, Any]] | None = None,
     files: dict[str, bytes] | None = None,
     answers: Mapping[str, Any] | None = None,
@@ -54,30 +69,47 @@ def run(
     """Run a flow to its end.
 
     Args:
-        flow: the entrypoint, as `module:object` or the callable itself.
+        flow: the entrypoint, as `module:object` or the callable itself; or the launch that
+            `submit` returned, which has the inputs, the app and the programming model.
         inputs: the user's inputs, a dict; the form converts strings.
+        app: the service's `ServeAPI`, or its name. Its `lock` and `lease` handlers check the
+            answers and make what the flow gets of them.
         form: the manifest's `inputs`, if it has some.
         files: the user's uploaded files, by path: `{"in/a.txt": b"…"}`.
         answers: a person's answers by the name of the lock: a value, a list of values to use one
             after the other, or a function of the lock's data. An exception
-            (`TimeoutError()`, for example) is raised in the flow.
+            (`TimeoutError()`, for example) is raised in the flow. If the app refuses an answer of
+            a list, the next one is given, because the lock stays open.
         kodosumi: whether the flow is written for Kodosumi: it gets Kodosumi's tracer, and the
             inputs as they are, of any type. Call `use_kodosumi` before its module is imported.
+            `KODOSUMI_FID` and `KODOSUMI_USER_ID` are in the environment meanwhile.
 
     Raises:
         InputsError: the inputs do not pass the form.
-        AssertionError: the flow waits for an answer that the test does not give.
+        AssertionError: the flow waits for an answer that the test does not give, or the app
+            refuses the answer or fails.
+        UsageError: the flow is a handler of an app, or a launch has inputs beside it.
     """
-    found = _load_kodosumi(flow) if kodosumi else load_flow("test", flow, form)
+    target: Any = flow
+    if _is_launch(target):
+        if inputs is not None:
+            raise UsageError("the launch has its inputs", hint="give the inputs to `submit`")
+        app = getattr(target.request, "app", None) if app is None else app
+        found, inputs, kodosumi = _ordered(target)
+    else:
+        found = _load_kodosumi(target) if kodosumi else load_flow("test", target, form)
     given = inputs if kodosumi else inputs or {}
     if found.form is not None:
         found.form.validate(given)
-    tracer = Tracer(files, answers=answers)
+    served = None if app is None else _serve_api(app)
+    tracer = Tracer(files, answers=answers, lease=lambda lock, answer: _lease(served, lock, answer))
+    if kodosumi:
+        _enter_kodosumi(tracer.fid)
     try:
         outcome = asyncio.run(_run(found, given, tracer))
     finally:
         if kodosumi:
-            _remove_downloads(tracer.fid)
+            _leave_kodosumi(tracer.fid)
     for failure in tracer.failures:
         raise AssertionError(failure)
     return outcome
@@ -98,13 +130,72 @@ def _load_kodosumi(flow: str | Callable[..., Any]) -> Flow:
     from koco.runner import kodosumi
 
     use_kodosumi()
+    target = loader.find(flow) if isinstance(flow, str) else flow
+    if inspect.isfunction(target):
+        asked = inspect.signature(target).parameters.get("request")
+        if asked is not None and asked.default is asked.empty:
+            raise UsageError(
+                f"{target.__qualname__} asks for `request`: it is an app's handler, not a flow",
+                hint="`testing.submit(app, inputs, path)` calls it and returns its launch, which"
+                " `testing.run` takes for the flow",
+            )
     return kodosumi.find("test", flow)
 
 
-def _remove_downloads(fid: str) -> None:
-    from koco.kodosumi import files
+def _is_launch(flow: Any) -> bool:
+    return isinstance(flow, Launch) or _is_kodosumis(flow)
 
-    files.remove_downloads(fid)
+
+def _is_kodosumis(launch: Any) -> bool:
+    """Return whether an object is a launch in Kodosumi's model, which is a response, too."""
+    return isinstance(getattr(launch, "order", None), dict) and hasattr(launch, "entry_point")
+
+
+def _ordered(launch: Any) -> tuple[Flow, Any, bool]:
+    """Return the flow and the inputs of a launch, and whether it is in Kodosumi's model."""
+    if _is_kodosumis(launch):
+        return _load_kodosumi(launch.entry_point), launch.inputs, True
+    return Orders().flow("test", launch.entrypoint), launch.inputs, False
+
+
+def _enter_kodosumi(fid: str) -> None:
+    from koco.kodosumi import const
+    from koco.runner import kodosumi
+
+    if const.ENV_FID not in os.environ:  # else the test has set its own
+        kodosumi.enter(fid, _USER)
+
+
+def _leave_kodosumi(fid: str) -> None:
+    from koco.runner import kodosumi
+
+    kodosumi.leave(fid)
+
+
+def _lease(app: Any, lock: OpenLock, given: Any) -> tuple[Any, datetimes.Moments] | None:
+    """Return what a flow gets of the answer to a lock; None if no app handles the lock."""
+    if app is None or (lock.name not in app.locks and lock.name not in app.leases):
+        return None
+    # In a thread, because the flow's own loop may be running in this one.
+    with ThreadPoolExecutor(1) as threads:
+        asking = app.answer(lock.name, inputs=given, data=lock.data, user=_USER)
+        answer = threads.submit(asyncio.run, asking).result()
+    if answer.kind == ERRORS:
+        raise InputsError(**answer.body["errors"])
+    if answer.kind == FAILURE:
+        raise AssertionError(
+            f"the app failed at the lock {lock.name!r}: {answer.body['type']}: "
+            f"{answer.body['message']}\n{answer.body['traceback']}"
+        )
+    return answer.body["value"], answer.body.get("moments", [])
+
+
+def _serve_api(app: Any) -> Any:
+    from koco.sdk.endpoint.serving import serve_api_of
+
+    if isinstance(app, str):
+        return serve_api_of(loader.find(app), app)
+    return serve_api_of(app, "test:app")
 
 
 async def _run(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:
@@ -133,12 +224,12 @@ async def _run(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:
 
 
 def submit(
-    app: Any, inputs: dict[str, Any] | None = None, path: str = "/", *, user: str = "tester"
+    app: Any, inputs: dict[str, Any] | None = None, path: str = "/", *, user: str = _USER
 ) -> Launch:
     """Ask a service's own endpoint what it would launch, without launching it.
 
     The form of the `enter` route checks the inputs, and its handler is called. The returned
-    launch has the inputs that the flow would get.
+    launch has the inputs that the flow would get; `run` takes it in place of the flow.
 
     Args:
         app: the `ServeAPI`, or its name as in the manifest's `app`: `module:object`.
@@ -153,10 +244,7 @@ def submit(
         DeployError: there is no such app, or the entrypoint of the launch does not exist.
         Exception: anything else that the handler raises.
     """
-    from koco.sdk.endpoint.serving import serve_api_of
-
-    path_of_app = app if isinstance(app, str) else "test:app"
-    found = serve_api_of(loader.find(app) if isinstance(app, str) else app, path_of_app)
+    found = _serve_api(app)
     if path not in found.enters:
         known = ", ".join(found.enters) or "none"
         raise NotFoundError(f"the app has no enter route {path!r}", hint=f"it has: {known}")

@@ -12,7 +12,7 @@ import msgspec
 
 from koco import file_paths
 from koco.client.answers import File
-from koco.errors import NotFoundError
+from koco.errors import InputsError, NotFoundError
 from koco.events import datetimes, line
 from koco.events.model import Kind
 from koco.events.questions import (
@@ -42,13 +42,18 @@ class Event:
     payload: Any
 
 
+#: Makes what a flow gets of a person's answer to a lock, and the dates in it. None: as it is.
+Lease = Callable[[OpenLock, Any], tuple[Any, datetimes.Moments] | None]
+
+
 class _Memory:
     """A sink that keeps all events in memory."""
 
-    def __init__(self, answers: Mapping[str, Any]) -> None:
+    def __init__(self, answers: Mapping[str, Any], lease: Lease) -> None:
         self.events: list[Event] = []
         #: Reasons why the test fails, even if its flow catches the error.
         self.failures: list[str] = []
+        self._lease = lease
         self._lock = threading.Lock()
         self._answers = {
             name: list(each) if isinstance(each, list) else each for name, each in answers.items()
@@ -89,12 +94,26 @@ class _Memory:
         if isinstance(answer, BaseException):
             self.put(fid, line.encode(Kind.LEASE, {**named, "outcome": "expired"}))
             raise answer
+        try:
+            answer, dates = self._lease(lock, answer) or (answer, datetimes.find(answer))
+        except InputsError as exc:
+            if self._has_more(lock):
+                return self._answer_lock(fid, lock)  # it is still open
+            refused = f"the lock {lock.name!r} refuses the test's answer: {exc.message}"
+            self.failures.append(refused)
+            raise AssertionError(refused) from exc
+        except AssertionError as exc:
+            self.failures.append(str(exc))
+            raise
         # Converted to JSON and back, except dates: a flow gets the answer in that form.
-        dates = datetimes.find(answer)
         answer = msgspec.json.decode(line.encode_payload(answer))
         lease = {**named, "outcome": "answered", "answer": answer, "by": "test"}
         self.put(fid, line.encode(Kind.LEASE, lease))
         return LockOutcome(status="answered", answer=answer, moments=dates)
+
+    def _has_more(self, lock: OpenLock) -> bool:
+        """Return whether the test has a list of answers for a lock, with another one in it."""
+        return isinstance(left := self._answers.get(lock.name), list) and bool(left)
 
     def _answer(self, lock: OpenLock) -> Any:
         with self._lock:
@@ -159,15 +178,20 @@ class Tracer(tracer.Tracer):
     """A tracer that keeps its `events` for inspection, to test parts of a flow.
 
     `files` are the files that `fs()` and `fs_sync()` find, by path; the flow's changes are made
-    there as well. `answers` are the answers to its locks: see `run`.
+    there as well. `answers` are the answers to its locks: see `run`. `lease` makes what the flow
+    gets of them.
     """
 
     __slots__ = ("_memory", "files")
 
     def __init__(
-        self, files: dict[str, bytes] | None = None, *, answers: Mapping[str, Any] | None = None
+        self,
+        files: dict[str, bytes] | None = None,
+        *,
+        answers: Mapping[str, Any] | None = None,
+        lease: Lease = lambda lock, answer: None,
     ) -> None:
-        self._memory = _Memory(answers or {})
+        self._memory = _Memory(answers or {}, lease)
         self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
         super().__init__(_FID, self._memory)
 
@@ -185,5 +209,5 @@ class Tracer(tracer.Tracer):
 
     @property
     def failures(self) -> list[str]:
-        """The flow's questions for which the test has no answer."""
+        """The flow's questions for which the test has no answer, or none that is accepted."""
         return self._memory.failures

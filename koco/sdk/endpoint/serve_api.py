@@ -129,11 +129,23 @@ class ServeAPI(FastAPI):
 
     async def submit(self, path: str, inputs: Any, *, user: str = "") -> Any:
         """Return the launch of the handler at a path. For tests, which sign nothing."""
-        body = handlers.encode(Answer("", inputs))
+        return await self.enters[path].launch(self._request(path, inputs, user=user), inputs)
+
+    async def answer(
+        self, lock: str, *, inputs: Any, data: Any, user: str = "", fid: str = ""
+    ) -> Answer:
+        """Return the answer to a lock, as the control plane gets it. For tests, as `submit`."""
+        asked = {"inputs": inputs, "data": data}
+        request = self._request(f"{INTERNAL}/leases/{lock}", asked, user=user, fid=fid)
+        return await self._internal(request)
+
+    def _request(self, path: str, sent: Any, *, user: str, fid: str = "") -> Request:
+        """Return an admitted request that nobody has signed."""
+        body = handlers.encode(Answer("", sent))
         scope = {
             **{"type": "http", "method": "POST", "path": path, "root_path": "", "app": self},
             **{"query_string": b"", "headers": [(b"content-type", b"application/json")]},
-            "state": {"user": user, "fid": ""},
+            "state": {"user": user, "fid": fid},
         }
 
         self._admit(scope)
@@ -141,7 +153,7 @@ class ServeAPI(FastAPI):
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        return await self.enters[path].launch(Request(scope, receive), inputs)
+        return Request(scope, receive)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request that the control plane has signed, or that is to a public path."""

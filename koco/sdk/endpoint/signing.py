@@ -30,7 +30,10 @@ SIGNATURE = "x-koco-signature"
 #: All headers of a signed request. A caller's own must never pass for one of them.
 HEADERS = frozenset({USER, FID, TIME, NONCE, DIGEST, SIGNATURE})
 
-_HINT = "ask through the control plane: `koco run`, or its API"
+_HINT = (
+    "ask through the control plane: `koco run`, or its API; in tests, `koco.testing.submit` calls"
+    " handlers"
+)
 
 
 class WrongSignature(UnauthorizedError):  # noqa: N818 - a fact about a request

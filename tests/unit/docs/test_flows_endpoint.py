@@ -25,6 +25,7 @@ def test_the_endpoint_launches_what_it_says(page: ModuleType) -> None:
     with pytest.raises(InputsError, match="Please give me a topic"):
         testing.submit(page.app, {})
     page.test_it_wants_a_topic()
+    page.test_it_writes()
 
 
 def test_the_app_describes_its_flow_and_its_lock(page: ModuleType) -> None:
