@@ -88,7 +88,7 @@ class ServiceStatus(Shape):
 
     name: shapes.Service
     release: shapes.Number
-    status: Literal["live", "failing", "draining", "failed"]
+    status: Literal["live", "failing", "draining", "failed", "starting"]
     trouble: str | None
     flows: list[str]
     load: list[FlowLoad]
@@ -128,9 +128,15 @@ async def show_status(request: Request) -> Overview:
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
     shown = {release.service for release in (*live, *closed)}
+    coming = {each.service: each for each in present if each.status == "starting"}  # the newest
+    first = [release for name, release in coming.items() if name not in shown]
+    shown |= coming.keys()
     draining = _seen(request.auth, await _draining(parts, shown=shown))
     endpoints, drift, unseen = await _endpoints(parts, live)
     unplaced = await problems.of_runners(parts, live)
+    for release in first:
+        if waits := await parts.deployer.waits_for(release):
+            unplaced[release.service] = waits
     return Overview(
         control_plane=ControlPlane(
             pid=os.getpid(),
@@ -144,7 +150,7 @@ async def show_status(request: Request) -> Overview:
         store=StoreFacts(parts.store_path, await parts.store.engine.size_bytes()),
         services=[
             _service(parts, release, endpoints, unplaced, drift, unseen=unseen)
-            for release in (*live, *closed, *draining)
+            for release in (*live, *closed, *first, *draining)
         ],
         settings=parts.settings,
         executions=await parts.store.executions.count_by_status(request.auth.sight),
@@ -240,7 +246,9 @@ def _service(
 
 def _status(
     release: Release, trouble: str | None
-) -> Literal["live", "failing", "draining", "failed"]:
+) -> Literal["live", "failing", "draining", "failed", "starting"]:
+    if release.status == "starting":
+        return "starting"
     if release.has_closed:
         return "failed"
     if trouble:

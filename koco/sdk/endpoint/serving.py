@@ -32,7 +32,9 @@ def describe(path: str, service: str, *, public: Iterable[str] = ()) -> AppDescr
             a route or belongs to a flow.
         Exception: anything that importing the user's module raises.
     """
-    app = serve_api_of(loader.find(path), path)
+    found = loader.find(path)
+    app = serve_api_of(found, path)
+    _refuse_late(app, found, path)
     about: AppDescription = app.describe(service)
     if not about.flows:
         raise DeployError(
@@ -48,8 +50,37 @@ def describe(path: str, service: str, *, public: Iterable[str] = ()) -> AppDescr
                 hint="give one of them another path",
             )
         paths[flow.name] = flow.path or ""
+        _refuse_letters(flow.path or "", path)
     opened.check(app, public)
     return about
+
+
+def _refuse_late(app: Any, found: Any, path: str) -> None:
+    """Refuse flows, locks and leases that the app got after `serve.ingress` had copied it.
+
+    The replica would answer 404 there.
+    """
+    from koco.sdk.endpoint.serve_api import ServeAPI
+
+    copied = _bound_app(found, ServeAPI)
+    if copied is None or copied is app:
+        return
+    for what in ("flow_handlers", "locks", "leases"):
+        if late := [name for name in getattr(app, what) if name not in getattr(copied, what)]:
+            word = {"flow_handlers": "flow", "locks": "lock", "leases": "lease"}[what]
+            raise DeployError(
+                f"the {word} {late[0]!r} of {path!r} is defined below `@serve.ingress`, which "
+                "copies the app as it is there",
+                hint="move it above the deployment's class",
+            )
+
+
+def _refuse_letters(flow_path: str, path: str) -> None:
+    if not flow_path.isascii():
+        raise DeployError(
+            f"the path {flow_path!r} of {path!r} is not ASCII, and Ray Serve cannot route it",
+            hint="use ASCII letters; a parameter, as in '/{kind}', can have any value",
+        )
 
 
 def serve_api_of(found: Any, path: str) -> Any:

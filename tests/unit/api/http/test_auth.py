@@ -18,8 +18,9 @@ from koco.control.health.doctor import Doctor
 from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.manifest import load
-from koco.store.model import NewExecution, NewFile
+from koco.store.model import NewExecution, NewFile, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.releases import manifest
 from tests.support.whole_api import MANIFEST, SHA256, complete
 
 
@@ -259,6 +260,22 @@ def test_lists_show_only_the_callers_own(api: Api) -> None:
     with api.http("narrow") as client:
         assert client.get("/v1/status").json()["executions"] == {}
         assert client.get("/v1/status").json()["services"] == []
+
+
+def test_the_status_has_services_that_are_still_starting(api: Api) -> None:
+    """Only the newest release of each, and none of a service that is live."""
+    releases = api.parts.store.releases
+    for service in ("soon", "soon", "svc"):
+        about = {"bundle": "", "fingerprint": "", "by": "ada"}
+        api.call(releases.create(service, manifest=manifest(service=service), **about))
+    with api.http("admin") as client:
+        found = client.get("/v1/status").json()["services"]
+    states = {each["name"]: (each["release"], each["status"]) for each in found}
+    assert len(states) == len(found)
+    assert states["soon"] == (2, "starting")
+    assert states["svc"][1] == "failing"  # its runner cannot start in this test
+    for number in (1, 2):
+        api.call(releases.fail("soon", number, ReleaseFailure(message="gone")))
 
 
 def test_latest_is_the_callers_own(api: Api) -> None:

@@ -470,3 +470,72 @@ def test_a_module_may_have_several_apps(tmp_path: Path) -> None:
     command = [sys.executable, "-c", describe]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.stdout.split() == ["/one", "/two"], done.stderr
+
+
+LATE = """
+from ray import serve
+from kodosumi.core import ServeAPI, Launch, forms as F
+
+app = ServeAPI()
+
+@app.enter("/", F.Model())
+async def enter(request):
+    return Launch(request, "m:f")
+
+@app.get("/page", entry=True)
+async def page(): ...
+
+@app.lock("early")
+async def early(data): ...
+
+@serve.deployment
+@serve.ingress(app)
+class Ingress: ...
+
+bound = Ingress.bind()
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", ""),
+        ('@app.enter("/free", F.Model())\nasync def free(request): ...', "the flow '/free'"),
+        ('@app.get("/more", entry=True)\nasync def more(): ...', "the flow '/more'"),
+        ('@app.lock("late")\nasync def late(data): ...', "the lock 'late'"),
+        ('@app.lease("late")\nasync def late(inputs): ...', "the lease 'late'"),
+    ],
+)
+def test_parts_that_the_replica_does_not_have_are_refused(
+    tmp_path: Path, more: str, said: str
+) -> None:
+    """Serve copies the app at `@serve.ingress`, so what comes later answers 404."""
+    (tmp_path / "late_app.py").write_text(f"{LATE}\n{more}\n")
+    describe = (
+        "from koco.sdk import import_alias; import_alias.install()\n"
+        "from koco.errors import DeployError\n"
+        "from koco.sdk.endpoint import serving\n"
+        "try: print(len(serving.describe('late_app:bound', 'svc').flows))\n"
+        "except DeployError as exc: print(exc.message, exc.hint)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", describe]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if said:
+        assert f"{said} of 'late_app:bound' is defined below" in done.stdout, done.stderr
+    else:
+        assert done.stdout.strip() == "2", done.stderr
+
+
+def test_a_path_that_serve_cannot_route_is_refused() -> None:
+    """Letters outside of ASCII; a parameter's value may have them."""
+    with pytest.raises(DeployError, match=r"'/größe' of .* is not ASCII"):
+        serving.describe(f"{__name__}:odd_path", "svc")
+
+
+odd_path = ServeAPI()
+
+
+@odd_path.enter("/größe", F.Model())
+async def _odd(request: fastapi.Request) -> Launch:
+    return Launch(request, run)
