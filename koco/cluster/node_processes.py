@@ -70,6 +70,8 @@ class Sighting(msgspec.Struct, frozen=True):
     rss_bytes: int
     #: The number of voluntary context switches of each thread so far, by the thread's id.
     switches: dict[int, int] = {}
+    #: How long each thread has been ready to run so far and got no processor (seconds), by its id.
+    delays_s: dict[int, float] = {}
     #: The number of threads that run or are ready to, and that wait in the kernel, as for a disk.
     running: int = 0
     waiting: int = 0
@@ -109,6 +111,7 @@ def look(process: Process) -> Sighting | None:
             cpu_s=(int(found[_USER]) + int(found[_KERNEL])) / tick,
             rss_bytes=int(found[_PAGES]) * os.sysconf("SC_PAGE_SIZE"),
             switches={thread: count for thread, (_, count) in threads.items()},
+            delays_s={thread: _delay_s(process.pid, thread) for thread in threads},
             running=sum(state == "R" for state, _ in threads.values()),
             waiting=sum(state == "D" for state, _ in threads.values()),
         )
@@ -297,6 +300,15 @@ def _threads_of(pid: int) -> dict[int, tuple[str, int]]:
         if count := status.get("voluntary_ctxt_switches"):  # missing if the thread has ended
             found[int(thread.name)] = status["State"][:1], int(count)
     return found
+
+
+def _delay_s(pid: int, thread: int) -> float:
+    """Return how long a thread has waited for a processor; 0 if the kernel does not count it."""
+    try:
+        text = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text(encoding="ascii")
+        return int(text.split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _status(pid: int, thread: int | None = None) -> dict[str, str]:

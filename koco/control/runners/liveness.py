@@ -6,6 +6,9 @@ code. There are three reasons for silence:
 - C code holds the interpreter's lock. The runner is busy and is left alone.
 - Its process is stopped. It has to be ended, because it will never answer.
 - The thread that answers is broken. It has to be ended for the same reason.
+
+If its machine has no processor for it, or for Ray, which carries the question, silence proves less.
+Then it gets more time.
 """
 
 import asyncio
@@ -28,11 +31,12 @@ ANSWER_S = 3.0
 LOOK_S = 2.0
 #: How many inspections in a row must agree before the runner is ended. A process is idle if it has
 #: done nothing since the previous inspection.
-_LOOKS = {"gone": 2, "stopped": 2, "idle": 2}
+_LOOKS = {"gone": 2, "stopped": 2, "idle": 2, "starved": 30}
 _CAUSES = {
     "gone": "its process is gone",
     "stopped": "a signal had stopped its process, so it no longer answered",
     "idle": "it did not answer for {seconds:.0f} s, and did nothing",
+    "starved": "it did not answer for {seconds:.0f} s, and its machine had no processor for it",
 }
 #: How long Ray may take to report the end of a runner that refuses calls (seconds).
 _REFUSES_S = 2.0
@@ -46,6 +50,9 @@ _WAITS_HZ = 50.0
 _OTHERS_WAIT_HZ = 140.0
 #: From this share of a core on, a silent process counts as computing.
 _COMPUTES = 0.05
+#: From this share of time on in which the pulse thread was ready to run and got no processor, the
+#: machine is overloaded. The thread needs one only twice a second.
+_STARVED = 0.3
 
 
 log = logging.getLogger(__name__)
@@ -61,6 +68,7 @@ class Vigil:
         self.silent_since: float | None = None
         self._cores = 0.0
         self._is_traced = False
+        self._is_starved = False
 
     @property
     def silent_s(self) -> float:
@@ -74,6 +82,8 @@ class Vigil:
             return None
         if self._is_traced:
             return f"a debugger has held its process for {self.silent_s:.0f} s"
+        if self._is_starved:
+            return f"its machine has had no processor for it for {self.silent_s:.0f} s"
         used = f"{self._cores:.0%} of a core"
         return f"its code has held the interpreter for {self.silent_s:.0f} s, {used}"
 
@@ -153,7 +163,22 @@ class Vigil:
         self._is_traced = now.is_traced
         if now.is_traced:
             return "busy"
-        return "busy" if former is None or self._is_busy(former, now) else "idle"
+        if former is None:
+            return "busy"
+        is_busy = self._is_busy(former, now)
+        self._is_starved = self._cores < _COMPUTES and self._lacks_processor(former, now)
+        if self._is_starved and not is_busy:
+            return "starved"
+        return "busy" if is_busy else "idle"
+
+    def _lacks_processor(self, former: Sighting, now: Sighting) -> bool:
+        """Return whether the pulse thread waited for a processor, and not for the interpreter."""
+        pulse, seconds = self._pulse, max(now.at - former.at, 1e-3)
+        if pulse not in now.switches or pulse not in former.switches:
+            return False
+        waited_s = now.delays_s.get(pulse, 0.0) - former.delays_s.get(pulse, 0.0)
+        beats = now.switches[pulse] - former.switches[pulse]
+        return waited_s / seconds >= _STARVED and beats / seconds < _WAITS_HZ
 
     def _is_busy(self, former: Sighting, now: Sighting) -> bool:
         seconds = max(now.at - former.at, 1e-3)

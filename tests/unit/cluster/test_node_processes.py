@@ -81,6 +81,8 @@ def test_a_look_shows_what_a_process_does() -> None:
         second = node_processes.look(process)
         assert first and second
         assert second.cpu_s > first.cpu_s
+        before, after = (sum(each.delays_s.values()) for each in (first, second))
+        assert 0 <= before <= after <= second.at
 
 
 def test_switches_show_waiting_for_the_interpreter() -> None:

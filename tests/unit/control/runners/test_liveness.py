@@ -121,6 +121,27 @@ def test_leaves_a_busy_runner_alone(look: Any) -> None:
         kept(look, within_s=0.5)
 
 
+def test_an_overloaded_machine_gets_more_time() -> None:
+    """A runner without a processor may well work. But it does not get any time."""
+
+    def starved(look: int) -> Sighting:
+        return seen(look, pulse=1, delays_s={PULSE: 0.5 * look})
+
+    def calm(look: int) -> Sighting:
+        return seen(look, pulse=2, delays_s={PULSE: 0.1 * look})
+
+    async def looks(sight: Callable[[int], Sighting]) -> tuple[str | None, int]:
+        actor = Actor(seen=sight)
+        cause = await asyncio.wait_for(Vigil(actor).keep(lambda: True), 60)
+        return cause, actor.looks
+
+    cause, patient = asyncio.run(looks(starved))
+    assert "no processor for it" in (cause or "")
+    cause, usual = asyncio.run(looks(calm))
+    assert "did nothing" in (cause or "")
+    assert patient > 5 * usual
+
+
 def test_looks_may_take_long() -> None:
     """On another node, where a process has to start for them."""
 
