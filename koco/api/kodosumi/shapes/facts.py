@@ -4,11 +4,13 @@ koco has more statuses. A cancelled execution is an `error` here, a waiting one 
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from koco import __version__
+from koco.api.http.rendering import render_apart
 from koco.api.kodosumi.shapes import flow_urls, payloads
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.api.routes.executions.results import read_outcome
@@ -16,6 +18,7 @@ from koco.control.container import Parts
 from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Status
+from koco.forms import off_loop
 from koco.store.model import Execution
 
 #: Kodosumi's statuses.
@@ -92,7 +95,11 @@ async def final_text(parts: Parts, execution: Execution) -> str | None:
         return payloads.text_body(_CANCELLED)
     outcome = msgspec.to_builtins(await read_outcome(parts, execution))
     if execution.status is Status.FINISHED:
-        return payloads.serialize(outcome.get("result"))
+        value = outcome.get("result")
+        if off_loop.is_small(value):
+            return payloads.serialize(value)
+        # A list of millions takes seconds, and others need the loop.
+        return await render_apart(execution.user, partial(payloads.serialize, value))
     return payloads.text_body(error_text(outcome.get("error") or {}))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koco.api.kodosumi.shapes import events, yaml_text
+from koco.api.kodosumi.shapes import events, payloads, yaml_text
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.events.model import Kind, Status
 from koco.store.model import Answer, FailureEvent
@@ -241,6 +241,25 @@ def test_nothing_is_converted_on_the_loop(
     assert threads == {"koco-rendering_0"}
     if "html" in path:
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", ["/outputs/raw/{}", "/outputs/status/{}"])
+def test_large_results_are_translated_beside_the_loop(
+    api: Api, client: KodosumiClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of millions takes seconds."""
+    threads = set()
+    serialize = payloads.serialize
+
+    def noted(value: Any) -> str:
+        threads.add(threading.current_thread().name)
+        return serialize(value)
+
+    fid = execute(api, final=[1] * 2000)
+    monkeypatch.setattr(payloads, "serialize", noted)
+    answer = client.http.get(path.format(fid))
+    assert answer.status_code == 200
+    assert threads == {"koco-rendering_0"}
 
 
 def test_executions_are_deleted(api: Api, client: KodosumiClient) -> None:

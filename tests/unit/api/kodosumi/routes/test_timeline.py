@@ -1,5 +1,6 @@
 """The timeline: pages, searches and changes of the caller's own executions."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from koco.api.kodosumi.routes import timeline
+from koco.api.kodosumi.shapes import records
 from koco.events.model import Status
 from tests.support.api_server import Api
 from tests.support.kodosumi_api import client_of, execute, serving_kodosumi
@@ -135,3 +138,42 @@ def test_the_total_counts_each_execution_once(api: Api, client: KodosumiClient) 
         execute(api, ends=ends)
     page = client.get("/timeline")
     assert (page["total"], len(page["items"]["append"])) == (3, 3)
+
+
+def test_a_search_that_takes_long_goes_on_in_the_next_request(
+    api: Api, client: KodosumiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a page of the store, too, because large inputs take long."""
+    monkeypatch.setattr(timeline, "_SEARCH_S", 0.0)
+    made = [execute(api, inputs={"who": who}) for who in ("zebra", "Bo", "zebra")][::-1]
+    seen: list[str] = []
+    offset: dict[str, Any] = {}
+    requests = 0
+    while True:
+        page = client.get("/timeline/list", q="zebra", **offset)
+        requests += 1
+        seen += fids(page["items"])
+        if page["offset"] is None:
+            break
+        offset = {"offset": page["offset"]}
+    assert (seen, requests) == ([made[0], made[2]], 3)
+
+
+@pytest.mark.parametrize("path", ["/timeline/list", "/timeline/changes"])
+def test_large_inputs_are_searched_beside_the_loop(
+    api: Api, client: KodosumiClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones at once."""
+    threads: list[str] = []
+    matches = records.matches
+
+    def noted(*args: Any) -> bool:
+        threads.append(threading.current_thread().name)
+        return matches(*args)
+
+    monkeypatch.setattr(records, "matches", noted)
+    fid = execute(api, inputs={"who": "x" * 200_000 + "zebra"})
+    since = {"since": time.time() - 60} if "changes" in path else {}
+    page = client.get(path, q="zebra", **since)
+    assert fids(page.get("items", page.get("update"))) == [fid]
+    assert threads == ["koco-checks_0"]
