@@ -664,7 +664,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _formless(lock: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in lock.items() if key != "form"}
+    return {key: value for key, value in lock.items() if key not in ("form", "dialect")}
 
 
 def _told(value: Any) -> Any:

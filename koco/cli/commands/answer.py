@@ -68,6 +68,8 @@ def command(
                 f"no answer is given: the lock {found['name']!r} takes any JSON value",
                 hint="-i key=value makes an object, --inputs FILE reads any JSON value",
             )
+    if found["status"] == "open" and not (is_bare and asks):
+        given = prompt.complete(found, given)
     settled = approvals.answer(client, found, given, asks=asks)
     if as_json:
         output.print_json(settled)

@@ -23,6 +23,28 @@ def is_browser_like(described: Mapping[str, Any]) -> bool:
     return described.get("dialect") == KODOSUMI
 
 
+def complete(described: Mapping[str, Any], given: Any) -> Any:
+    """Return an answer with the values that a browser sends for the fields that are not given.
+
+    `described` is a lock with its form. If its flow was not written for Kodosumi, or the answer is
+    no object, the answer stays as it is.
+
+    Raises:
+        InputsError: a required field has no value.
+    """
+    form = described["form"]
+    if not form or not isinstance(given, dict) or not is_browser_like(described):
+        return given
+    # Only for flows that were written for Kodosumi.
+    from koco.forms import FormError, Model, browser
+
+    try:
+        model = Model.from_list([dict(each) for each in form])
+    except FormError:  # of a newer control plane
+        return given
+    return browser.complete(model, given)
+
+
 def can_ask(no_input: bool) -> bool:
     """Return whether a person is at stdin and stderr, and may be asked."""
     streams = (sys.stdin, sys.stderr)

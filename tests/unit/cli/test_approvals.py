@@ -33,6 +33,25 @@ def koco(*args: str, stdout: Path | None = None) -> Typist:
     return Typist(["-m", "koco", *args], stdout=stdout)
 
 
+def test_a_lock_of_a_kodosumi_flow_gets_what_a_browser_sends(
+    plane: Plane, cli: Cli, fid: str
+) -> None:
+    """The values that its form shows at first, unless they are given; others get what is given."""
+    text = {"type": "text", "name": "comments"}
+    form = [text, {"type": "select", "name": "size", "option": ["s", "m"]}]
+    other = plane.lock(fid, "other", form=form)
+    lid = plane.lock(fid, "review", form=form)
+    plane.locks[lid]["dialect"] = "kodosumi"
+    assert cli("answer", fid, "other", "-i", "size=m").code == 0
+    assert plane.requests[-1][2] == {"size": "m"} and other
+    plane.locks[lid]["form"][0]["required"] = True
+    ran = cli("answer", fid, "review", "-i", "size=m")
+    assert (ran.code, "comments: is required" in ran.err) == (2, True)
+    plane.locks[lid]["form"][0]["required"] = False
+    assert cli("answer", fid, "review", "-i", "size=m").code == 0
+    assert plane.requests[-1][2] == {"comments": "", "size": "m"}
+
+
 def test_inbox_lists_open_locks_oldest_first(plane: Plane, cli: Cli, fid: str) -> None:
     """In a pipe: a header, tabs, and nothing on stderr; answered locks are not listed."""
     plane.lock(fid, "first")
