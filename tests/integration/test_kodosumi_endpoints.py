@@ -8,9 +8,11 @@ import pytest
 from tests.support.driver import Ended, Koco, eventually
 
 SERVICE = """
+import os
 from dataclasses import dataclass
 
 import fastapi
+import ray
 from fastapi.responses import HTMLResponse
 from ray import serve
 
@@ -86,6 +88,30 @@ async def send(request: fastapi.Request):
     return Launch(request, "wish_app:plain", dict(await request.form()))
 
 
+@app.get("/where")
+async def where(request: fastapi.Request):
+    return {"url": str(request.url_for("where")), "is_there": os.path.exists("wish_app.py")}
+
+
+@ray.remote
+def is_there():
+    return os.path.exists("wish_app.py")
+
+
+def relative(inputs):
+    return [os.path.exists("wish_app.py"), ray.get(is_there.remote())]
+
+
+@app.enter("/relative", F.Model())
+async def enter_relative(request: fastapi.Request):
+    return Launch(request, "wish_app:relative")
+
+
+@app.enter("/busy", F.Model())
+async def busy(request: fastapi.Request):
+    raise fastapi.HTTPException(409, "already running", headers={"Retry-After": "7"})
+
+
 @app.enter("/locked", F.Model())
 async def locked(request: fastapi.Request):
     return Launch(request, ask)
@@ -119,9 +145,8 @@ fast_app = Wishes.bind()
 
 @pytest.fixture(scope="module")
 def wish(koco: Koco) -> Koco:
-    return koco.deploy(
-        "wish", SERVICE, app="wish_app:fast_app", flows=[], runtime={"kodosumi": True}
-    )
+    runtime = {"kodosumi": True, "chdir": True}
+    return koco.deploy("wish", SERVICE, app="wish_app:fast_app", flows=[], runtime=runtime)
 
 
 def test_an_object_and_a_bound_method_reach_the_runner(wish: Koco) -> None:
@@ -181,3 +206,40 @@ def test_a_lease_gets_all_that_was_answered(wish: Koco) -> None:
     result = Ended(fid, wish.events(fid)).result
     assert result == {"text": "x", "ok": True, "more": 1, "data": {"why": "because"}}
     assert json.dumps(result)
+
+
+def test_urls_and_relative_paths_of_an_app_work(wish: Koco) -> None:
+    """URLs name its place at the control plane; the shipped folder is current in all processes."""
+    base = "/v1/services/wish/app"
+    with wish.http() as client:
+        forged = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com"}
+        found = client.get(f"{base}/where", headers=forged).json()
+        assert found == {"url": f"{wish.context['url']}{base}/where", "is_there": True}
+        document = client.get(f"{base}/openapi.json").json()
+        assert document["servers"] == [{"url": base}]
+        assert f"{base}/openapi.json" in client.get(f"{base}/docs").text
+    assert wish.execute("wish/relative").result == [True, True]
+
+
+def test_a_handlers_own_status_reaches_the_caller(wish: Koco) -> None:
+    """With its detail and `Retry-After`, by each way to launch."""
+    with wish.http() as client:
+        for path in ("/v1/flows/wish/busy", "/v1/services/wish/app/busy"):
+            answer = client.post(path, json={})
+            assert (answer.status_code, answer.headers["retry-after"]) == (409, "7")
+            assert (answer.json()["code"], answer.json()["detail"]) == (
+                "refused",
+                "already running",
+            )
+    done = wish.run("run", "wish/busy")
+    assert done.code == 2
+    assert "already running" in done.err
+
+
+def test_a_server_that_a_module_starts_fails_the_deploy(koco: Koco) -> None:
+    """With the line of the call, in place of a deploy without an end."""
+    code = SERVICE + "\n\nserve.run(fast_app, name='by-hand', route_prefix='/by-hand')\n"
+    more = {"app": "runny_app:fast_app", "flows": [], "runtime": {"kodosumi": True}}
+    done = koco.run("deploy", cwd=koco.project("runny", code.replace("wish_app", "runny"), **more))
+    assert done.code == 5
+    assert f"runny_app.py:{len(code.splitlines())}: ray.serve.run is called" in done.err
