@@ -173,7 +173,7 @@ def _leave_kodosumi(fid: str) -> None:
 
 
 def _lease(app: Any, lock: OpenLock, given: Any) -> tuple[Any, datetimes.Moments] | None:
-    """Return what a flow gets of the answer to a lock; None if no app handles the lock."""
+    """Return the flow's value of an answer to a lock; None if no app handles the lock."""
     if app is None or (lock.name not in app.locks and lock.name not in app.leases):
         return None
     # In a thread, because the flow's own loop may be running in this one.

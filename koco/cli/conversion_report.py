@@ -1,4 +1,4 @@
-"""Shows the result of `koco init --from`: the files, what was lost, and the next steps."""
+"""Shows the result of `koco init --from`: the files, the losses, and the next steps."""
 
 from pathlib import Path
 from typing import TypedDict
@@ -74,7 +74,7 @@ def _print_steps(directory: Path, made: Conversion) -> None:
 
 
 def _problems(directory: Path) -> list[str]:
-    """Return what `koco validate` will report."""
+    """Return the problems that `koco validate` will report."""
     found: list[str] = []
     for target in project.load(directory / FILE).targets():
         try:

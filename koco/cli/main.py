@@ -63,7 +63,7 @@ COMMANDS = {
     "key revoke": "Revoke an API key.",
     "user create": "Create a user, who can then log in with a password.",
     "user list": "List users.",
-    "user update": "Change what a user may do, or their e-mail address.",
+    "user update": "Change a user's rights or e-mail address.",
     "user disable": "Keep a user from logging in, and end their sessions at once.",
     "user enable": "Let a disabled user log in again.",
     "user remove": "Remove a user, and end their sessions.",

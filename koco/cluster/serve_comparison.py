@@ -1,4 +1,4 @@
-"""Reads Serve's applications: what is declared, what is being built, and what others changed."""
+"""Compares Serve's applications with koco's: declared, being built, and changed by others."""
 
 from typing import Any
 

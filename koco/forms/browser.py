@@ -27,7 +27,7 @@ def offered(field: Field) -> Any:
 
 
 def blank(field: Field) -> dict[str, Any]:
-    """Return the input that an empty field becomes: empty text, or none for what is chosen."""
+    """Return the input that an empty field becomes: empty text, or none for a choice."""
     is_chosen = isinstance(field, Checkbox | InputRadio | InputFiles)
     return {} if is_chosen else {field.name: ""}
 

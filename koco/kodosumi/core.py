@@ -1,4 +1,4 @@
-"""Kodosumi's public names: what a service imports from `kodosumi.core`.
+"""Kodosumi's public names, which a service imports from `kodosumi.core`.
 
 Each is loaded when it is first used, so a Ray task that only needs the tracer loads no web
 framework.

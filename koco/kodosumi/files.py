@@ -1,4 +1,4 @@
-"""Kodosumi's files of an execution: what its user uploaded (`in/`), and what it makes (`out/`).
+"""Kodosumi's files of an execution: uploaded by its user (`in/`), or made by the flow (`out/`).
 
 They differ from koco's own files in their entries (`size`, `last_modified`), in the names of what
 `upload` and `download` write (without the folder's own name), and in streams, which are open or
@@ -32,7 +32,7 @@ _PREFIX = "kodosumi-"
 
 
 def remove_downloads(fid: str) -> None:
-    """Remove what an execution has downloaded on this node, also in its Ray tasks."""
+    """Remove an execution's downloads on this node, also those of its Ray tasks."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{fid}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Kodosumi's logger, for services that write to it. koco captures what is logged."""
+"""Kodosumi's logger, for services that write to it. koco captures its output."""
 
 import logging
 

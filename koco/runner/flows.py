@@ -89,7 +89,7 @@ def enter(launch: Launch, *, is_alone: bool) -> None:
 
 
 async def leave(launch: Launch) -> None:
-    """Remove what an execution has left in this process."""
+    """Remove an execution's remains in this process."""
     if launch.dialect == KODOSUMI:
         # In a thread: it may have downloaded much.
         await asyncio.to_thread(_kodosumi().leave, launch.fid)

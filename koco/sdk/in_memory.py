@@ -42,7 +42,7 @@ class Event:
     payload: Any
 
 
-#: Makes what a flow gets of a person's answer to a lock, and the dates in it. None: as it is.
+#: Turns a person's answer to a lock into the flow's value, and the dates in it. None: unchanged.
 Lease = Callable[[OpenLock, Any], tuple[Any, datetimes.Moments] | None]
 
 

@@ -57,7 +57,7 @@ _KODOSUMIS = b", kodosumi_api_key"
 
 
 def _preflight(settings: Settings) -> Headers:
-    """Return the headers that say what a page may send."""
+    """Return the headers that limit the requests of a page."""
     sent = _SENT + _KODOSUMIS if settings.kodosumi_api else _SENT
     return [
         (b"access-control-allow-methods", _METHODS),

@@ -18,7 +18,7 @@ LONGEST = 512 * 1024
 #: The most processor time of a conversion (seconds). 100,000 characters of prose take one.
 MOST_S = 8.0
 
-#: What a link or an image may begin with, if it has a scheme.
+#: The schemes of links and images, if they have one.
 _SCHEMES = ("http:", "https:", "mailto:")
 _HEAD = '<!doctype html>\n<meta charset="utf-8">\n<title>Result</title>\n'
 _HINT = "ask for `text/markdown` or for JSON instead"

@@ -70,7 +70,7 @@ class Request(litestar.Request[Any, Caller, State]):
         except TimeoutError:
             raise TimedOutError("the body came too slowly", hint="send it in one go") from None
         finally:
-            self._patience = None  # what is kept may be read again
+            self._patience = None  # the kept body may be read again
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""

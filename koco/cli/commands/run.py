@@ -130,7 +130,7 @@ def _launch(
                 raise
             as_browser = prompt.is_browser_like(found)
             values = prompt.ask_again(found["form"], values, exc, as_browser=as_browser)
-            if as_browser and not is_complete:  # what was left blank must not be filled in
+            if as_browser and not is_complete:  # blank fields must stay blank
                 values = {**dict.fromkeys(exc.errors, ""), **values}
 
 

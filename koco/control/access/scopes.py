@@ -1,4 +1,4 @@
-"""Checks of what admins say of keys and users: names, scopes, patterns of flows, addresses."""
+"""Checks of admins' input about keys and users: names, scopes, patterns of flows, addresses."""
 
 import re
 from collections.abc import Iterable

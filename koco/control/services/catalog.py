@@ -36,7 +36,7 @@ class Entry:
         return self.flow.path
 
     def has(self, tags: Collection[str], words: Collection[str]) -> bool:
-        """Whether it has all tags, and all words occur in its name or what its author says of it.
+        """Whether it has all tags, and all words occur in its name or its author's texts.
 
         Words are compared without regard to case.
         """

@@ -74,7 +74,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     pickled: Annotated[str, msgspec.Meta(max_length=_PICKLED)] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no base64, because other characters take more bytes.
+        """Refuse text that is not base64, because other characters take more bytes.
 
         Raises:
             ValueError: it has other characters.

@@ -211,7 +211,7 @@ class ChunkedUploads:
         return self._root / folder_name(user)
 
     def _count(self, folder: Path, size_bytes: int) -> None:
-        """Count an upload as unfinished, with what has arrived."""
+        """Count an upload as unfinished, with the bytes that have arrived."""
         self._unfinished.sizes[f"{folder.parent.name}-{folder.name}"] = size_bytes
 
     def _forget(self, folder: Path) -> None:

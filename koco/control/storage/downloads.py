@@ -40,7 +40,7 @@ _HEADERS: dict[bytes | str, bytes | str] = {
 
 
 class DownloadError(KocoError):
-    """A URL cannot be fetched; the message says why, without what its host answered."""
+    """A URL cannot be fetched; the message says why, without its host's answer."""
 
 
 class Download(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ class Unfinished:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        #: What has arrived, or the announced size of an upload in progress (bytes).
+        #: The bytes that have arrived, or the announced size of an upload in progress (bytes).
         self.sizes: dict[str, int] = {}
 
     def of(self, owner: str) -> list[str]:

@@ -70,7 +70,7 @@ class Part:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what has arrived."""
+        """The SHA-256 of the bytes that have arrived."""
         assert self._digest is not None
         return self._digest.hexdigest()
 

@@ -102,7 +102,7 @@ def _prefixes(module: str) -> list[str]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield the names that a module imports, absolute, each also with what is taken from it."""
+    """Yield the names that a module imports, absolute, each also with the names taken from it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -21,7 +21,7 @@ from koco.project.conversion import (
 from koco.project.conversion.draft import Draft, Note
 from koco.project.conversion.sources import Application, Sources
 
-#: What takes the place of a setting of Serve as a whole.
+#: The replacement of a setting of Serve as a whole.
 _GLOBAL = {
     "http_options": "`koco up --host` and `--port` set the address of koco's API",
     "host": "`koco up --host` sets the address of koco's API",
@@ -51,7 +51,7 @@ class Service:
 
 @dataclass
 class Conversion:
-    """The files to write, by their paths in the project, and what the user must know."""
+    """The files to write, by their paths in the project, and notes for the user."""
 
     files: dict[Path, str] = field(default_factory=dict)
     services: list[Service] = field(default_factory=list)

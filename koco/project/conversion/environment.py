@@ -28,7 +28,7 @@ _MOST_NAMES = 20
 #: The keys that this or another module converts.
 _CONVERTED = ("env_vars", "working_dir", "py_modules", "excludes", "pip", "uv", "conda")
 
-#: Why koco has no counterpart of a key, or what takes its place.
+#: Why koco has no counterpart of a key, or its replacement.
 _LOST = {
     "container": "koco runs services in processes of the cluster's nodes, not in containers",
     "image_uri": "koco runs services in processes of the cluster's nodes, not in containers",
@@ -55,7 +55,7 @@ def note_env_file(draft: Draft, folders: Iterable[Path]) -> None:
 
 
 def convert(application: Application, draft: Draft) -> None:
-    """Add variables and secrets to a draft, and notes on what koco does not have."""
+    """Add variables and secrets to a draft, and notes on everything without a counterpart."""
     environment = application.environment
     variables = environment.get("env_vars")
     if variables is not None and not isinstance(variables, dict):

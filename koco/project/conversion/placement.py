@@ -15,8 +15,8 @@ _SECTION = "root"
 #: The path of GitHub's archive of a repository.
 _ARCHIVE = re.compile(r"/[^/]+/(?P<name>[^/]+)/archive/(?:refs/(?:tags|heads)/)?(?P<ref>.+)\.zip")
 
-#: What Kodosumi writes into a project, if its settings are the default ones: also later, if it
-#: still runs, with numbers at the ends of its logs.
+#: The files that Kodosumi writes into a project by default, also later if it still runs. Old logs
+#: have numbers at their ends.
 _KODOSUMIS_DATA = ("data/execution/**", "data/uploads/**", "data/*.db*", "data/*.log*")
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)

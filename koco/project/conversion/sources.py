@@ -180,7 +180,7 @@ def _kind(data: dict[str, Any]) -> Callable[[dict[str, Any], Document, Path, Sou
 
 
 def _read_file(file: Path, found: Sources, *, is_asked: bool = False) -> None:
-    """Add what a file declares. If nobody asked for it by name, it may be anything else."""
+    """Add a file's applications. If nobody asked for it by name, it may be anything else."""
     if file in found.files:
         return
     try:

@@ -70,7 +70,7 @@ class Flows(msgspec.Struct):
 async def list_flows(
     request: Request, q: str | None = None, pp: int = 10, offset: str | None = None
 ) -> Flows:
-    """List the flows that can be launched, by summary. `q` occurs in what their authors say."""
+    """List the flows that can be launched, by summary. `q` occurs in their authors' texts."""
     if not 1 <= pp <= _LARGEST_PAGE:
         raise UsageError(f"pp must be from 1 to {_LARGEST_PAGE}, got {pp}")
     found = [Flow.render(each) for each in _visible(request)]

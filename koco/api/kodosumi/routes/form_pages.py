@@ -96,7 +96,7 @@ def _redirect(where: str) -> Response[Any]:
 
 
 async def _page_again(request: Request, found: dict[str, Any]) -> Response[Any]:
-    """Return the form with what was sent, and with the errors."""
+    """Return the form with the sent values and the errors."""
     sent = await bodies.read_object(request)
     return await _page(request, found["elements"], title="", errors=found.get("errors"), sent=sent)
 

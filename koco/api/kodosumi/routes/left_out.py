@@ -1,4 +1,4 @@
-"""Paths of Kodosumi that koco does not serve: the panel's pages, and what deploys replace."""
+"""Paths of Kodosumi that koco does not serve: the panel's pages, and paths that deploys replace."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from koco.control.access.users import UserChanges
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.store.model import User
 
-#: What operators may do, and what others may do that are not told otherwise.
+#: The scopes of operators, and those of others by default.
 _OPERATOR, _OTHER = ("admin",), ("launch",)
 _PAGE = 1000
 

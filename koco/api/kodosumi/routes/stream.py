@@ -62,7 +62,7 @@ async def stream_main_events(request: Request, fid: str) -> LiveStream:
 
 @get("/outputs/stdio/{fid:str}", guards=[requires("read")])
 async def stream_output(request: Request, fid: str) -> LiveStream:
-    """Stream what was printed, as HTML; with `raw` in the query, as it was."""
+    """Stream printed output as HTML; with `raw` in the query, unchanged."""
     as_html = "raw" not in request.query_params
     return await _stream(request, fid, events.STDIO, as_html=as_html)
 

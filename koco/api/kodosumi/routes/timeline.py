@@ -1,4 +1,4 @@
-"""The timeline: the caller's own executions, newest first, and what has changed since a time."""
+"""The timeline: the caller's own executions, newest first, and their changes since a time."""
 
 import time
 from functools import partial
@@ -75,7 +75,7 @@ async def show_timeline(
     offset: str | None = None,
     timestamp: float | None = None,
 ) -> dict[str, Any]:
-    """Return the next page, with what is new and what has changed since `timestamp`."""
+    """Return the next page, with new executions and changes since `timestamp`."""
     parts, sight = request.parts, _own(request)
     append, rest = await _page(request, pp, q, offset) if mode == "next" else ([], offset)
     changed = await _changes(request, timestamp, q)
@@ -174,7 +174,7 @@ async def _found_by_index(request: Request, q: str | None) -> frozenset[str]:
 
 
 async def _changes(request: Request, since: float | None, q: str | None) -> Changes:
-    """Return what has changed since a time."""
+    """Return the changes since a time."""
     parts = request.parts
     clock: ChangeClock = request.app.state.setdefault("kodosumi_clock", ChangeClock())
     if since is None:

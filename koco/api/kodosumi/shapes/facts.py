@@ -51,7 +51,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(parts: Parts, execution: Execution) -> Facts:
-    """Return the description of an execution: what its launch says, else what its flow does."""
+    """Return the description of an execution: its launch's own, or else its flow's."""
     flow = await _flow(parts, execution)
     meta = await _first_event(parts, execution)
     url = flow_urls.app_url(execution.service)

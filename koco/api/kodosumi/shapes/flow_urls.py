@@ -10,7 +10,7 @@ import re
 
 from koco.control.services.catalog import Entry
 
-#: What Kodosumi's own default settings lead to.
+#: The result of Kodosumi's default settings.
 _ORIGIN = "/-/localhost/8001"
 
 _FORM = re.compile(r"/[^/]+/[0-9]+/(?P<prefix>.+?)/-(?P<path>/.*)?")
@@ -32,7 +32,7 @@ def uid_of(url: str) -> str:
 
 
 def split(path: str) -> tuple[str, str] | None:
-    """Return the service and the path in it for what follows `/-`; None if it has another form.
+    """Return the service and the path in it for a path below `/-`; None if it has another form.
 
     A prefix of several names, or with other characters, means the service whose name is made from
     it, as `koco init --from` does.

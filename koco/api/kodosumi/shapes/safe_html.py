@@ -1,4 +1,4 @@
-"""HTML from what flows write, which is not trusted: only harmless elements and attributes are kept.
+"""HTML of flows, which is not trusted: only harmless elements and attributes are kept.
 
 The result is written anew from the parsed text: every other `<` is escaped and every attribute is
 quoted, so no browser can read more into it than what is allowed here.
@@ -112,7 +112,7 @@ def _beginning(text: str) -> str:
 
 
 class _Cleaner:
-    """Writes the harmless part of what it reads, in one pass, however odd that is."""
+    """Writes the harmless part of a text in one pass, however odd the text is."""
 
     def __init__(self, text: str, *, is_form: bool) -> None:
         self._text = text
@@ -122,7 +122,7 @@ class _Cleaner:
         self._open: list[str] = []
 
     def clean(self) -> str:
-        """Return what is kept, with all elements closed."""
+        """Return the kept text, with all elements closed."""
         at = 0
         while at < len(self._text):
             begin = self._text.find("<", at)
@@ -137,7 +137,7 @@ class _Cleaner:
         self._pieces.append(escape(unescape(text), quote=False))
 
     def _read_markup(self, begin: int) -> int:
-        """Read what begins with `<`; return the place after it."""
+        """Read a tag, which begins with `<`; return the place after it."""
         if found := _TAG.match(self._text, begin):
             return self._read_tag(found)
         for start, end in (("<!--", "-->"), ("<!", ">"), ("<?", ">"), ("</", ">")):

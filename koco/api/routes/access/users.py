@@ -116,7 +116,7 @@ async def show_user(request: Request, name: str) -> User:
 
 @patch("/v1/users/{name:str}", guards=[requires("admin")], errors=[ConflictError])
 async def change_user(request: Request, name: str, data: ChangedUser) -> User:
-    """Change a user: whether they may log in, their e-mail address, and what they may do.
+    """Change a user: whether they may log in, their e-mail address, and their rights.
 
     The sessions of a user who is not active end at once, with their streams. If the rights of a
     user change, their streams end, and their sessions go on with the new rights.

@@ -136,7 +136,7 @@ def _require(request: Request, service: str, path: str) -> None:
 
 
 def call_of(request: Request, entry: Entry, path: str) -> Call | None:
-    """Return what a handler sees of a launch: in Kodosumi's dialect, the whole request."""
+    """Return the handler's view of a launch: in Kodosumi's dialect, the whole request."""
     return _to_call(request, path) if entry.flow.dialect else None
 
 

@@ -33,7 +33,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
-    """Change what a user may do, or their e-mail address.
+    """Change a user's rights or e-mail address.
 
     Values that are not given stay as they are. Sessions go on with the new rights.
 

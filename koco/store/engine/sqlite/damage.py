@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: The message of `sqlite3` for a text that is not UTF-8. It has no code.
 NOT_UTF8 = "Could not decode to UTF-8"
-#: The messages of SQLite if the text of a trigger is damaged: it names what is not there.
+#: The messages of SQLite if the text of a trigger is damaged: it names something missing.
 _NO_NAME = ("no such table: main.", "no such column: new.", "no such column: old.")
 
 
