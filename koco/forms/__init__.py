@@ -5,24 +5,12 @@ Used as `from koco import forms as F`. A `Model` is a form. Its elements are dat
 `Model.validate` enforces every property that constrains a value, on the server;
 no client has to. Standard library only.
 
-`readers` and `text_formats` turn text and JSON into typed values. `elements` defines content and
-buttons; `fields`, `text_fields`, `numbers`, `date_fields` and `choices` define the elements that
-carry a value. `element_types` has them all, `model` is the form, `problems` are the errors in its
-definition. `text_schema` describes the inputs of flows that get text, `browser` has the values that
-a browser sends for them.
+`readers` and `text_formats` turn text and JSON into typed values. `elements` has a class for each
+element, `model` is the form, `problems` are the errors in its definition. `text_schema` describes
+the inputs of flows that get text, `browser` has the values that a browser sends for them.
 """
 
-from koco.forms.choices import (
-    Checkbox,
-    InputFiles,
-    InputJSON,
-    InputOption,
-    InputRadio,
-    Select,
-)
-from koco.forms.date_fields import InputDate, InputDateTime, InputMonth, InputTime, InputWeek
-from koco.forms.element_types import TYPES
-from koco.forms.elements import (
+from koco.forms.elements.base import (
     HR,
     HTML,
     Action,
@@ -34,11 +22,18 @@ from koco.forms.elements import (
     Markdown,
     Submit,
 )
-from koco.forms.fields import Field, InputArea, InputPassword, InputText
-from koco.forms.model import Model, match_names
-from koco.forms.numbers import InputNumber, InputRange
-from koco.forms.problems import FormError, Problem
-from koco.forms.text_fields import (
+from koco.forms.elements.choices import (
+    Checkbox,
+    InputFiles,
+    InputJSON,
+    InputOption,
+    InputRadio,
+    Select,
+)
+from koco.forms.elements.dates import InputDate, InputDateTime, InputMonth, InputTime, InputWeek
+from koco.forms.elements.fields import Field, InputArea, InputPassword, InputText
+from koco.forms.elements.numbers import InputNumber, InputRange
+from koco.forms.elements.texts import (
     InputColor,
     InputEmail,
     InputHidden,
@@ -46,6 +41,9 @@ from koco.forms.text_fields import (
     InputTel,
     InputUrl,
 )
+from koco.forms.elements.types import TYPES
+from koco.forms.model import Model, match_names
+from koco.forms.problems import FormError, Problem
 
 __all__ = [
     "HR",

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from koco.errors import InputsError
-from koco.forms.choices import Checkbox, InputFiles, InputRadio, Select
-from koco.forms.elements import Action, Submit, to_json
-from koco.forms.fields import Field
+from koco.forms.elements.base import Action, Submit, to_json
+from koco.forms.elements.choices import Checkbox, InputFiles, InputRadio, Select
+from koco.forms.elements.fields import Field
+from koco.forms.elements.numbers import InputRange
+from koco.forms.elements.texts import InputColor, InputHidden
 from koco.forms.model import Model
-from koco.forms.numbers import InputRange
-from koco.forms.text_fields import InputColor, InputHidden
 
 
 def offered(field: Field) -> Any:

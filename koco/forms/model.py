@@ -8,9 +8,9 @@ from typing import Any
 
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.forms import patterns, readers
-from koco.forms.element_types import read_element
-from koco.forms.elements import Action, Element
-from koco.forms.fields import Field, InputPassword
+from koco.forms.elements.base import Action, Element
+from koco.forms.elements.fields import Field, InputPassword
+from koco.forms.elements.types import read_element
 from koco.forms.off_loop import is_small, run_check
 from koco.forms.problems import FormError, Problem, suggestion
 from koco.plurals import plural, verbal

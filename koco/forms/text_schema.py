@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from koco.forms.choices import Checkbox, InputFiles, Select
-from koco.forms.elements import to_json
-from koco.forms.fields import Field
+from koco.forms.elements.base import to_json
+from koco.forms.elements.choices import Checkbox, InputFiles, Select
+from koco.forms.elements.fields import Field
 from koco.forms.model import Model
 
 #: The facets of numbers and lengths. They would not hold for text, or are only for browsers.

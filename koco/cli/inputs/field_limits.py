@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputPassword, Select
-from koco.forms.elements import to_json
-from koco.forms.fields import exclusive_limit
-from koco.forms.numbers import Number
+from koco.forms.elements.base import to_json
+from koco.forms.elements.fields import exclusive_limit
+from koco.forms.elements.numbers import Number
 
 #: The format of values that have one, by the element's type.
 _FORMATS = {

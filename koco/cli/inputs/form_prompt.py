@@ -31,7 +31,7 @@ from koco.forms import (
     Submit,
     browser,
 )
-from koco.forms.elements import to_json
+from koco.forms.elements.base import to_json
 
 #: A file that the control plane fetches, if it may.
 _URL = re.compile("https?://", re.IGNORECASE)

@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from koco.forms import readers
-from koco.forms.elements import read_with
-from koco.forms.fields import Field, check_limits, check_order, check_pattern, without_none
+from koco.forms.elements.base import read_with
+from koco.forms.elements.fields import Field, check_limits, check_order, check_pattern, without_none
 from koco.forms.problems import Problem
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import readers, text_formats
-from koco.forms.elements import read_with
-from koco.forms.fields import Field, InputText
+from koco.forms.elements.base import read_with
+from koco.forms.elements.fields import Field, InputText
 
 
 class InputSearch(InputText):

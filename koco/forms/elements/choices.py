@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import nested, readers
-from koco.forms.elements import Part, read_with
-from koco.forms.fields import Field
+from koco.forms.elements.base import Part, read_with
+from koco.forms.elements.fields import Field
 from koco.forms.problems import FormError, Problem
 from koco.spelling import nearest
 

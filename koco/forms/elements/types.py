@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 
 from koco.forms import readers
-from koco.forms.choices import Checkbox, InputFiles, InputJSON, InputRadio, Select
-from koco.forms.date_fields import InputDate, InputDateTime, InputMonth, InputTime, InputWeek
-from koco.forms.elements import (
+from koco.forms.elements.base import (
     HR,
     HTML,
     Action,
@@ -17,10 +15,11 @@ from koco.forms.elements import (
     Markdown,
     Submit,
 )
-from koco.forms.fields import InputArea, InputPassword, InputText
-from koco.forms.numbers import InputNumber, InputRange
-from koco.forms.problems import FormError, Problem, suggestion
-from koco.forms.text_fields import (
+from koco.forms.elements.choices import Checkbox, InputFiles, InputJSON, InputRadio, Select
+from koco.forms.elements.dates import InputDate, InputDateTime, InputMonth, InputTime, InputWeek
+from koco.forms.elements.fields import InputArea, InputPassword, InputText
+from koco.forms.elements.numbers import InputNumber, InputRange
+from koco.forms.elements.texts import (
     InputColor,
     InputEmail,
     InputHidden,
@@ -28,6 +27,7 @@ from koco.forms.text_fields import (
     InputTel,
     InputUrl,
 )
+from koco.forms.problems import FormError, Problem, suggestion
 
 _CLASSES: tuple[type[Element], ...] = (
     *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),

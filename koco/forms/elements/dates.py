@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import readers, text_formats
-from koco.forms.elements import read_with, to_json
-from koco.forms.fields import Field, check_limits, check_order
+from koco.forms.elements.base import read_with, to_json
+from koco.forms.elements.fields import Field, check_limits, check_order
 from koco.forms.problems import Problem
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import patterns, readers
-from koco.forms.elements import Element, read_with, to_json
+from koco.forms.elements.base import Element, read_with, to_json
 from koco.forms.problems import Problem
 
 
