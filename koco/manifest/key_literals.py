@@ -21,6 +21,11 @@ _KINDS = {
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
     "a key of koco's": r"\bkoco_[\w-]{40,}",
     "a Slack webhook": r"\bhooks\.slack\.com/(?:services|workflows|triggers)/\S+",
+    "a Discord webhook": r"\bdiscord(?:app)?\.com/api/webhooks/\d+/[\w-]+",
+    "a Telegram bot's token": r"(?<!\d)\d{8,10}:[\w-]{35}(?![\w-])",
+    "a SendGrid key": r"\bSG\.[\w-]{16,64}\.[\w-]{16,64}",
+    "a password in a text": r"(?i:(?<![a-z0-9])(?:password|passwd|pwd|access_token|api_?key"
+    r"|account_?key|shared_?access_?key|client_?secret)=(?![$<{*])[^\s&;'\"]{6,})",
     "a login for HTTP": r"\b(?:Basic|Bearer)\s{1,4}[\w.~+/=-]{12,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a JSON web token": r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+",
@@ -30,8 +35,8 @@ _KNOWN = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
 #: The names of variables that usually hold a secret.
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET(?:_?KEY)?|TOKEN|PASSWORD|PASSWD|PWD|PW"
-    r"|PASSPHRASE|CREDENTIALS?)$",
+    r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET(?:_?KEY)?|TOKEN|PASSWORD|PASSWD|PASS|PWD|PW"
+    r"|PASSPHRASE|CREDENTIALS?|COOKIE)$",
     re.IGNORECASE,
 )
 #: Values of these variables that are not secrets: paths, URLs, numbers, and `${NAME}`.

@@ -23,8 +23,9 @@ PUBLIC = frozenset(
 #: The first names of the paths that belong to Kodosumi's API alone.
 _NAMES = frozenset(
     {
-        *("", "-", "admin", "api", "deploy", "files", "flow", "inputs", "lock", "login", "logout"),
-        *("outputs", "role", "serve", "timeline"),
+        *("", "-", "admin", "api", "audit", "boot", "deploy", "exchange", "expose", "files"),
+        *("flow", "inputs", "lock", "login", "logout", "maintenance", "outputs", "role"),
+        *("schema", "serve", "sumi", "timeline", "wallets"),
     }
 )
 _NO_STORE = (b"cache-control", b"no-store")

@@ -40,8 +40,12 @@ _LOST = {
 
 
 def note_env_file(draft: Draft, folders: Iterable[Path]) -> None:
-    """Add a note on the first `.env` of some folders, whose variables Kodosumi's processes had."""
-    file = next((each / ".env" for each in folders if (each / ".env").is_file()), None)
+    """Add a note on the first `.env` of some folders, whose variables Kodosumi's processes had.
+
+    A link is not followed, because it may lead out of the project.
+    """
+    files = (each / ".env" for each in folders)
+    file = next((each for each in files if each.is_file() and not each.is_symlink()), None)
     if file is None:
         return
     with file.open(encoding="utf-8", errors="replace") as opened:

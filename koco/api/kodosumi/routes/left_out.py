@@ -21,11 +21,25 @@ _INSTEAD = {
     "/serve": "`koco deploy` deploys, `koco status` shows the endpoints",
     "/flow/register": "nothing to do: `koco deploy` registers the flows",
     "/flow/unregister": "`koco undeploy SERVICE` removes a service and its flows",
+    "/expose": "`koco deploy` deploys manifests, `koco status` lists services",
+    "/boot": "`koco deploy` deploys, and waits until each service works",
+    "/maintenance": "`koco undeploy SERVICE` stops a service, `koco rollback` goes back",
+    "/exchange": "manifests are files; `koco init --from` reads an export",
+    "/audit": "`koco audit` shows the audit log",
+    "/sumi": "koco does not have the Sumi protocol yet",
+    "/wallets": "koco does not have Masumi's payments",
+    "/api/masumi": "koco does not have Masumi's registry and payments",
+    "/schema": "`/openapi.json` describes koco's own API",
 }
 
-_PATHS = ["/", "/admin", "/admin/{rest:path}", "/api/dashboard", "/api/dashboard/{rest:path}"]
-_PATHS += ["/deploy", "/deploy/{rest:path}", "/serve", "/serve/{rest:path}"]
-_PATHS += ["/flow/register", "/flow/unregister"]
+#: The beginnings that include everything below them.
+_BELOW = (
+    *("/admin", "/api/dashboard", "/api/masumi", "/audit", "/boot", "/deploy", "/exchange"),
+    *("/expose", "/maintenance", "/schema", "/serve", "/sumi", "/wallets"),
+)
+
+_PATHS = ["/", "/flow/register", "/flow/unregister"]
+_PATHS += [path for start in _BELOW for path in (start, f"{start}/{{rest:path}}")]
 
 
 @route(

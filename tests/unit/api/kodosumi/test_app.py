@@ -200,6 +200,9 @@ PAGES = {
     "/deploy/x": "koco deploy",
     "/flow/register": "koco deploy",
     "/serve": "koco deploy",
+    "/expose/x/health": "koco deploy",
+    "/exchange/import": "koco init --from",
+    "/audit": "koco audit",
 }
 
 
@@ -210,6 +213,14 @@ def test_pages_of_the_panel_name_a_command(api: Api, path: str, command: str) ->
         answer = client.http.get(path)
         assert answer.status_code == 404
         assert f"`{command}" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize("path", ["/sumi/x/start_job", "/wallets", "/api/masumi/x", "/schema"])
+def test_paths_without_a_counterpart_say_so(api: Api, path: str) -> None:
+    with client_of(api, "") as client:
+        for method in ("GET", "POST"):
+            answer = client.http.request(method, path)
+            assert (answer.status_code, bool(answer.json()["hint"])) == (404, True)
 
 
 def test_pages_of_other_origins_may_send_the_header(api: Api) -> None:

@@ -150,6 +150,9 @@ def test_a_file_of_variables_is_noted_with_their_names_only(tmp_path: Path) -> N
     made = convert(tmp_path, APP, {".env": lines})
     assert notes(made)[".env"].endswith("It has OPENAI_API_KEY, MODE")
     assert not any(each in text for text in made.files.values() for each in ("sk-hidden", "quick"))
+    (tmp_path / ".env").rename(tmp_path / "elsewhere")
+    (tmp_path / ".env").symlink_to(tmp_path / "elsewhere")
+    assert ".env" not in notes(convert(tmp_path, APP))
 
 
 @pytest.mark.parametrize(
