@@ -9,6 +9,7 @@ import litestar
 from litestar.datastructures import State
 
 from koco.control import fair_turns
+from koco.control.access.asker import Asker
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.errors import LimitError, TimedOutError
@@ -36,6 +37,16 @@ class Request(litestar.Request[Any, Caller, State]):
         """The parts of the control plane."""
         parts: Parts = self.app.state.parts
         return parts
+
+    @property
+    def asker(self) -> Asker:
+        """The caller, for work that may outlast its client or its rights."""
+        return Asker(self.auth, self.parts.streams, self._until_gone)
+
+    async def _until_gone(self) -> None:
+        await self.octets()  # the server tells it after the body
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     async def body(self) -> bytes:
         """Return the body, which is JSON.

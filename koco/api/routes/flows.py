@@ -238,6 +238,7 @@ async def accept(
         audited=audit.launch_entry(request),
         call=call,
         as_browser=call is None and bool(_PREFILLED.search(request.headers.get("prefer", ""))),
+        asker=request.asker,
     )
 
 

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from koco.control.access import payload_checks
+from koco.control.access.asker import Asker
 from koco.control.executions import json_depth
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
@@ -63,6 +64,7 @@ class Launches:
         audited: AuditEntry | None = None,
         call: Call | None = None,
         as_browser: bool = False,
+        asker: Asker | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
@@ -71,7 +73,9 @@ class Launches:
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
         first, as a browser sends them, unless `inputs` has the field.
 
-        If the client disconnects, the launch continues, and a retry with the same key finds it.
+        If the client disconnects, the launch continues, and a retry with the same key finds it;
+        but files are fetched from URLs only while `asker` is there. An asker who has lost access
+        meanwhile launches nothing.
 
         Raises:
             InputsError: the form or the service's own endpoint rejects the inputs, or a parameter
@@ -89,11 +93,11 @@ class Launches:
 
         async def decide() -> NewExecution:
             sent = _complete(entry, inputs) if as_browser else inputs
-            new = await self._decide(entry, sent, user, call)
+            new = await self._decide(entry, sent, user, call, asker)
             about_it = {**new.about, **(about or {})}
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
-        return await self._tasks.finish(self._once(user, key, digest, decide))
+        return await self._tasks.finish(self._once(user, key, digest, decide, asker))
 
     async def place(
         self,
@@ -105,6 +109,7 @@ class Launches:
         key: str | None = None,
         about: dict[str, Any] | None = None,
         audited: AuditEntry | None = None,
+        asker: Asker | None = None,
     ) -> tuple[Execution, bool]:
         """Commit an execution that a service's own page has ordered; see `launch`.
 
@@ -120,7 +125,7 @@ class Launches:
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
         digest = hashlib.sha256(asked).hexdigest()
-        return await self._tasks.finish(self._once(user, key, digest, decide))
+        return await self._tasks.finish(self._once(user, key, digest, decide, asker))
 
     async def _once(
         self,
@@ -128,13 +133,14 @@ class Launches:
         key: str | None,
         digest: str,
         decide: Callable[[], Awaitable[NewExecution]],
+        asker: Asker | None,
     ) -> tuple[Execution, bool]:
         """Commit the execution that `decide` returns, once for each key.
 
         `digest` identifies the request, so that a key cannot be used for another one.
         """
         if key is None:
-            return await self._accept(await decide()), True
+            return await self._accept(await decide(), asker), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
         # If two come at once with one key, the second waits and finds the first one's execution.
@@ -144,7 +150,7 @@ class Launches:
                 known.require_same(digest)
                 return known, False
             new = msgspec.structs.replace(await decide(), key=key, key_digest=digest)
-            return await self._accept(new), True
+            return await self._accept(new, asker), True
 
     async def retry(
         self,
@@ -154,6 +160,7 @@ class Launches:
         user: str,
         key: str | None = None,
         audited: AuditEntry | None = None,
+        asker: Asker | None = None,
     ) -> tuple[Execution, bool]:
         """Launch an ended execution again, on the release of its flow that is live now.
 
@@ -176,7 +183,7 @@ class Launches:
             new = await self._repeat(entry, former, user)
             return msgspec.structs.replace(new, audited=audited)
 
-        return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide))
+        return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide, asker))
 
     async def _repeat(self, entry: Entry, former: Execution, user: str) -> NewExecution:
         """Return the new execution that repeats a former one."""
@@ -211,18 +218,28 @@ class Launches:
             retry_of=former.fid,
         )
 
-    async def _accept(self, new: NewExecution) -> Execution:
-        # Deciding may have taken a while. This raises if the service was undeployed meanwhile.
+    async def _accept(self, new: NewExecution, asker: Asker | None) -> Execution:
+        # Deciding may have taken a while. This raises if the service was undeployed meanwhile, or
+        # the caller has lost access.
         self._catalog.release(new.service)
+        if asker is not None:
+            asker.require()
         return await self._supervisor.launch(new)
 
     async def _decide(
-        self, entry: Entry, inputs: dict[str, Any], user: str, call: Call | None
+        self,
+        entry: Entry,
+        inputs: dict[str, Any],
+        user: str,
+        call: Call | None,
+        asker: Asker | None,
     ) -> NewExecution:
         """Validate the inputs; return the execution to create."""
         if self._urls is not None and entry.form is not None and not entry.flow.dialect:
             limits = partial(self._files.limits, entry.service, entry.release)
-            inputs = await self._urls.fetch(entry.form, inputs, user=user, limits=limits)
+            inputs = await self._urls.fetch(
+                entry.form, inputs, user=user, limits=limits, asker=asker
+            )
         inputs, files = await self._files.resolve(
             inputs, user=user, service=entry.service, release=entry.release
         )

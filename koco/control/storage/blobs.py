@@ -22,7 +22,7 @@ from koco.control.storage import digests
 from koco.control.storage.disk import Disk
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
-from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
+from koco.errors import ConflictError, LimitError, NotFoundError, UnauthorizedError, UsageError
 from koco.events import line
 from koco.sizes import MB
 from koco.store.store import Store
@@ -160,32 +160,39 @@ class Blobs:
                 self._sizes.pop(name, None)
                 self._open.pop(name, None)
 
-    async def receive_content(self, user: str, body: AsyncIterator[bytes]) -> tuple[str, int]:
+    async def receive_content(
+        self, user: str, body: AsyncIterator[bytes], *, by: str = ""
+    ) -> tuple[str, int]:
         """Make a blob of a body whose hash and size are not known before; return both.
 
-        The user may reference it. If the body breaks off, nothing is kept.
+        The user may reference it. If the body breaks off, nothing is kept. For `by` see `state`.
 
         Raises:
             LimitError: it is larger than this control plane accepts.
             TooManyError: the user's unfinished uploads have reached the limit of number or size.
             NoRoomError: the disk is full.
+            UnauthorizedError: the uploader was removed meanwhile.
         """
-        name = upload_name(user, secrets.token_hex(32))
+        name = upload_name(by or user, secrets.token_hex(32))
         part = Part(self._parts / name)
         self._open[name], part.is_busy = part, True
         try:
             async for pieces, size_bytes in _gathered(body):
                 self._check_length(part.size + size_bytes)
-                self.unfinished.require(name, part.size + size_bytes, whose=user)
+                whose = name_of(by or user)
+                self.unfinished.require(name, part.size + size_bytes, whose=whose)
                 self._sizes[name] = part.size + size_bytes
                 with self._disk.promised(size_bytes) as promise:
                     promise.require_room(size_bytes)
                     await asyncio.to_thread(part.append, pieces)
                     promise.fulfil(size_bytes)
+            if name in self._ended:
+                raise UnauthorizedError(f"{name_of(by or user)!r} may no longer upload")
             await self._finish(part, user, sha256 := part.sha256)
             return sha256, part.size
         finally:
             part.path.unlink(missing_ok=True)
+            self._ended.discard(name)
             self._open.pop(name, None)
             self._sizes.pop(name, None)
 

@@ -1,46 +1,36 @@
 """Files that users give by their URL: fetched into blobs, with the limits of uploads.
 
-URLs lead only to public addresses (`koco.control.storage.public_network`), without the proxies of
-the environment, which could lead anywhere.
+Each is fetched by a process of its own (`koco.control.storage.fetch_process`), because a host may
+answer so that reading it takes a lot of work. Here only whole pieces of the file arrive.
 """
 
 import asyncio
-import ssl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urljoin, urlsplit
+from contextlib import asynccontextmanager
 
 import msgspec
 
-from koco import __version__, file_paths
 from koco.control import fair_turns
+from koco.control.storage import web_urls
 from koco.control.storage.blobs import Blobs
-from koco.errors import KocoError, PathError
-from koco.sizes import MB
+from koco.control.storage.download_messages import Order, Result
+from koco.control.storage.download_turns import DownloadTurns
+from koco.control.storage.web_urls import DownloadError
 
-if TYPE_CHECKING:
-    import httpcore
+log = logging.getLogger(__name__)
 
-    from koco.control.storage.public_network import Permits
-
-#: The most redirects, and the longest URL (characters).
-REDIRECTS, LONGEST = 3, 4096
-#: The time limits (seconds): of a download, of its connection, and of silence.
-_MOST_S, _CONNECT_S, _SILENCE_S = 120.0, 10.0, 20.0
-#: How many downloads run at once.
-_AT_ONCE = 8
-
-_REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_HEADERS: dict[bytes | str, bytes | str] = {
-    "User-Agent": f"koco/{__version__}",
-    "Accept": "*/*",
-    # Compressed content could be larger than its limit once it is unpacked.
-    "Accept-Encoding": "identity",
-}
-
-
-class DownloadError(KocoError):
-    """A URL cannot be fetched; the message says why, without its host's answer."""
+#: The time limit of a download (seconds).
+_MOST_S = 120.0
+#: The priority of the process that fetches.
+_NICENESS = 10
+#: The module that fetches.
+_MODULE = "koco.control.storage.fetch_process"
 
 
 class Download(msgspec.Struct, frozen=True):
@@ -52,154 +42,121 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class Downloads:
-    """Fetches URLs. `permits` is for tests."""
+    """Fetches URLs. `module` is for tests: a module that fetches from other addresses, too."""
 
-    def __init__(self, blobs: Blobs, *, permits: "Permits | None" = None) -> None:
+    def __init__(self, blobs: Blobs, *, module: str = _MODULE) -> None:
         self._blobs = blobs
-        self._permits = permits
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._trusted: ssl.SSLContext | None = None
+        self._module = module
+        self._turns = DownloadTurns()
 
-    async def fetch(self, url: str, *, user: str, most_bytes: float) -> Download:
+    async def fetch(
+        self, url: str, *, user: str, most_bytes: float, by: str = "", holder: str = ""
+    ) -> Download:
         """Fetch a URL into a blob that a user may name.
+
+        `by` is the owner of the unfinished file (`Caller.owner`), and `holder` (`Caller.holder`)
+        the one whose turn it takes; by default both are the user.
 
         Raises:
             DownloadError: the URL is invalid, leads to no public address, or does not answer with a
                 file of that size in time.
             KocoError: see `Blobs.receive_content`.
         """
+        web_urls.check(url)
         fair_turns.yield_turn()
-        import httpcore  # 60 ms, and few launches name URLs
+        async with self._turns.turn(holder or user):
+            try:
+                async with asyncio.timeout(_MOST_S) as patience:
+                    return await self._receive(url, user, most_bytes, by)
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                what = f"it takes too long: more than {_MOST_S:g} s in all"
+                raise DownloadError(what) from None
 
-        from koco.control.storage.public_network import NotPublicError
+    async def _receive(self, url: str, user: str, most_bytes: float, by: str) -> Download:
+        async with _fetching(self._module, url, most_bytes) as fetched:
+            sha256, size = await self._blobs.receive_content(user, fetched.pieces(), by=by)
+            return Download(fetched.name, sha256, size)
 
+
+class _Fetched:
+    """The file that a process fetches; it has a name once its pieces have arrived.
+
+    If `is_over`, the process has nothing more to do, and ends.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, process: asyncio.subprocess.Process) -> None:
+        self._reader = reader
+        self._process = process
+        self.name = ""
+        self.is_over = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the file.
+
+        Raises:
+            DownloadError: it could not be fetched.
+        """
         try:
-            async with self._turns, asyncio.timeout(_MOST_S):
-                return await self._follow(url, user, most_bytes)
-        except NotPublicError:
-            # The same for a name that does not exist, so that nobody can explore internal names.
-            raise DownloadError(
-                "its host has no public address, or the port is neither 80 nor 443"
-            ) from None
-        except (TimeoutError, httpcore.TimeoutException):
-            raise DownloadError(f"it takes too long: more than {_MOST_S:g} s in all") from None
-        except (
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpcore.UnsupportedProtocol,
-            OSError,
-        ) as exc:
-            raise DownloadError("the connection to its host failed") from exc
+            while piece := await self._frame():
+                yield piece
+            result = msgspec.json.decode(await self._frame(), type=Result)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.is_over = True
+            raise await self._broken() from None
+        self.is_over = True
+        if result.error:
+            raise DownloadError(result.error)
+        self.name = result.name
 
-    async def _follow(self, url: str, user: str, most_bytes: float) -> Download:
-        """Fetch a URL and follow its redirects."""
-        now = url
-        async with self._network() as network:
-            for _ in range(REDIRECTS + 1):
-                _check(now)
-                timeout = {"connect": _CONNECT_S, "read": _SILENCE_S, "write": _SILENCE_S}
-                async with network.stream(
-                    "GET", _encoded(now), headers=_HEADERS, extensions={"timeout": timeout}
-                ) as answer:
-                    target = _header(answer, b"location")
-                    if answer.status in _REDIRECTS and target:
-                        now = _joined(now, target)
-                        continue
-                    _require_file(answer, most_bytes)
-                    sha256, size = await self._blobs.receive_content(
-                        user, _bounded(answer.aiter_stream(), most_bytes)
-                    )
-                    return Download(_name(url, now), sha256, size)
-        raise DownloadError(f"it is redirected more than {REDIRECTS} times")
+    async def _frame(self) -> bytes:
+        size = int.from_bytes(await self._reader.readexactly(4), "big")
+        return await self._reader.readexactly(size)
 
-    def _network(self) -> "httpcore.AsyncConnectionPool":
-        import httpcore  # see `fetch`
-
-        from koco.control.storage.public_network import PublicBackend, is_public
-
-        if self._trusted is None:
-            self._trusted = ssl.create_default_context()
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._trusted,
-            network_backend=PublicBackend(self._permits or is_public),
-            max_connections=1,
-            http2=False,
-        )
+    async def _broken(self) -> DownloadError:
+        code = await self._process.wait()
+        if code == -signal.SIGXCPU:
+            return DownloadError("its host sends it in a way that takes too much work to read")
+        log.warning("the process that fetches a URL has ended with %d", code)
+        return DownloadError("it cannot be read")
 
 
-def is_url(value: object) -> bool:
-    """Whether a value looks like the URL of a file."""
-    return isinstance(value, str) and value.lower().startswith(("http://", "https://"))
-
-
-def _check(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        raise DownloadError("it is not a valid URL") from exc
-    if not is_url(url) or not parts.hostname or len(url) > LONGEST or not url.isprintable():
-        raise DownloadError(f"it is not a URL of the web with {LONGEST} characters at most")
-    if parts.username is not None or parts.password is not None:
-        raise DownloadError("a URL with a name or a password is not fetched")
-
-
-def _encoded(url: str) -> str:
-    """Return a URL in ASCII."""
-    import httpx  # comes with koco, and knows the rules; see `fetch`
-
-    try:
-        return str(httpx.URL(url))
-    except httpx.InvalidURL as exc:
-        raise DownloadError("it is not a valid URL") from exc
-
-
-def _joined(url: str, target: str) -> str:
-    """Return the URL that a redirect leads to."""
-    try:
-        joined = urljoin(url, target)
-    except ValueError as exc:
-        raise DownloadError("it is redirected to an invalid URL") from exc
-    if url.lower().startswith("https:") and not joined.lower().startswith("https:"):
-        raise DownloadError("it is redirected from https to an unencrypted URL")
-    return joined
-
-
-def _header(answer: "httpcore.Response", name: bytes) -> str:
-    found: Any = (value for key, value in answer.headers if key.lower() == name)
-    return next(found, b"").decode("latin-1")
-
-
-def _require_file(answer: "httpcore.Response", most_bytes: float) -> None:
-    if answer.status != 200:
-        raise DownloadError(f"its host answers with status {answer.status}")
-    if _header(answer, b"content-encoding").lower() not in ("", "identity"):
-        raise DownloadError("its host sends it compressed although that was refused")
-    length = _header(answer, b"content-length")
-    if length.isascii() and length.isdecimal() and len(length) < 19 and int(length) > most_bytes:
-        raise _too_large(most_bytes)
-
-
-async def _bounded(body: AsyncIterator[bytes], most_bytes: float) -> AsyncIterator[bytes]:
-    arrived = 0
-    async for piece in body:
-        arrived += len(piece)
-        if arrived > most_bytes:
-            raise _too_large(most_bytes)
-        yield piece
-
-
-def _too_large(most_bytes: float) -> DownloadError:
-    return DownloadError(f"it has more than {most_bytes / MB:.4g} MB, which is the limit here")
-
-
-def _name(*urls: str) -> str:
-    """Return a file's name: the last part of the first URL that has one."""
-    for url in urls:
-        name = unquote(urlsplit(url).path).rpartition("/")[2]
+@asynccontextmanager
+async def _fetching(module: str, url: str, most_bytes: float) -> AsyncIterator[_Fetched]:
+    """Run the process that fetches a URL while the block runs."""
+    ours, its = socket.socketpair()
+    with its:
         try:
-            if name and file_paths.path(f"in/{name}") == f"in/{name}":
-                return name
-        except PathError:
-            continue
-    return "download"
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", module),
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+    fetched: _Fetched | None = None
+    try:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            # By the socket, because everybody on this machine can read the arguments of a process.
+            writer.write(msgspec.json.encode(Order(url, most_bytes)) + b"\n")
+            yield (fetched := _Fetched(reader, process))
+        finally:
+            writer.transport.abort()
+    finally:
+        if fetched is None or not fetched.is_over:
+            process.kill()
+        await process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Return the few variables that the process needs, so that it has no secrets."""
+    names = ("PATH", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -4,9 +4,10 @@ The address that is checked is the address that is connected to, so a name that 
 address a moment later changes nothing. Each redirect makes a new connection, which is checked, too.
 """
 
-import asyncio
+import contextlib
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,14 +18,21 @@ import psutil
 PORTS = frozenset((80, 443))
 #: How many of a host's addresses are tried.
 _TRIED = 4
+#: The networks of the internet's version 6; everything else there is reserved or private.
+_GLOBAL = ipaddress.IPv6Network("2000::/3")
 #: Networks that are not public although Python's list, or the one of this Python, says so: protocol
-#: assignments, Azure's host, 6to4, Teredo, and translation to IPv4, which may lead to any address.
+#: assignments, relays of 6to4, Azure's host, 6to4, Teredo, and documentation.
 _OTHERS = tuple(
     map(
         ipaddress.ip_network,
-        ("192.0.0.0/24", "168.63.129.16/32", "2002::/16", "2001::/23", "64:ff9b::/32"),
+        (
+            *("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"),
+            *("2002::/16", "2001::/23", "3fff::/20"),
+        ),
     )
 )
+#: The beginnings of interface ids that go on with an IPv4 address (ISATAP).
+_ISATAP = frozenset((0x00005EFE, 0x02005EFE))
 
 #: Returns whether a connection may be made to an address and a port.
 Permits = Callable[[str, int], bool]
@@ -32,6 +40,14 @@ Permits = Callable[[str, int], bool]
 
 class NotPublicError(Exception):
     """A host has no address that may be connected to."""
+
+
+class UnresolvedError(Exception):
+    """A host's name was not resolved in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)
+        self.timeout_s = timeout_s
 
 
 def is_public(address: str, port: int) -> bool:
@@ -43,6 +59,10 @@ def is_public(address: str, port: int) -> bool:
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
     if not found.is_global or found.is_multicast or found.is_reserved or found.is_loopback:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and (
+        found not in _GLOBAL or int(found) >> 32 & 0xFFFFFFFF in _ISATAP
+    ):
         return False
     if any(found.version == net.version and found in net for net in _OTHERS):
         return False
@@ -59,49 +79,54 @@ def _own_addresses() -> set[str]:
     }
 
 
-class PublicBackend(httpcore.AsyncNetworkBackend):
+class PublicBackend(httpcore.NetworkBackend):
     """A network in which only permitted addresses exist."""
 
     def __init__(self, permits: Permits = is_public) -> None:
         self._permits = permits
-        self._network = httpcore.AnyIOBackend()
+        self._network = httpcore.SyncBackend()
 
-    async def connect_tcp(
+    def connect_tcp(
         self,
         host: str,
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore.NetworkStream:
         """Connect to one of a host's addresses.
 
         Raises:
             NotPublicError: it has none, or one of them is not permitted.
+            UnresolvedError: the name is not resolved in time.
         """
         error: Exception | None = None
-        async with asyncio.timeout(timeout):
-            addresses = await _resolve(host, port)
+        addresses = _resolve(host, port, timeout)
         if not addresses or not all(self._permits(each, port) for each in addresses):
             raise NotPublicError(host)
         for address in addresses[:_TRIED]:
             try:
-                return await self._network.connect_tcp(
+                return self._network.connect_tcp(
                     address, port, timeout, local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 error = exc
         raise error or NotPublicError(host)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self._network.sleep(seconds)
 
-
-async def _resolve(host: str, port: int) -> list[str]:
+def _resolve(host: str, port: int, timeout_s: float | None) -> list[str]:
     """Return a host's addresses; none if it is unknown."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    found: list[str] = []
+
+    def look_up() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(dict.fromkeys(str(address[0]) for *_, address in answers))
+
+    # A thread, because nothing else limits the time of this call. It ends with the process.
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise UnresolvedError(timeout_s or 0)
+    return found

@@ -177,6 +177,7 @@ async def _launch_ordered(
         key=request.headers.get("idempotency-key"),
         about={"request": caller.request},
         audited=audit.launch_entry(request),
+        asker=request.asker,
     )
     headers = {KODOSUMI_LAUNCH: execution.fid, "Location": f"/v1/executions/{execution.fid}"}
     return Response({"fid": execution.fid}, headers=headers, status_code=200)

@@ -220,6 +220,7 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
         user=request.auth.name,
         key=request.headers.get("idempotency-key"),
         audited=audit.launch_entry(request, retry_of=former.fid),
+        asker=request.asker,
     )
     return Response(Execution.render(parts, execution), status_code=201 if is_new else 200)
 
