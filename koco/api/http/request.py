@@ -44,7 +44,6 @@ class Request(litestar.Request[Any, Caller, State]):
         return Asker(self.auth, self.parts.streams, self._until_gone)
 
     async def _until_gone(self) -> None:
-        await self.octets()  # the server tells it after the body
         while (await self.receive())["type"] != "http.disconnect":
             pass
 

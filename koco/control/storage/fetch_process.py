@@ -8,6 +8,7 @@ follows. The control plane kills the process when it wants no more.
 """
 
 import resource
+import signal
 import socket
 import ssl
 from collections.abc import Callable
@@ -35,6 +36,8 @@ REDIRECTS = 3
 FRAME_BYTES = 64 * 1024
 #: The limits of this process: CPU time (seconds), and memory (bytes).
 _CPU_S, _MEMORY_BYTES = 20, 1024 * 1024 * 1024
+#: After so long (seconds) the process ends itself, because the control plane may have died.
+_LONGEST_S = 180
 #: The time limits of a connection, and of silence (seconds).
 _CONNECT_S, _SILENCE_S = 10.0, 20.0
 
@@ -52,6 +55,7 @@ Write = Callable[[bytes], object]
 
 def main(permits: Permits = is_public) -> None:
     """Carry out the order at standard input. `permits` is for tests."""
+    signal.alarm(_LONGEST_S)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 1))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
