@@ -232,7 +232,8 @@ def post(api: Api) -> Iterator[Post]:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    over = time.monotonic() + 60
+    """Wait, but not until the silence of a host ends its download (20 s)."""
+    over = time.monotonic() + 12
     while not is_so():
         assert time.monotonic() < over
         time.sleep(0.02)
