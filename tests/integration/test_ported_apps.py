@@ -109,8 +109,11 @@ def test_a_smaller_release_takes_the_place_of_one_that_waits_for_room(koco: Koco
     first = koco.popen("deploy", cwd=project(koco, ["stuck"], cpus=1.9))
     eventually(lambda: "1.9" in str(koco.get("/v1/services/stuck/releases/2").get("waits_for")))
     assert koco.execute("stuck/stuck", who="Ada").result == "Ada"
+    assert first.stderr
+    said = next(line for line in first.stderr if "waits for room" in line)  # it asks now and then
     second_s = deploy(koco, project(koco, ["stuck"], cpus=0.05))
-    _, err = first.communicate(timeout=30)
+    _, rest = first.communicate(timeout=30)
+    err = f"{said}{rest}"
     print(f"the newer one took {second_s:.1f} s\n{err}")
     assert first.returncode == 5, err
     assert "waits for room: 0 of 1 replicas of Ported run; each asks for 1.9 CPU" in err
