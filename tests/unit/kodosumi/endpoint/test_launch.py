@@ -160,11 +160,14 @@ def test_large_launches_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_values_that_cannot_be_pickled_are_refused() -> None:
-    """The error names the entrypoint."""
-    import threading
+    """The error names the entrypoint and the cause."""
 
-    with pytest.raises(UsageError, match=r"cannot send m:f .*lock"):
-        Launch(Request(), "m:f", {"lock": threading.Lock()})
+    class Connection:
+        def __reduce__(self) -> str:
+            raise TypeError("cannot pickle a connection")
+
+    with pytest.raises(UsageError, match=r"cannot send m:f .*connection"):
+        Launch(Request(), "m:f", {"connection": Connection()})
 
 
 def test_inputs_of_the_documented_size_fit_into_an_answer() -> None:
