@@ -24,7 +24,7 @@ from koco.events.line import encode_payload
 from koco.forms import browser
 from koco.forms.off_loop import is_small, run_check
 from koco.kodosumi.endpoint import paths
-from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
+from koco.store.model import AuditEntry, Execution, NewExecution, NewFile, Release
 from koco.store.store import Store
 
 #: The longest idempotency key.
@@ -120,7 +120,7 @@ class Launches:
         payload_checks.refuse(key or "", "the idempotency key")
 
         async def decide() -> NewExecution:
-            new = await self._carry_out(entry, order, user, ())
+            new = await _carry_out(entry, await self._release(entry), order, user, ())
             about_it = {**new.about, **(about or {})}
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
@@ -268,33 +268,38 @@ class Launches:
         files: tuple[NewFile, ...],
     ) -> NewExecution:
         """Ask the service's own endpoint to validate the inputs; return the execution to create."""
-        release = self._catalog.release(entry.service)
-        if release.number != entry.release:  # the next one went live a moment ago
-            release = await self._store.releases.get(entry.service, entry.release)
+        release = await self._release(entry)
         order = await self._endpoints.enter(
             release, call, inputs=inputs, user=user, as_form=entry.flow.page
         )
-        return await self._carry_out(entry, order, user, files)
+        return await _carry_out(entry, release, order, user, files)
 
-    async def _carry_out(
-        self, entry: Entry, order: Order, user: str, files: tuple[NewFile, ...]
-    ) -> NewExecution:
-        """Return the execution that a service's own endpoint has ordered."""
-        release = await self._store.releases.get(entry.service, entry.release)
-        flow = next((flow for flow in release.flows if flow.name == order.flow), entry.flow)
-        ordered = Entry(entry.service, entry.release, flow, entry.form)
-        what = f"the inputs that the endpoint of {entry.service} orders"
-        quick = is_small(order.inputs)
-        about = msgspec.to_builtins(order.about)
-        await run_check(lambda: json_depth.check([order.inputs, about], what), is_quick=quick)
-        return msgspec.structs.replace(
-            await _make_execution(ordered, order.inputs, user, files),
-            entrypoint=order.entrypoint,
-            moments=order.moments,
-            dialect=order.dialect,
-            pickled=order.pickled,
-            about={"entrypoint": order.entrypoint, **about},
-        )
+    async def _release(self, entry: Entry) -> Release:
+        """Return the release of a flow, which need not be read if it is the live one."""
+        release = self._catalog.release(entry.service)
+        if release.number != entry.release:  # the next one went live a moment ago
+            release = await self._store.releases.get(entry.service, entry.release)
+        return release
+
+
+async def _carry_out(
+    entry: Entry, release: Release, order: Order, user: str, files: tuple[NewFile, ...]
+) -> NewExecution:
+    """Return the execution that a service's own endpoint has ordered."""
+    flow = next((flow for flow in release.flows if flow.name == order.flow), entry.flow)
+    ordered = Entry(entry.service, entry.release, flow, entry.form)
+    what = f"the inputs that the endpoint of {entry.service} orders"
+    quick = is_small(order.inputs)
+    about = msgspec.to_builtins(order.about)
+    await run_check(lambda: json_depth.check([order.inputs, about], what), is_quick=quick)
+    return msgspec.structs.replace(
+        await _make_execution(ordered, order.inputs, user, files),
+        entrypoint=order.entrypoint,
+        moments=order.moments,
+        dialect=order.dialect,
+        pickled=order.pickled,
+        about={"entrypoint": order.entrypoint, **about},
+    )
 
 
 async def _make_execution(

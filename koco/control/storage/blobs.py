@@ -125,7 +125,7 @@ class Blobs:
             UsageError: the body has more than `length` bytes; or the hash is wrong, and the part
                 was removed.
         """
-        self._check_length(length)
+        self.check_length(length)
         name = upload_name(by or user, self.path(sha256).name)
         part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
@@ -178,14 +178,12 @@ class Blobs:
         self._open[name], part.is_busy = part, True
         try:
             async for pieces, size_bytes in _gathered(body):
-                self._check_length(part.size + size_bytes)
+                self.check_length(part.size + size_bytes)
                 whose = name_of(by or user)
                 self.unfinished.require(name, part.size + size_bytes, whose=whose)
                 self._sizes[name] = part.size + size_bytes
-                with self._disk.promised(size_bytes) as promise:
-                    promise.require_room(size_bytes)
+                with self._disk.piece(size_bytes):
                     await asyncio.to_thread(part.append, pieces)
-                    promise.fulfil(size_bytes)
             if name in self._ended:
                 raise UnauthorizedError(f"{name_of(by or user)!r} may no longer upload")
             await self._finish(part, user, sha256 := part.sha256)
@@ -196,7 +194,13 @@ class Blobs:
             self._open.pop(name, None)
             self._sizes.pop(name, None)
 
-    def _check_length(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
+        """Check the size of a file (bytes).
+
+        Raises:
+            UsageError: it is negative.
+            LimitError: it is larger than this control plane accepts.
+        """
         if length < 0:
             raise UsageError(f"Upload-Length cannot be negative, got {length}")
         if length > self.largest_bytes:

@@ -6,7 +6,6 @@ uploads count with blobs' parts (`koco.control.storage.unfinished`), and become 
 """
 
 import asyncio
-import hashlib
 import re
 import shutil
 import time
@@ -23,7 +22,6 @@ from koco.control.storage.chunk_file import ChunkFile
 from koco.control.storage.disk import Disk
 from koco.control.storage.unfinished import folder_name, name_of, upload_name
 from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
-from koco.sizes import MB
 
 #: The largest chunk (bytes), as in Kodosumi.
 CHUNK_BYTES = 1024 * 1024
@@ -119,10 +117,8 @@ class ChunkedUploads:
             if not await asyncio.to_thread(chunks.has, number, data):
                 self._require_room(user, folder, len(data))
                 try:
-                    with self._disk.promised(len(data)) as promise:
-                        promise.require_room(len(data))
+                    with self._disk.piece(len(data)):
                         await asyncio.to_thread(chunks.put, number, data)
-                        promise.fulfil(len(data))
                 finally:
                     self._count(folder, chunks.size_bytes)
             return len(await asyncio.to_thread(chunks.places))
@@ -133,7 +129,7 @@ class ChunkedUploads:
         Raises:
             NotFoundError: the user has no such upload.
             ConflictError: chunks are missing.
-            KocoError: see `Blobs.receive`.
+            KocoError: see `Blobs.receive_content`.
         """
         async with self._turn(upload_id):
             upload = await self.find(user, upload_id)
@@ -152,7 +148,8 @@ class ChunkedUploads:
             ordered = [places[each] for each in range(upload.total_chunks)]
             self._forget(folder)  # the part that its content passes through counts instead
             try:
-                content = await self._receive(user, chunks, ordered)
+                body = _pieces(chunks, ordered)
+                content = Content(*await self._blobs.receive_content(name_of(user), body, by=user))
                 complete = msgspec.structs.replace(upload, content=content)
                 await asyncio.to_thread(_write, folder, complete)
             except BaseException:
@@ -224,50 +221,18 @@ class ChunkedUploads:
     def _require_room(self, user: str, folder: Path, more_bytes: int) -> None:
         """Refuse a chunk beyond a limit, else count it, because others may arrive meanwhile."""
         size_bytes = ChunkFile(folder).size_bytes + more_bytes
-        if size_bytes > self._blobs.largest_bytes:
-            raise LimitError(
-                f"the file has more than {size_bytes / MB:.4g} MB;"
-                f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
-                hint="its operator can change that: `koco up --set max_file_mb=…`",
-            )
+        self._blobs.check_length(size_bytes)
         self._unfinished.require(
             upload_name(user, folder.name), size_bytes, whose=name_of(user), is_new=False
         )
         self._count(folder, size_bytes)
 
-    async def _receive(
-        self, user: str, chunks: ChunkFile, places: list[tuple[int, int]]
-    ) -> Content:
-        """Make a blob of chunks."""
-        sha256 = await asyncio.to_thread(_hash, chunks, places)
-        length = sum(size for _, size in places)
-        name = name_of(user)
-        arrived, is_complete = await self._blobs.state(name, sha256, by=user)
-        if not is_complete:
-            # An earlier try may have broken off.
-            body = _from(chunks, places, arrived)
-            await self._blobs.receive(
-                name, sha256, offset=arrived, length=length, body=body, by=user
-            )
-        return Content(sha256, length)
 
-
-async def _from(
-    chunks: ChunkFile, places: list[tuple[int, int]], start: int
-) -> AsyncIterator[bytes]:
-    """Yield the content of chunks from a byte on."""
+async def _pieces(chunks: ChunkFile, places: list[tuple[int, int]]) -> AsyncIterator[bytes]:
+    """Yield the content of chunks."""
     pieces = chunks.pieces(places)
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        if start < len(piece):
-            yield piece[start:]
-        start = max(0, start - len(piece))
-
-
-def _hash(chunks: ChunkFile, places: list[tuple[int, int]]) -> str:
-    digest = hashlib.sha256()
-    for piece in chunks.pieces(places):
-        digest.update(piece)
-    return digest.hexdigest()
+        yield piece
 
 
 def _write(folder: Path, upload: Upload) -> None:

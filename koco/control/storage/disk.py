@@ -107,6 +107,18 @@ class Disk:
         finally:
             self._promised -= promise.left_bytes
 
+    @contextmanager
+    def piece(self, size_bytes: int) -> Iterator[None]:
+        """Find room for a piece of a file whose size is not announced, while the block writes it.
+
+        Raises:
+            NoRoomError: there is too little room.
+        """
+        with self.promised(size_bytes) as promise:
+            promise.require_room(size_bytes)
+            yield
+            promise.fulfil(size_bytes)
+
     @property
     def trouble(self) -> str | None:
         """Why events wait, or None if they do not."""
