@@ -6,8 +6,9 @@ from koco.api.http.request import Request
 from koco.api.kodosumi.shapes import uploaded
 from koco.control.executions.files import MARK
 from koco.control.services.catalog import Entry
+from koco.control.storage.chunked import Content
 from koco.errors import InputsError, KocoError, UsageError
-from koco.forms import Checkbox, InputFiles
+from koco.forms import Checkbox, InputFiles, Model
 from koco.manifest.descriptions import KODOSUMI
 
 
@@ -21,18 +22,39 @@ async def translate(request: Request, entry: Entry, given: dict[str, Any]) -> di
     """
     if entry.form is None:
         return given
-    names = {*entry.form.field_names, *entry.form.actions}
-    found = {
-        name: value
-        for name, value in given.items()
-        if entry.flow.dialect == KODOSUMI or (name in names and value is not None)
-    }
+    found = dict(given) if entry.flow.dialect == KODOSUMI else fit(entry.form, given)
     for field in entry.form.fields:
         if isinstance(field, InputFiles) and field.name in found:
             found[field.name] = await _files(request, field, found[field.name])
-        elif isinstance(field, Checkbox) and entry.flow.dialect != KODOSUMI:
-            found.setdefault(field.name, False)
     return found
+
+
+def fit(form: Model, given: dict[str, Any]) -> dict[str, Any]:
+    """Return inputs as koco's own forms take them: no other names, each checkbox set."""
+    names = {*form.field_names, *form.actions}
+    found = {name: value for name, value in given.items() if name in names and value is not None}
+    off = {each.name: False for each in form.fields if isinstance(each, Checkbox)}
+    return {**off, **found}
+
+
+async def finish_upload(
+    request: Request, upload_id: str, item: uploaded.Item, batch_id: str | None
+) -> Content:
+    """Complete one of the caller's uploads; return its content.
+
+    Raises:
+        UsageError: it belongs to another batch, or has another number of chunks.
+        KocoError: see `ChunkedUploads.finish`.
+    """
+    upload, content = await request.parts.chunked.finish(request.auth.owner, upload_id)
+    if batch_id and upload.batch_id and upload.batch_id != batch_id:
+        raise UsageError(f"{item.filename!r} belongs to another batch")
+    if item.total_chunks not in (-1, upload.total_chunks):
+        raise UsageError(
+            f"Not all chunks uploaded: {item.filename!r} has {upload.total_chunks} chunks,"
+            f" not {item.total_chunks}"
+        )
+    return content
 
 
 async def _files(request: Request, field: InputFiles, value: Any) -> Any:
@@ -42,15 +64,10 @@ async def _files(request: Request, field: InputFiles, value: Any) -> Any:
     named = uploaded.read(value)
     if named is None:
         return value
-    uploads = request.parts.chunked
     files = []
     try:
         for upload_id, item in named.items.items():
-            upload, content = await uploads.finish(request.auth.owner, upload_id)
-            if named.batch_id and upload.batch_id and upload.batch_id != named.batch_id:
-                raise UsageError(f"{item.filename!r} belongs to another batch")
-            if item.total_chunks not in (-1, upload.total_chunks):
-                raise UsageError(f"{item.filename!r} has {upload.total_chunks} chunks")
+            content = await finish_upload(request, upload_id, item, named.batch_id)
             files.append({MARK: {"name": item.filename, "sha256": content.sha256}})
     except KocoError as exc:
         if exc.http_status >= 429:

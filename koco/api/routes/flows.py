@@ -157,7 +157,7 @@ async def list_flows(
 ) -> Page[FlowSummary]:
     """List the flows that can be launched."""
     parts, tags, words = request.parts, tag or (), _words(q or "")
-    entries = [each for each in _entries(request) if each.has(tags, words)]
+    entries = [each for each in visible(request) if each.has(tags, words)]
     page = list_query.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
     return Page([FlowSummary.render(parts, entry) for entry in page.items], page.next)
 
@@ -165,8 +165,7 @@ async def list_flows(
 @get("/v1/tags", guards=[requires("read")])
 async def list_tags(request: Request, limit: int = 1000, cursor: str | None = None) -> Page[Tag]:
     """List the tags of flows, by name, and how many flows have each."""
-    counts = Counter(tag for each in _entries(request) for tag in set(each.flow.tags))
-    tags = [Tag(name, flows) for name, flows in counts.items()]
+    tags = [Tag(name, flows) for name, flows in count_tags(request).items()]
     return list_query.page(tags, by=lambda each: each.name, limit=limit, cursor=cursor)
 
 
@@ -260,9 +259,14 @@ async def _launch_and_wait(
     return _answer(launched, status_code=code, applied=f"wait={seconds}")
 
 
-def _entries(request: Request) -> list[Entry]:
+def visible(request: Request) -> list[Entry]:
     """Return the flows that the caller may see."""
     return [each for each in request.parts.catalog.entries() if request.auth.reaches(each.name)]
+
+
+def count_tags(request: Request) -> Counter[str]:
+    """Return how many flows that the caller may see have each tag."""
+    return Counter(tag for each in visible(request) for tag in set(each.flow.tags))
 
 
 def _words(text: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Flows: `/flow` lists them, `/-/…` shows and launches them, and so does `/inputs/-/…`."""
 
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from koco.api.kodosumi import bodies, inputs
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import elements, flow_urls
 from koco.api.routes.deploy import apps
-from koco.api.routes.flows import accept
+from koco.api.routes.flows import accept, count_tags, visible
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Forwarded as Answer
 from koco.control.services.endpoint_client import Request as Forwarded
@@ -73,7 +72,7 @@ async def list_flows(
     """List the flows that can be launched, by summary. `q` occurs in their authors' texts."""
     if not 1 <= pp <= _LARGEST_PAGE:
         raise UsageError(f"pp must be from 1 to {_LARGEST_PAGE}, got {pp}")
-    found = [Flow.render(each) for each in _visible(request)]
+    found = [Flow.render(each) for each in visible(request)]
     found = sorted(found, key=lambda each: (each.summary or "", each.url))
     found = [each for each in found if q is None or q.lower() in _text(each)]
     start = next((at + 1 for at, each in enumerate(found) if each.uid == offset), 0)
@@ -84,7 +83,7 @@ async def list_flows(
 @get("/flow/tags", guards=[requires("read")])
 async def list_tags(request: Request) -> dict[str, int]:
     """Return how many flows have each tag."""
-    return dict(Counter(tag for each in _visible(request) for tag in each.flow.tags))
+    return dict(count_tags(request))
 
 
 @get("/-/{path:path}", guards=[requires("read")])
@@ -125,10 +124,6 @@ async def launch_at(request: Request, path: str) -> Response[Any]:
 def errors_of(error: InputsError) -> dict[str, list[str]]:
     """Return the messages of refused inputs, by field; those about all stand at `_global_`."""
     return {**error.errors, GLOBAL_FIELD: list(error.errors.get(GLOBAL_FIELD, []))}
-
-
-def _visible(request: Request) -> list[Entry]:
-    return [each for each in request.parts.catalog.entries() if request.auth.reaches(each.name)]
 
 
 def _text(flow: Flow) -> str:

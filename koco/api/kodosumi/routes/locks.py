@@ -6,12 +6,12 @@ from litestar import Response, get, post
 
 from koco.api.http import auth
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies
+from koco.api.kodosumi import bodies, inputs
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.routes.flows import errors_of
 from koco.api.kodosumi.shapes import elements
 from koco.errors import InputsError, NotFoundError
-from koco.forms import Checkbox, Model
+from koco.forms import Model
 from koco.store.model import Lock, masked
 
 _PATH = "/lock/{fid:str}/{lid:str}"
@@ -43,7 +43,7 @@ async def answer(request: Request, fid: str, lid: str) -> dict[str, Any]:
     given = await bodies.read_object(request)
     release = await request.parts.store.releases.get(lock.service, lock.release)
     if form is not None and not release.manifest.runtime.kodosumi:
-        given = _fit(form, given)
+        given = inputs.fit(Model.from_list(form), given)
     try:
         found = await request.parts.locks.answer(lock.lid, given, by=request.auth.name)
     except InputsError as exc:
@@ -68,15 +68,6 @@ async def _find_open(request: Request, fid: str, lid: str) -> Lock:
 
 async def _form(request: Request, lock: Lock) -> list[dict[str, Any]] | None:
     return await request.parts.locks.form(lock, user=request.auth.name)
-
-
-def _fit(form: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer as koco's own forms take it: no other names, each checkbox set."""
-    model = Model.from_list(form)
-    names = {*model.field_names, *model.actions}
-    found = {name: value for name, value in given.items() if name in names and value is not None}
-    off = {each.name: False for each in model.fields if isinstance(each, Checkbox)}
-    return {**off, **found}
 
 
 ROUTES = (answer_lock, show_lock)

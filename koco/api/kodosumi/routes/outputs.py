@@ -14,6 +14,7 @@ from koco.api.http.request import Request
 from koco.api.kodosumi import bodies
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes import events, facts, payloads
+from koco.api.routes.executions.executions import remove
 from koco.api.routes.executions.results import read_outcome, wait_for_end
 from koco.errors import ConflictError, UsageError
 from koco.events.model import Status
@@ -124,8 +125,7 @@ async def _delete(request: Request, execution: Execution) -> None:
             f"execution {now.fid} has not ended within {_WAIT_S:g} s of its cancellation",
             hint="delete it again in a while",
         )
-    await parts.store.executions.delete(now.fid)
-    parts.spooler.wake(now.fid)
+    await remove(parts, now)
 
 
 ROUTES = (delete_execution, delete_executions, show_page, show_result, show_status)

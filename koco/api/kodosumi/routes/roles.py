@@ -7,11 +7,12 @@ from litestar import delete, get, post, put
 
 from koco.api.http import audit
 from koco.api.http.request import Request
+from koco.api.kodosumi import bodies
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.control.access import passwords
 from koco.control.access.users import UserChanges
-from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.errors import ConflictError, NotFoundError
 from koco.store.model import User
 
 #: The scopes of operators, and those of others by default.
@@ -60,7 +61,7 @@ class _Changes(msgspec.Struct):
 @post("/role", guards=[requires("admin")])
 async def create_user(request: Request) -> Role:
     """Create a user."""
-    given: _New = await _read(request, _New)
+    given = await bodies.read(request, _New)
     scopes = _OPERATOR if given.operator else _OTHER
     audit.add(request, target=given.name, scopes=scopes)
     user = await request.parts.users.create(
@@ -94,7 +95,7 @@ async def show_user(request: Request, name: str) -> Role:
 @put("/role/{name:str}", guards=[requires("admin")])
 async def change_user(request: Request, name: str) -> Role:
     """Change a user, by name or id. A user cannot get another name."""
-    given: _Changes = await _read(request, _Changes)
+    given = await bodies.read(request, _Changes)
     user = await _find(request, name)
     if given.name not in (None, user.name):
         raise ConflictError(
@@ -148,13 +149,6 @@ async def _find(request: Request, name: str) -> User:
         if role_id(each.name) == name.lower():
             return each
     raise NotFoundError(f"role {name[:80]} not found", hint="GET /role lists them")
-
-
-async def _read(request: Request, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"the body: {exc}") from exc
 
 
 ROUTES = (change_user, create_user, list_users, remove_user, show_me, show_user)

@@ -16,6 +16,7 @@ from litestar.datastructures import UploadFile
 from koco import file_paths
 from koco.api.http import auth
 from koco.api.http.request import Request
+from koco.api.kodosumi import bodies, inputs
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes.uploaded import Item
 from koco.control.storage.chunked import CHUNK_BYTES, Content, Upload
@@ -66,7 +67,7 @@ async def begin_batch(request: Request) -> dict[str, str]:
 @post("/files/init", guards=[requires("launch")])
 async def begin_upload(request: Request) -> dict[str, str | None]:
     """Begin an upload; return its id."""
-    given = await _read(request, _Init)
+    given = await bodies.read(request, _Init)
     _path("in", given.filename)
     upload = Upload(
         filename=given.filename, total_chunks=given.total_chunks, batch_id=given.batch_id or ""
@@ -99,7 +100,7 @@ async def add_chunk(request: Request) -> dict[str, Any]:
 @post("/files/complete/{root:str}", guards=[requires("launch")])
 async def complete_upload(request: Request, root: str) -> dict[str, Any]:
     """Complete an upload; with `fid`, the execution gets the file."""
-    given = await _read(request, _Complete)
+    given = await bodies.read(request, _Complete)
     item = Item(given.filename, given.total_chunks)
     [(path, content)] = await _finish(request, root, [(given.upload_id, item)], given.batch_id)
     if given.fid:
@@ -112,7 +113,7 @@ async def complete_batch(
     request: Request, fid: str, batch_id: str, root: str
 ) -> list[dict[str, Any]]:
     """Complete the uploads of a batch; the execution gets the files."""
-    given = await _read(request, dict[str, Item])
+    given = await bodies.read(request, dict[str, Item])
     if len(given) > _MOST:
         raise LimitError(f"at most {_MOST} uploads are completed at once, got {len(given)}")
     # A wrong fid or upload is noticed before the first file is there.
@@ -125,7 +126,7 @@ async def complete_batch(
 @post("/files/cancel", status_code=200, guards=[requires("launch")])
 async def cancel_upload(request: Request) -> dict[str, str]:
     """Remove an upload that no execution has."""
-    given = await _read(request, _Cancel)
+    given = await bodies.read(request, _Cancel)
     await request.parts.chunked.cancel(request.auth.owner, given.upload_id)
     return {"status": "upload cancelled"}
 
@@ -143,15 +144,7 @@ async def _finish(
     found = []
     for upload_id, item in items:
         path = _path(root, item.filename)
-        upload, content = await request.parts.chunked.finish(request.auth.owner, upload_id)
-        if batch_id and upload.batch_id and upload.batch_id != batch_id:
-            raise UsageError(f"{item.filename!r} belongs to another batch")
-        if item.total_chunks not in (-1, upload.total_chunks):
-            raise UsageError(
-                f"Not all chunks uploaded: {item.filename!r} has {upload.total_chunks} chunks,"
-                f" not {item.total_chunks}"
-            )
-        found.append((path, content))
+        found.append((path, await inputs.finish_upload(request, upload_id, item, batch_id)))
     return found
 
 
@@ -181,13 +174,6 @@ def _path(root: str, filename: str) -> str:
     if root == "out":
         raise NotAllowedError("users put files into in/ only", hint="/files/complete/in")
     return file_paths.path(f"{root}/{filename}")
-
-
-async def _read(request: Request, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"the body: {exc}") from exc
 
 
 ROUTES = (

@@ -1,6 +1,7 @@
 """Many executions at once: delete or cancel those that are named, or that match a filter."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated
 
 from litestar import delete, post
@@ -10,6 +11,7 @@ from koco.api.http import audit, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi.shapes import Fid, Shape, text
+from koco.api.routes.executions.executions import remove
 from koco.control.executions import bulk
 from koco.errors import TimedOutError, UsageError
 from koco.events.model import FINAL, OPEN, Status
@@ -74,16 +76,11 @@ async def delete_executions(
     Executions that do not exist or have not ended are skipped. The request ends after `limit`
     executions or five seconds; repeat it with `next` as `cursor`.
     """
-    parts = request.parts
     times = {"since": since, "until": until}
     filters = _Filters(status, flow, service, user, tuple(tag or ()), **times)
-
-    async def remove(execution: Execution) -> None:
-        await parts.store.executions.delete(execution.fid)
-        parts.spooler.wake(execution.fid)
-
     selection = _select(request, fid, filters, FINAL)
-    done = await _act(request, selection, remove, limit=limit, cursor=cursor)
+    delete_it = partial(remove, request.parts)
+    done = await _act(request, selection, delete_it, limit=limit, cursor=cursor)
     return Deleted(deleted=done.done, skipped=_skipped(done), next=done.next)
 
 

@@ -233,10 +233,13 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
 )
 async def delete_execution(request: Request, fid: str) -> None:
     """Remove an execution that has ended, with its events, files and locks."""
-    parts = request.parts
-    found = await auth.find_execution(request, fid)
-    await parts.store.executions.delete(found.fid)
-    parts.spooler.wake(found.fid)
+    await remove(request.parts, await auth.find_execution(request, fid))
+
+
+async def remove(parts: Parts, execution: model.Execution) -> None:
+    """Delete an execution, and end its streams. Raises as `executions.delete` of the store."""
+    await parts.store.executions.delete(execution.fid)
+    parts.spooler.wake(execution.fid)
 
 
 ROUTES = (
