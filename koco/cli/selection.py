@@ -62,8 +62,24 @@ def read_filters(
     until: str | None,
 ) -> Filters | None:
     """Return the filters in a command's options, or None if it has none."""
-    if not any((status, flow, service, user, tag, since, until)):
-        return None
+    given = (status, flow, service, user, tag, since, until)
+    return make_filters(*given) if any(given) else None
+
+
+def make_filters(
+    status: list[str] | None,
+    flow: str | None,
+    service: str | None,
+    user: str | None,
+    tag: list[str] | None,
+    since: str | None,
+    until: str | None,
+) -> Filters:
+    """Return the filters in a command's options.
+
+    Raises:
+        UsageError: a status or a time is invalid.
+    """
     return Filters(
         statuses=words.statuses(status or ()),
         flow=flow,

@@ -19,6 +19,7 @@ from koco.events.model import OPEN, Status
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.errors import invalid_cursor
 from koco.store.model import EVERYTHING, Page, Sight
+from koco.store.sql.filters import any_of, conditions_of
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import column, columns, to_json
@@ -198,20 +199,16 @@ def _conditions(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a filter and a sight. A day sorts before each time of that day."""
     found, values = conditions(sight, dialect)
-    given = {
-        "created >= :since": query.since,
-        "created < :until": query.until,
-        "flow = :flow": query.flow,
-        f"{column('user')} = :user": query.user,
-    }
-    for condition, value in given.items():
-        if value is not None:
-            found.append(condition)
-            values[condition.rpartition(":")[2]] = value
-    statuses = {f"status_{number}": each for number, each in enumerate(query.statuses)}
-    if statuses:
-        found.append(f"status IN ({', '.join(f':{name}' for name in statuses)})")
-    return found, {**values, **statuses}
+    filters, asked = conditions_of(
+        {
+            "created >= :since": query.since,
+            "created < :until": query.until,
+            "flow = :flow": query.flow,
+            f"{column('user')} = :user": query.user,
+        }
+    )
+    one_of, statuses = any_of("status", "status", query.statuses)
+    return [*found, *filters, *one_of], {**values, **asked, **statuses}
 
 
 def _grouped(rows: Any, by: tuple[str, ...]) -> Iterator[UsageRow]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from koco.cli import connection, pages, words
+from koco.cli import connection, pages, selection
 from koco.cli.terminal import output, times
 from koco.client.answers import Execution
 
@@ -65,13 +65,7 @@ def command(
     page = pages.gather(
         connection.connect().executions,
         limit,
-        statuses=words.statuses(status or ()),
-        flow=flow,
-        service=service,
-        user=user,
-        tags=tag or (),
-        since=times.moment(since, "--since"),
-        until=times.moment(until, "--until"),
+        **selection.make_filters(status, flow, service, user, tag, since, until),
         search=search,
         active=not includes_ended,
     )

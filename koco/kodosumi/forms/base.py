@@ -63,12 +63,6 @@ class FormElement(Element):
         """Return the value as it was sent."""
         return value
 
-    def _render_input(self) -> str:
-        """Return an `<input>` below its label."""
-        found = {"type": self.type, "name": self.name, "required": bool(self.required)}
-        found |= {"value": self.value, **self._shown()}
-        return self._wrap(f"<input {format_attributes(found)}>")
-
     def _shown(self) -> dict[str, Any]:
         return {attribute: getattr(self, name) for name, attribute in self._attributes}
 
@@ -82,6 +76,16 @@ class FormElement(Element):
         if not self.error:
             return []
         return [f'<span class="{css}">{escape_message(" ".join(map(str, self.error)))}</span>']
+
+
+class Input(FormElement):
+    """An element that is an `<input>` below its label."""
+
+    def render(self) -> str:
+        """Return the field as HTML."""
+        found = {"type": self.type, "name": self.name, "required": bool(self.required)}
+        found |= {"value": self.value, **self._shown()}
+        return self._wrap(f"<input {format_attributes(found)}>")
 
 
 def escape(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from koco.kodosumi.forms.base import FormElement
+from koco.kodosumi.forms.base import Input
 from koco.kodosumi.forms.text import InputText
 
 _FIELD = ("name", "label", "value", "required")
@@ -83,7 +83,7 @@ class InputDateTime(InputText):
         self.step = step
 
 
-class InputMonth(FormElement):
+class InputMonth(Input):
     """A month, such as `2026-01`."""
 
     type = "month"
@@ -104,12 +104,8 @@ class InputMonth(FormElement):
         self.min_month = min_month
         self.max_month = max_month
 
-    def render(self) -> str:
-        """Return the field as HTML."""
-        return self._render_input()
 
-
-class InputWeek(FormElement):
+class InputWeek(Input):
     """A week, such as `2026-W05`."""
 
     type = "week"
@@ -129,7 +125,3 @@ class InputWeek(FormElement):
         super().__init__(name, label, value, required, error=error)
         self.min_week = min_week
         self.max_week = max_week
-
-    def render(self) -> str:
-        """Return the field as HTML."""
-        return self._render_input()

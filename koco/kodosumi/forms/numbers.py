@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from koco.kodosumi.forms.base import FormElement, format_attributes
+from koco.kodosumi.forms.base import FormElement, Input, format_attributes
 from koco.kodosumi.forms.text import InputText
 
 _LIMITS = (("min_value", "min"), ("max_value", "max"), ("step", "step"))
@@ -38,7 +38,7 @@ class InputNumber(InputText):
         self.step = step
 
 
-class InputRange(FormElement):
+class InputRange(Input):
     """A slider. Its value becomes a float if it is a number."""
 
     type = "range"
@@ -60,10 +60,6 @@ class InputRange(FormElement):
         self.min_value = 0 if min_value is None else min_value
         self.max_value = 100 if max_value is None else max_value
         self.step = step
-
-    def render(self) -> str:
-        """Return the field as HTML."""
-        return self._render_input()
 
     def parse_value(self, value: Any) -> Any:
         """Return the value as a float, or as it is if it is not a number."""

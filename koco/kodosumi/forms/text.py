@@ -2,14 +2,14 @@
 
 from typing import Any, ClassVar
 
-from koco.kodosumi.forms.base import Attribute, FormElement, escape, format_attributes
+from koco.kodosumi.forms.base import Attribute, FormElement, Input, escape, format_attributes
 
 _FIELD = ("name", "label", "value", "required")
 _LINE = (*_FIELD, "placeholder", "size", "pattern")
 _SHOWN = (("placeholder", "placeholder"), ("size", "size"), ("pattern", "pattern"))
 
 
-class InputText(FormElement):
+class InputText(Input):
     """A line of text."""
 
     type = "text"
@@ -31,10 +31,6 @@ class InputText(FormElement):
         self.placeholder = placeholder
         self.size = size
         self.pattern = pattern
-
-    def render(self) -> str:
-        """Return the field as HTML."""
-        return self._render_input()
 
 
 class LimitedText(InputText):

@@ -31,15 +31,8 @@ _IDENTITY_PREFIXES = (
     *("x-koco-", "koco-", "x-forwarded", "x-original-", "x-remote-", "x-auth-request-"),
     *("x-authenticated-", "x-webauth-", "x-user-", "x-envoy-", "x-ms-client-principal"),
     *("x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "cf-access-"),
-    *(
-        "x-kodosumi-",
-        "cf-connecting-",
-        "x-ssl-",
-        "ssl-client-",
-        "x-tls-",
-        "remote-user",
-        "tailscale-user-",
-    ),
+    *("cf-connecting-", "x-ssl-", "ssl-client-", "x-tls-", "remote-user", "tailscale-user-"),
+    "x-kodosumi-",
 )
 
 #: The only header of Kodosumi's that callers set: further data of a launch.

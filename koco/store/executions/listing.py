@@ -16,6 +16,7 @@ from koco.store.executions import search
 from koco.store.executions.rows import EXECUTIONS, fetch
 from koco.store.model import ExecutionPage, Filter, Sight
 from koco.store.sql import pages
+from koco.store.sql.filters import any_of, conditions_of
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import to_json
 
@@ -201,20 +202,17 @@ class Scan:
         found, values = conditions(sight, db.dialect, of="e.")
         # Proofs have no service, so this leaves them out.
         found.append("e.service <> ''")
-        given = {
-            'e."user" = :user': wanted.user,
-            "e.flow = :flow": wanted.flow,
-            "e.service = :service": wanted.service,
-            "e.created >= :since": wanted.since,
-            "e.created < :until": wanted.until,
-        }
-        for condition, value in given.items():
-            if value is not None:
-                found.append(condition)
-                values[condition.rpartition(":")[2]] = value
-        statuses = {f"status_{number}": each for number, each in enumerate(wanted.statuses)}
-        if statuses:
-            found.append(f"e.status IN ({', '.join(f':{name}' for name in statuses)})")
+        filters, asked = conditions_of(
+            {
+                'e."user" = :user': wanted.user,
+                "e.flow = :flow": wanted.flow,
+                "e.service = :service": wanted.service,
+                "e.created >= :since": wanted.since,
+                "e.created < :until": wanted.until,
+            }
+        )
+        one_of, statuses = any_of("e.status", "status", wanted.statuses)
+        found += [*filters, *one_of]
         tags = {f"tag_{number}": tag for number, tag in enumerate(wanted.tags)}
         for name in tags:
             found.append(f"EXISTS (SELECT 1 FROM tags WHERE tag = :{name} AND execution = e.id)")
@@ -223,7 +221,7 @@ class Scan:
             matching = f"SELECT 1 FROM {index.table} WHERE {index.condition}"
             found.append(f"EXISTS ({matching} AND {index.column} = e.id)")
         self._where = " AND ".join(found)
-        self._values = {**values, **statuses, **tags, "match": match}
+        self._values = {**values, **asked, **statuses, **tags, "match": match}
 
     def rows(self, low: int, high: int, limit: int, until_s: float) -> Iterator[Sequence[Any]]:
         """Yield the matching rows, newest first."""
