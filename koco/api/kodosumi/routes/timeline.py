@@ -61,7 +61,8 @@ async def list_changes(
     Without `since` only the current time is returned.
     """
     _check_query(q)
-    return await _changes(request, since, q)
+    changed, _ = await _changes(request, since, q)
+    return changed
 
 
 @get("/timeline", guards=[requires("read")])
@@ -78,14 +79,14 @@ async def show_timeline(
     """Return the next page, with new executions and changes since `timestamp`."""
     parts, sight = request.parts, _own(request)
     append, rest = await _page(request, pp, q, offset) if mode == "next" else ([], offset)
-    changed = await _changes(request, timestamp, q)
+    changed, numbers = await _changes(request, timestamp, q)
     newest = await parts.store.executions.page(sight=sight, limit=1)
     begin = await _id_of(request, origin) if origin else None
     shown = {each.fid for each in append}
     insert: list[Record] = []
     update: list[Record] = []
     for each in changed.update:
-        is_new = begin is not None and (await _id_of(request, each.fid) or 0) > begin
+        is_new = begin is not None and numbers[each.fid] > begin
         if each.fid not in shown:
             (insert if is_new else update).append(each)
     counts = await parts.store.executions.count_by_status(sight)
@@ -136,12 +137,13 @@ async def _page(
     found = await _found_by_index(request, q)
     until = time.monotonic() + _SEARCH_S
     items: list[Record] = []
+    flows: facts.Flows = {}
     while True:
         page = await parts.store.executions.page(
             sight=_own(request), limit=_PIECE if q else pp, cursor=cursor
         )
         for at, each in enumerate(page.items):
-            about = await facts.read(parts, each)
+            about = await facts.read(parts, each, flows)
             if q is None or each.fid in found or await _matches(q, each, about):
                 items.append(await records.render(parts, each, about))
             has_more = at + 1 < len(page.items) or page.next is not None
@@ -173,13 +175,15 @@ async def _found_by_index(request: Request, q: str | None) -> frozenset[str]:
     return frozenset(each.fid for each in page.items)
 
 
-async def _changes(request: Request, since: float | None, q: str | None) -> Changes:
-    """Return the changes since a time."""
+async def _changes(
+    request: Request, since: float | None, q: str | None
+) -> tuple[Changes, dict[str, int]]:
+    """Return the changes since a time, and the numbers of the changed executions by fid."""
     parts = request.parts
     clock: ChangeClock = request.app.state.setdefault("kodosumi_clock", ChangeClock())
     if since is None:
         latest = pages.number(await parts.store.changes.latest())
-        return Changes([], [], clock.note(latest), q)
+        return Changes([], [], clock.note(latest), q), {}
     number = clock.number_at(since)
     cursor: str | None = None if number is None else str(number)
     updated: list[Execution] = []
@@ -194,10 +198,12 @@ async def _changes(request: Request, since: float | None, q: str | None) -> Chan
                 updated.append(change.execution)
         if page.is_last:
             break
-    found = [(each, await facts.read(parts, each)) for each in updated]
+    flows: facts.Flows = {}
+    found = [(each, await facts.read(parts, each, flows)) for each in updated]
     fits = [pair for pair in found if q is None or await _matches(q, *pair)]
     items = [await records.render(parts, each, about) for each, about in fits]
-    return Changes(items, deleted, clock.note(pages.number(cursor or "0")), q)
+    changes = Changes(items, deleted, clock.note(pages.number(cursor or "0")), q)
+    return changes, {each.fid: each.id for each, _ in fits}
 
 
 def _is_since(execution: Execution, since: float) -> bool:

@@ -32,6 +32,10 @@ _FOR_USERS = "KodosumiError"
 _CANCELLED = "The execution was cancelled."
 
 
+#: Descriptions of flows, by service, release and flow.
+Flows = dict[tuple[str, int, str], dict[str, Any]]
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The description of an execution, as its first event has it in Kodosumi."""
 
@@ -50,9 +54,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     username: str
 
 
-async def read(parts: Parts, execution: Execution) -> Facts:
-    """Return the description of an execution: its launch's own, or else its flow's."""
-    flow = await _flow(parts, execution)
+async def read(parts: Parts, execution: Execution, flows: Flows | None = None) -> Facts:
+    """Return the description of an execution: its launch's own, or else its flow's.
+
+    A request that describes several executions keeps their flows in `flows`.
+    """
+    flow = await _flow(parts, execution, {} if flows is None else flows)
     meta = await _first_event(parts, execution)
     url = flow_urls.app_url(execution.service)
 
@@ -111,8 +118,16 @@ def error_text(error: dict[str, Any]) -> str:
     return f"{kind}: {message}" if message else kind
 
 
-async def _flow(parts: Parts, execution: Execution) -> dict[str, Any]:
-    """Return the description of an execution's flow; empty if it is not known any more."""
+async def _flow(parts: Parts, execution: Execution, known: Flows) -> dict[str, Any]:
+    """Return the description of an execution's flow, which is then known."""
+    key = (execution.service, execution.release, execution.flow)
+    if key not in known:
+        known[key] = await _find_flow(parts, execution)
+    return known[key]
+
+
+async def _find_flow(parts: Parts, execution: Execution) -> dict[str, Any]:
+    """Return the description of an execution's flow; empty if it is not there any more."""
     try:
         release = await parts.store.releases.get(execution.service, execution.release)
     except NotFoundError:
