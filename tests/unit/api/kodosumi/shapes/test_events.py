@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from koco.api.kodosumi.shapes import events, yaml_text
+from koco.api.kodosumi.shapes import events, safe_html, yaml_text
 from koco.api.kodosumi.shapes.events import Translator
 from koco.errors import LimitError
 
@@ -33,6 +33,7 @@ def test_a_stream_shows_texts_as_they_are_once_it_has_had_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each event has little time, and all of a stream together have as well."""
+    safe_html.from_markdown("", most_s=10)  # the first conversion imports the converter
     monkeypatch.setattr(events, "_STREAM_S", 0.05)
     stream = translator()
     assert stream.translate(event("result", {"type": "markdown", "body": "**b**"})) == (
