@@ -304,7 +304,7 @@ class Serve:
             try:
                 found = (await self._details())["applications"]
             except ServeError:
-                return  # whoever waits for an application gets it, too
+                return  # those who wait for an application get the same error
             if not any(serve_comparison.is_building(found.get(name) or {}) for name in names):
                 return
             await asyncio.sleep(_LOOK_S)
