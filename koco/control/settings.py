@@ -69,6 +69,10 @@ class Settings(msgspec.Struct, kw_only=True):
     kodosumi_api: bool = False
     #: Whether a file field takes a URL, which the control plane fetches.
     url_inputs: bool = False
+    #: How long a durable execution may only wait until it leaves its runner (seconds).
+    park_after: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 60
+    #: The largest result of a step (MB).
+    max_step_mb: Annotated[float, msgspec.Meta(gt=0, le=48)] = 16
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto headers are trusted.

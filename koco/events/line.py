@@ -20,6 +20,7 @@ from koco.events.model import Kind
 _KIND_AT = 6 + 27 + 10
 
 _PAYLOAD = b'"payload":'
+_AT = b'"at":"'
 
 #: The largest payload that is kept whole (bytes of its JSON).
 PAYLOAD_BYTES = 64 * 1024 * 1024
@@ -112,6 +113,36 @@ def encode(kind: Kind, payload: Any, *, now: float | None = None, task: str = ""
     # Before the payload, because `limit_payload` expects the payload at the end.
     by = b'"task":%b,' % encode_payload(task) if task else b""
     return b"".join((b'"ts":"', stamp, _KINDS[kind], by, _PAYLOAD, encoded, b"}"))
+
+
+def member_at(line: bytes) -> int:
+    """Return the offset of what follows a line's kind: the payload, or another member."""
+    return line.index(b'"', _KIND_AT) + 2
+
+
+def with_member(line: bytes, name: str, text: bytes) -> bytes:
+    """Return a line with another member before the payload. `text` needs no escapes."""
+    at = member_at(line)
+    return b'%b"%b":"%b",%b' % (line[:at], name.encode(), text, line[at:])
+
+
+def payload_of(line: bytes) -> bytes:
+    """Return a line's payload."""
+    return line[line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD) : -1]
+
+
+def place_of(line: bytes) -> str | None:
+    """Return where in its flow's code a line was written: empty for the flow's main task.
+
+    None if a Ray task wrote it, or if it is a line of koco's.
+    """
+    at = member_at(line)
+    if line.startswith(_PAYLOAD, at):
+        return ""
+    if line.startswith(_AT, at):
+        start = at + len(_AT)
+        return line[start : line.index(b'"', start)].decode()
+    return None
 
 
 def limit_payload(line: bytes, most_bytes: int) -> bytes:

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     UPLOAD = "upload"
     LOCK = "lock"
     LEASE = "lease"
+    STEP = "step"
     ACTION = "action"
     RESULT = "result"
     ERROR = "error"
@@ -23,12 +24,17 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """The status of an execution: queued → starting → running → one of the last three."""
+    """The status of an execution: queued → starting → running → one of the last three.
+
+    While it waits for a person it is `awaiting`. Without a process it may also be `sleeping`: it
+    waits for a time, a message or another execution.
+    """
 
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
     AWAITING = "awaiting"
+    SLEEPING = "sleeping"
     FINISHED = "finished"
     ERROR = "error"
     CANCELLED = "cancelled"

@@ -56,6 +56,108 @@ class WithdrawLock(Question[None], frozen=True, kw_only=True):
     lid: str
 
 
+class WaitOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a wait: `status` is a `koco.events.steps.StepStatus`.
+
+    `value` is the message or the other execution's result, `moments` says which of its texts are
+    dates (`koco.events.datetimes`). `error` has the type, message and traceback of the other
+    execution's error, `fid` is its id.
+    """
+
+    status: str
+    value: Any = None
+    moments: list[Any] = []
+    error: dict[str, Any] | None = None
+    fid: str = ""
+
+
+class _Wait(Question[WaitOutcome], frozen=True, kw_only=True):
+    """A wait, recorded under its key: see `koco.events.steps.StepRecord`.
+
+    The answer comes once the wait is over. A repeated question, even of another process, goes on
+    with the same wait.
+    """
+
+    ANSWER = WaitOutcome
+
+    key: str
+    position: int
+    digest: str
+    #: Its arguments, for people.
+    arguments: str = ""
+
+
+class Sleep(_Wait, frozen=True, kw_only=True):
+    """Wait for a time: for so many seconds, or until then (seconds since the epoch)."""
+
+    NAME = "wait.sleep"
+
+    seconds: float | None = None
+    until: float | None = None
+
+
+class Receive(_Wait, frozen=True, kw_only=True):
+    """Wait for the next message of a name; without end if the timeout is None."""
+
+    NAME = "wait.receive"
+
+    name: str
+    timeout_s: float | None = None
+
+
+class CallFlow(_Wait, frozen=True, kw_only=True):
+    """Launch an execution of a flow (`service/flow`), and wait for its end if `waits`.
+
+    `launch_key` is the flow author's own idempotency key.
+    """
+
+    NAME = "wait.call"
+
+    flow: str
+    inputs: dict[str, Any]
+    launch_key: str | None = None
+    waits: bool = True
+
+
+class WithdrawWait(Question[None], frozen=True, kw_only=True):
+    """Withdraw a wait that the flow has given up. Another execution goes on."""
+
+    NAME = "wait.withdraw"
+    ANSWER = Any
+
+    key: str
+
+
+class ReadHistory(Question[str], frozen=True, kw_only=True):
+    """Ask for everything that is stored of the execution: a `koco.events.steps.Past`."""
+
+    NAME = "steps.history"
+    ANSWER = str
+
+
+class ReadStep(Question[str], frozen=True, kw_only=True):
+    """Ask for a large result that the history leaves out, as base64."""
+
+    NAME = "steps.result"
+    ANSWER = str
+
+    key: str
+
+
+class Park(Question[bool], frozen=True, kw_only=True):
+    """Ask to take the execution out of its runner, because it only waits.
+
+    `keys` are its waits, `locks` the lids of its locks. True means that it no longer belongs to
+    the runner; it runs again elsewhere as soon as one of them ends.
+    """
+
+    NAME = "execution.park"
+    ANSWER = bool
+
+    keys: list[str]
+    locks: list[str]
+
+
 class FileAccess(msgspec.Struct, frozen=True, kw_only=True):
     """The URL of an execution's files and the token for them."""
 

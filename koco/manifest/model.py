@@ -52,6 +52,7 @@ _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
 _Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Tag = Annotated[str, Field(min_length=1)]
+_Call = Annotated[str, Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -149,6 +150,11 @@ class Flow(_Part):
     )
     limits: FlowLimits = Field(
         FlowLimits(), description="Limits of this flow that differ from the service's `limits`."
+    )
+    durable: bool = Field(
+        False,
+        description="Whether an execution resumes after its last recorded step if its process "
+        "dies, and gives up its process while it only waits.",
     )
 
 
@@ -331,6 +337,16 @@ class Manifest(_Part):
         "retry.",
     )
     schedule: _List[Schedule] = Field((), description="The times at which koco launches flows.")
+    calls: _List[_Call] = Field(
+        (),
+        description="Flows of other services that this service's flows may launch, whoever "
+        "launched them: `service/flow`, where `*` is any text.",
+        examples=[["publisher/*"]],
+    )
+    encrypt: bool = Field(
+        False,
+        description="Whether the arguments and results of steps are encrypted in the store.",
+    )
 
     @property
     def dialect(self) -> str:

@@ -56,6 +56,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     #: The attempt, from 1. The runner repeats it in everything that it writes and asks.
     attempt: int = 0
+    #: Whether it resumes after the death of its process, and leaves its runner if it only waits.
+    durable: bool = False
+    #: Whether steps or events of it are stored already, so that it must ask for them.
+    has_past: bool = False
+    #: How long it may only wait until it leaves its runner (seconds).
+    park_after_s: float = 60.0
+    #: The largest result of a step (bytes).
+    step_bytes: int = 16 * 1024 * 1024
 
 
 class ImportFailure(msgspec.Struct, frozen=True, kw_only=True):

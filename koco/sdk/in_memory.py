@@ -67,6 +67,15 @@ class _Memory:
     async def put_async(self, fid: str, event: bytes) -> None:
         self.put(fid, event)
 
+    def record(self, fid: str, event: bytes) -> None:
+        raise NotImplementedError
+
+    def commit(self, fid: str, event: bytes) -> None:
+        raise NotImplementedError
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        raise NotImplementedError
+
     def ask(self, fid: str, question: Question[A]) -> Any:
         match question:
             case AccessFiles():

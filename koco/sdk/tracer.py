@@ -27,6 +27,18 @@ class Sink(Protocol):
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
 
+    def record(self, fid: str, event: bytes) -> None:
+        """Take a step's event without waiting. It is sent in order with the others."""
+
+    def commit(self, fid: str, event: bytes) -> None:
+        """Take a step's event, and block until it and everything before it is committed.
+
+        Raises `asyncio.CancelledError` if the execution no longer belongs to this process.
+        """
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        """Do the same, without blocking."""
+
     def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane once all earlier events are committed; block for the answer.
 

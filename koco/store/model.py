@@ -51,6 +51,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Whether it is also retried if it ends with an error.
     retry_errors: bool = False
     backoff_s: float = 1.0
+    #: Whether it resumes where it was if its process dies, and is parked while it only waits.
+    durable: bool = False
 
     def pause_s(self, attempt: int) -> float:
         """Return the pause after an attempt (seconds). It doubles each time."""
@@ -141,6 +143,12 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     #: See `koco.runner.spec.Launch`.
     dialect: str = ""
     pickled: str | None = None
+    #: The fid of the execution that launched it.
+    parent: str | None = None
+    #: The fid of the execution whose steps it takes over, and the step before which it resumes
+    #: (its key or its name); None for the one that failed.
+    resume_of: str | None = None
+    resume_from: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +209,14 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     #: See `koco.runner.spec.Launch`.
     dialect: str = ""
+    #: The fid of the execution that launched it.
+    parent: str | None = None
+    #: The fid of the execution whose steps it took over.
+    resume_of: str | None = None
+    #: How often it was resumed in another process. Each counts as an `attempt`, too.
+    resumed: int = 0
+    #: Whether it has no process, because it only waits.
+    parked: bool = False
 
     @property
     def is_ending(self) -> bool:

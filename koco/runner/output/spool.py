@@ -92,6 +92,18 @@ class Attempt:
         """Take an event; wait while the spool is full."""
         return self._spool.put_async(fid, event, self._number)
 
+    def record(self, fid: str, event: bytes) -> None:
+        """Take a step's event without waiting."""
+        raise NotImplementedError
+
+    def commit(self, fid: str, event: bytes) -> None:
+        """Take a step's event; block until it is committed."""
+        raise NotImplementedError
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        """Take a step's event; wait until it is committed."""
+        raise NotImplementedError
+
     def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`."""
         with fence.inside():

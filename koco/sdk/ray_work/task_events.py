@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from koco.errors import UsageError
 from koco.events import wire
 from koco.events.questions import A, Question
 from koco.events.wire import Batch
@@ -78,6 +79,21 @@ class RemoteSink:
     async def put_async(self, fid: str, event: bytes) -> None:
         """Commit an event; wait until it is committed."""
         await asyncio.to_thread(self.put, fid, event)
+
+    def record(self, fid: str, event: bytes) -> None:
+        """Refuse: see `commit`."""
+        self.commit(fid, event)
+
+    def commit(self, fid: str, event: bytes) -> None:
+        """Refuse: steps belong to the flow's own process."""
+        raise UsageError(
+            "a Ray task cannot record a step",
+            hint="call the task inside a step of the flow: the whole task is that step then",
+        )
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        """Refuse: see `commit`."""
+        self.commit(fid, event)
 
     def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`. Earlier events are committed already."""

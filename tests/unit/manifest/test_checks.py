@@ -47,7 +47,10 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         **dict.fromkeys(("description", "author", "organization", "version"), ""),
         "tags": [],
         "root": ".",
-        "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
+        "flows": [
+            FLOW
+            | {"summary": "", "description": "", "inputs": None, "limits": {}, "durable": False}
+        ],
         "runtime": {
             **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
             **{"requirements": None, "pyproject": None, "kodosumi": False},
@@ -68,6 +71,8 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
             **{"retries": 0, "retry_errors": False, "backoff": 1.0},
         },
         "schedule": [],
+        "calls": [],
+        "encrypt": False,
     }
 
 

@@ -362,6 +362,61 @@ MIGRATIONS: tuple[str, ...] = (
         body TEXT NOT NULL
     );
     """,
+    """
+    -- `parent` is the fid of the execution that launched this one, `resume_of` that of the one
+    -- whose steps it took over. `deaths` counts the processes that died, one after the other,
+    -- without a new outcome of a step: there were `deaths_at` outcomes then.
+    ALTER TABLE executions ADD COLUMN parent TEXT;
+    ALTER TABLE executions ADD COLUMN resume_of TEXT;
+    ALTER TABLE executions ADD COLUMN resumed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN parked INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN deaths_at INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
+
+    -- Recorded steps and waits (`koco.events.steps`). `result` is the outcome: of a step as its
+    -- runner encoded it, of a wait as JSON. A large one is in the blob `blob` instead. `started`
+    -- and `due` are in seconds since the epoch; `child` is the fid of the launched execution.
+    CREATE TABLE steps (
+        id INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        status TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        started REAL NOT NULL,
+        duration_s REAL,
+        arguments TEXT NOT NULL,
+        preview TEXT NOT NULL,
+        result BLOB,
+        size_bytes INTEGER NOT NULL,
+        blob TEXT,
+        due REAL,
+        child TEXT
+    );
+    CREATE UNIQUE INDEX steps_by_key ON steps (execution, key);
+    CREATE INDEX steps_due ON steps (due) WHERE status = 'waiting' AND due IS NOT NULL;
+    CREATE INDEX steps_by_child ON steps (child) WHERE child IS NOT NULL;
+    CREATE INDEX steps_by_blob ON steps (blob) WHERE blob IS NOT NULL;
+
+    -- Messages to executions (`koco send`). `data` and `moments` are JSON; `taken` is the key of
+    -- the step that received it.
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        data TEXT NOT NULL,
+        moments TEXT,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        taken TEXT
+    );
+    CREATE INDEX messages_of_execution ON messages (execution, name, id);
+    """,
 )
 
 

@@ -1,0 +1,226 @@
+"""The recorded steps of an execution, as runner and control plane exchange them.
+
+A step is a call whose outcome is recorded, so that it never runs again once it is. Waits that
+outlive a process are recorded in the same way: timers, messages, other executions. A record
+travels as a member of the line of its `step` event, so it is stored with the events before it.
+
+Structs are encoded as arrays: add fields only at the end, and remove none.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from koco.events import line
+from koco.events.model import Kind
+
+
+class StepKind(StrEnum):
+    """What a recorded step is."""
+
+    #: A call of the flow's own code.
+    STEP = "step"
+    #: `tracer.sleep` and `tracer.sleep_until`.
+    SLEEP = "sleep"
+    #: `tracer.receive`.
+    RECEIVE = "receive"
+    #: `tracer.call`: another execution, whose result is awaited.
+    CALL = "call"
+    #: `tracer.launch`: another execution, whose result is not awaited.
+    LAUNCH = "launch"
+
+
+class StepStatus(StrEnum):
+    """The status of a recorded step."""
+
+    RUNNING = "running"
+    #: An attempt failed, and another one follows.
+    RETRYING = "retrying"
+    #: It waits for a time, a message or another execution.
+    WAITING = "waiting"
+    FINISHED = "finished"
+    ERROR = "error"
+    #: A message did not arrive in time.
+    EXPIRED = "expired"
+    #: The flow stopped waiting.
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its outcome is recorded."""
+        return self not in (StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.WAITING)
+
+
+class StepRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What a runner records of a call of the flow's own code."""
+
+    #: Its place: `name:number`, where the number counts the calls of that name before it, and in
+    #: front of that the place of the flow's own task, if it was called in one: `1.2/fetch:0`.
+    key: str
+    name: str
+    #: The order of the calls in this execution, from 1.
+    position: int
+    #: A digest of its arguments, in hexadecimal.
+    digest: str
+    status: StepStatus
+    #: The number of its latest attempt, from 1, and how many of them have failed. They differ if
+    #: a process died meanwhile.
+    attempt: int
+    failures: int
+    #: When its first attempt began (seconds since the epoch), and how long all took (seconds).
+    started: float
+    duration_s: float | None
+    #: Its arguments, and its result or error, for people: short, with secrets masked.
+    arguments: str
+    preview: str
+    #: The outcome, encoded by `koco.sdk.steps`, once it has one, and its size (bytes).
+    result: bytes | None = None
+    size_bytes: int = 0
+
+
+class PastStep(msgspec.Struct, frozen=True, array_like=True):
+    """A recorded step, as the runner that replays its execution gets it."""
+
+    key: str
+    name: str
+    kind: StepKind
+    position: int
+    digest: str
+    status: StepStatus
+    attempt: int
+    failures: int
+    started: float
+    arguments: str
+    #: Of a step: `StepRecord.result`. Of a wait that is over: its `WaitOutcome`, as JSON.
+    result: bytes | None = None
+    #: Whether the result is large, so that it must be asked for (`ReadStep`).
+    is_apart: bool = False
+
+
+class PastLock(msgspec.Struct, frozen=True, array_like=True):
+    """A lock that is settled: `outcome` is its `LockOutcome`, as JSON."""
+
+    lid: str
+    outcome: bytes
+
+
+class Past(msgspec.Struct, frozen=True, array_like=True):
+    """What is stored of an execution that is replayed."""
+
+    steps: list[PastStep] = []
+    locks: list[PastLock] = []
+    #: The marks of the stored events that its own code wrote: see `marks_of`.
+    marks: dict[str, list[bytes]] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_record = msgspec.msgpack.Decoder(StepRecord).decode
+_decode_past = msgspec.msgpack.Decoder(Past).decode
+
+
+def encode_past(past: Past) -> str:
+    """Return the past of an execution as text, as the answer to `ReadHistory`."""
+    return base64.b64encode(_encoder.encode(past)).decode()
+
+
+def decode_past(text: str) -> Past:
+    """Return the past of an execution from text."""
+    return _decode_past(base64.b64decode(text))
+
+
+#: The text before a record in its event's line, and after it.
+RECORD = b'"record":"'
+_END = b'",'
+
+
+def encode_line(record: StepRecord, *, error: str = "") -> bytes:
+    """Return the line of a step's event, with its record. `error` is a failed step's error."""
+    event = describe(
+        record.key,
+        StepKind.STEP,
+        record.status,
+        attempt=record.attempt,
+        duration_s=record.duration_s,
+        size_bytes=record.size_bytes if record.result is not None else None,
+        preview=record.preview,
+        error=error,
+    )
+    packed = base64.b64encode(_encoder.encode(record))
+    return line.with_member(line.encode(Kind.STEP, event), "record", packed)
+
+
+def describe(
+    key: str,
+    kind: StepKind,
+    status: StepStatus,
+    *,
+    attempt: int | None = None,
+    duration_s: float | None = None,
+    size_bytes: int | None = None,
+    preview: str = "",
+    error: str = "",
+    until: str = "",
+    fid: str = "",
+) -> dict[str, object]:
+    """Return the payload of a `step` event; members without a value are left out.
+
+    `until` is the time at which a wait ends, `fid` the execution that was launched.
+    """
+    rest = {
+        "attempt": attempt,
+        "duration_s": None if duration_s is None else round(duration_s, 6),
+        "size_bytes": size_bytes,
+        "preview": preview or None,
+        "error": error or None,
+        "until": until or None,
+        "fid": fid or None,
+    }
+    known = {name: value for name, value in rest.items() if value is not None}
+    return {"step": key, "kind": kind, "status": status, **known}
+
+
+def split_line(text: bytes) -> tuple[bytes, StepRecord | None]:
+    """Return an event's line without its record, and the record if it has one.
+
+    Raises:
+        ValueError: the record cannot be read.
+    """
+    start = text.find(RECORD)
+    # Only where `encode_line` puts it: a payload may contain the same text.
+    if start < 0 or start != line.member_at(text):
+        return text, None
+    end = text.index(_END, start)
+    packed = base64.b64decode(text[start + len(RECORD) : end], validate=True)
+    record = _decode_record(packed)
+    return text[:start] + text[end + len(_END) :], record
+
+
+#: Kinds of events that a flow's own code writes.
+_OWN = frozenset(
+    kind.encode()
+    for kind in (Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR, Kind.ACTION, Kind.RESULT)
+)
+_DIGITS = re.compile(rb"\d+")
+
+
+def mark_of(text: bytes) -> bytes:
+    """Return the digest by which an event is recognised when its execution is replayed.
+
+    Numbers are left out, because most lines that differ from run to run differ in a time.
+    """
+    kind = line.kind_of(text)
+    payload = _DIGITS.sub(b"0", line.payload_of(text))
+    return hashlib.blake2b(kind + b"\0" + payload, digest_size=8).digest()
+
+
+def marks_of(lines: Iterable[bytes]) -> dict[str, list[bytes]]:
+    """Return the marks of the events that a flow's own process wrote, by their place, in order."""
+    found: dict[str, list[bytes]] = {}
+    for text in lines:
+        if line.kind_of(text) in _OWN and (at := line.place_of(text)) is not None:
+            found.setdefault(at, []).append(mark_of(text))
+    return found
