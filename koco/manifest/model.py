@@ -52,7 +52,7 @@ _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
 _Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Tag = Annotated[str, Field(min_length=1)]
-_Call = Annotated[str, Field(min_length=1)]
+_Call = Annotated[str, AfterValidator(rules.check_flow_pattern), _pattern(rules.FLOW_PATTERN)]
 
 
 class _Part(BaseModel):

@@ -38,6 +38,9 @@ PUBLIC_PATH = r"^/[^*?#%{}\\\s]+(/\*)?$"
 #: The deepest nesting of free values, such as a schedule's inputs.
 _DEEPEST = 50
 
+#: The shape of a pattern of flows, for editors. `check_flow_pattern` checks the same.
+FLOW_PATTERN = r"^[a-z*][a-z0-9*-]*/[a-z*][a-z0-9*-]*$"
+
 #: The shape of an entrypoint, for editors. `check_entrypoint` checks more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
 
@@ -96,6 +99,13 @@ def _matching(pattern: str, rule: str, hint: str | None = None) -> Callable[[str
 #: Checks a lock's name, which is part of URLs.
 check_lock_name = _matching(
     LOCK_NAME, "cannot name a lock: letters, digits, '_', '.' and '-', at most 63"
+)
+
+#: Checks a pattern of flows that a service may launch: `service/flow`, where `*` is any text.
+check_flow_pattern = _matching(
+    FLOW_PATTERN,
+    "is not a pattern of flows: service/flow, in lower case, where '*' stands for any text",
+    "for example 'publisher/publish', or 'publisher/*' for all flows of a service",
 )
 
 #: Checks an environment variable's name.

@@ -76,6 +76,12 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
     }
 
 
+def test_calls_are_patterns_of_flows() -> None:
+    """A flow by its full name, or many by stars in either part."""
+    patterns = ("publisher/publish", "publisher/*", "*/publish", "pub-*/p*sh", "*/*")
+    assert load.check(manifest(calls=list(patterns))).calls == patterns
+
+
 def test_data_round_trip_keeps_the_manifest() -> None:
     """The server reads the manifest that the API sends. An empty form differs from none."""
     first = load.check(flow(inputs=[]) | {"runner": {"min": 0, "executions": 5}})
@@ -192,6 +198,11 @@ def test_problems_of_data_have_key_paths() -> None:
             "endpoint.public[0]: '/items/{item}' cannot be public: use the path of a request, or "
             "one with '/*' at its end (hint: for example '/items')",
         ),
+        (manifest(calls="a/b"), "calls: expected a list, got the text 'a/b'"),
+        *[
+            (manifest(calls=[each]), f"calls[0]: {each!r} is not a pattern of flows: service/flow")
+            for each in ("", "*", "publisher", "a/b/c", "/b", "a/", "A/b", "a/b?", "a/[b]", "a/b\n")
+        ],
         (manifest(runtime={"dependencies": ["six=="]}), "'six==' is not a requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
         *[
