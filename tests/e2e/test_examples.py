@@ -3,14 +3,19 @@
 Every folder in examples/ has a test here that is named after it.
 """
 
+import contextlib
+import random
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.checkout import ROOT
 from tests.support.completions import KEY, endpoint
-from tests.support.driver import Done, Koco, eventually, koco_of_its_own
+from tests.support.driver import Done, Koco, eventually, kill9, koco_of_its_own
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +179,93 @@ def test_approval_asks_two_people(examples: Koco) -> None:
     answer("approval", "-i", "verdict=publish").ok()
     examples.run("wait", fid).ok()
     assert examples.run("result", fid).ok().out == "# Hymn\n\nTo the night\n"
+
+
+def test_publisher_keeps_a_page(examples: Koco) -> None:
+    """The same text has the same address, and its file is there."""
+    given = ("-i", "title=To the Night", "-i", "text=It is long.")
+    events = run(examples, "publisher/publish", *given)
+    [published] = of_kind(events, "final")
+    assert published["words"] == 3
+    again = of_kind(run(examples, "publisher/publish", *given), "final")
+    assert again == [published]
+    fid = of_kind(events, "meta")[0]["fid"]
+    path = f"out/{published['address']}.md"
+    page = examples.run("files", "get", fid, path, "--to", "-").ok().out
+    assert page == published["page"] == "# To the Night\n\nIt is long.\n"
+
+
+#: How often the process of a report is killed.
+_KILLS = 4
+
+
+def test_research_gives_the_same_report_however_often_its_process_is_killed(
+    examples: Koco,
+) -> None:
+    """It goes on after its last recorded step: no recorded step runs again."""
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    prompts: list[str] = []
+    with endpoint(delay_s=0.3, prompts=prompts) as url:
+        calm = _report(examples, url)
+        asked = Counter(prompts)
+        prompts.clear()
+        with _killing(examples, random.Random(seed)) as kills:
+            troubled = _report(examples, url)
+    assert kills, "its process was killed"
+    assert calm["report"] == troubled["report"]
+    assert calm["report"].count("## What is Tides") == 12
+    assert Counter(asked.values()) == {1: 14}
+    assert set(prompts) == set(asked)
+    finished = Counter(
+        each["step"] for each in of_kind(troubled["events"], "step") if each["status"] == "finished"
+    )
+    assert len(finished) == 14 + 2  # the sleep and the publication, too
+    assert set(finished.values()) == {1}
+    assert of_kind(calm["events"], "action") == of_kind(troubled["events"], "action")
+    for each in (calm, troubled):
+        children = examples.get("/v1/executions", parent=each["fid"])["items"]
+        assert [child["flow"] for child in children] == ["publisher/publish"]
+
+
+def _report(koco: Koco, url: str) -> dict:
+    """Have a report written, reviewed and published; return it, its fid and its events."""
+    given = ("-i", f"base_url={url}", "-i", f"key={KEY}", "-i", "embargo_s=1")
+    fid = koco.run("run", "research/report", "-i", "topic=Tides", *given).ok().out.strip()
+    eventually(lambda: koco.get("/v1/locks", flow="research/report")["items"])
+    koco.run("answer", fid, "review", "-i", "ok=yes").ok()
+    koco.run("wait", fid).ok()
+    events = koco.events(fid)
+    return {"fid": fid, "report": of_kind(events, "final")[0]["body"], "events": events}
+
+
+@contextlib.contextmanager
+def _killing(koco: Koco, chance: random.Random) -> Iterator[list[int]]:
+    """Kill the processes of `research` at random while the block runs; give their ids."""
+    killed: list[int] = []
+    is_over = threading.Event()
+
+    def kill() -> None:
+        while len(killed) < _KILLS and not is_over.wait(chance.uniform(0.1, 1.5)):
+            for pid in _runners(koco, "research"):
+                kill9(pid)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _runners(koco: Koco, service: str) -> list[int]:
+    """Return the processes that run a service's flows."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            env = process.environ()
+            if env.get("KOCO_SERVICE") == service and env.get("KOCO_HOME") == str(koco.home):
+                found.append(process.pid)
+    return found
