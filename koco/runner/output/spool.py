@@ -9,12 +9,11 @@ as well (`koco.runner.output.backlog`), so that they survive this process.
 
 import asyncio
 import concurrent.futures
-import secrets
 import threading
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from koco.events import wire
 from koco.events.model import Status
@@ -23,8 +22,11 @@ from koco.events.wire import Batch
 from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
 from koco.runner.output.backlog import Backlog
+from koco.runner.output.outbox import Outbox
 from koco.runner.process import fence
 from koco.sdk.process.control_client import Control
+
+T = TypeVar("T")
 
 #: How much goes into one call (bytes). Ray passes arguments of up to 100 KiB along with the call;
 #: larger ones take a detour through shared memory.
@@ -37,37 +39,6 @@ ROOM_BYTES = 4 * 1024 * 1024
 
 #: The size of the smallest event: it has a time and a kind (see `koco.events.line`).
 _LEAST_BYTES = 50
-
-
-class _Outbox:
-    """One execution's unsent lines."""
-
-    __slots__ = (
-        "acked", "asked", "attempt", "done", "fid", "flushes", "lines", "next", "producer", "status"
-    )  # fmt: skip
-
-    def __init__(self, fid: str, attempt: int) -> None:
-        self.fid = fid
-        self.attempt = attempt
-        self.producer = secrets.token_hex(6)
-        self.lines: list[bytes] = []
-        #: The number of the first unsent line.
-        self.next = 1
-        #: The status to set once all lines are sent.
-        self.status: Status | None = None
-        self.done: asyncio.Future[bool] | None = None
-        #: The number of the last acknowledged line.
-        self.acked = 0
-        #: Futures to resolve once `acked` reaches their number.
-        self.flushes: list[tuple[int, asyncio.Future[None]]] = []
-        #: Questions that wait for an answer.
-        self.asked: set[concurrent.futures.Future[Any]] = set()
-
-    def wake_waiters(self) -> None:
-        due = [future for number, future in self.flushes if number <= self.acked]
-        self.flushes = [pair for pair in self.flushes if pair[0] > self.acked]
-        for future in due:
-            _wake_up(future)
 
 
 class Attempt:
@@ -94,15 +65,17 @@ class Attempt:
 
     def record(self, fid: str, event: bytes) -> None:
         """Take a step's event without waiting."""
-        raise NotImplementedError
+        with fence.inside():
+            self._spool.record(fid, event, self._number)
 
     def commit(self, fid: str, event: bytes) -> None:
         """Take a step's event; block until it is committed."""
-        raise NotImplementedError
+        with fence.inside():
+            self._spool.commit(fid, event, self._number)
 
-    async def commit_async(self, fid: str, event: bytes) -> None:
+    def commit_async(self, fid: str, event: bytes) -> Coroutine[Any, Any, None]:
         """Take a step's event; wait until it is committed."""
-        raise NotImplementedError
+        return self._spool.commit_async(fid, event, self._number)
 
     def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`."""
@@ -147,13 +120,13 @@ class Spool:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._outboxes: dict[str, _Outbox] = {}
+        self._outboxes: dict[str, Outbox] = {}
         self._backlog = backlog
         #: Executions whose final status is not acknowledged yet.
-        self._ending: set[_Outbox] = set()
-        self._ready: dict[str, _Outbox] = {}
+        self._ending: set[Outbox] = set()
+        self._ready: dict[str, Outbox] = {}
         #: Executions whose lines were refused: others go first.
-        self._refused: dict[str, _Outbox] = {}
+        self._refused: dict[str, Outbox] = {}
         self._bytes = 0
         self._asleep = True
         self._pid = outputs.pid
@@ -164,13 +137,9 @@ class Spool:
         self, fid: str, event: bytes, attempt: int = 0, then: Callable[[], None] | None = None
     ) -> None:
         """Take an event; block while the spool is full. `then` is called once it is kept."""
-        if outputs.pid != self._pid:
-            raise _forked_error()
+        self._require_own_process()
         with self._lock:
-            while self._bytes > ROOM_BYTES:
-                if mine := fence.here():
-                    mine.check()
-                self._room.wait()
+            self._wait_for_room()
             self._take(fid, event, attempt, then)
 
     def put_last(self, fid: str, event: bytes) -> None:
@@ -183,27 +152,58 @@ class Spool:
 
     async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; wait while the spool is full."""
-        if outputs.pid != self._pid:
-            raise _forked_error()
+        self._require_own_process()
         while True:
             with self._lock:
                 if self._bytes <= ROOM_BYTES:
                     self._take(fid, event, attempt)
                     return
-                loop = asyncio.get_running_loop()
-                future: asyncio.Future[None] = loop.create_future()
-                self._waiting.append((loop, future))
-            await future
+                room = self._ask_for_room()
+            await room
+
+    def record(self, fid: str, event: bytes, attempt: int = 0) -> None:
+        """Take an event without waiting, even if the spool is full."""
+        self._require_own_process()
+        with self._lock:
+            self._take(fid, event, attempt)
+
+    def commit(self, fid: str, event: bytes, attempt: int = 0) -> None:
+        """Take an event and block until it is committed; see `Sink.commit`."""
+        self._require_own_process()
+        future = concurrent.futures.Future[bool]()
+        with self._lock:
+            self._wait_for_room()
+            if (outbox := self._take(fid, event, attempt)) is None:
+                raise asyncio.CancelledError
+            outbox.add_waiter(future)
+            outbox.asked.add(future)
+        try:
+            is_committed = _result(future)
+        finally:
+            outbox.asked.discard(future)
+        if not is_committed:
+            raise asyncio.CancelledError
+
+    async def commit_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
+        """Take an event and wait until it is committed; see `Sink.commit`."""
+        self._require_own_process()
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._lock:
+                if self._bytes <= ROOM_BYTES:
+                    if (outbox := self._take(fid, event, attempt)) is None:
+                        raise asyncio.CancelledError
+                    future: asyncio.Future[bool] = loop.create_future()
+                    outbox.add_waiter(future, loop)
+                    break
+                room = self._ask_for_room()
+            await room
+        if not await future:
+            raise asyncio.CancelledError
 
     def ask(self, fid: str, question: Question[A], attempt: int = 0) -> A:
         """Ask the control plane; see `Sink.ask`."""
-        future = self._send_question(fid, question, attempt)
-        if (mine := fence.here()) and mine.is_due:
-            future.cancel()  # `forget_questions` may have been called before this question
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise asyncio.CancelledError from None
+        return _result(self._send_question(fid, question, attempt))
 
     async def ask_async(self, fid: str, question: Question[A], attempt: int = 0) -> A:
         """Ask the control plane; see `Sink.ask`."""
@@ -221,11 +221,29 @@ class Spool:
         for future in asked:
             future.cancel()
 
+    def _require_own_process(self) -> None:
+        if outputs.pid != self._pid:
+            raise RuntimeError(
+                "the tracer cannot be used in a forked process, which cannot reach the event "
+                "stream: use threads or Ray tasks, or print"
+            )
+
+    def _wait_for_room(self) -> None:
+        while self._bytes > ROOM_BYTES:
+            if mine := fence.here():
+                mine.check()
+            self._room.wait()
+
+    def _ask_for_room(self) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((loop, future))
+        return future
+
     def _send_question(
         self, fid: str, question: Question[A], attempt: int
     ) -> concurrent.futures.Future[A]:
-        if outputs.pid != self._pid:
-            raise _forked_error()
+        self._require_own_process()
         blob = wire.encode_question(fid, question, attempt=attempt)
         asking = self._ask_after_flush(fid, blob, question)
         future = asyncio.run_coroutine_threadsafe(asking, self._loop)
@@ -235,17 +253,17 @@ class Spool:
                 future.add_done_callback(outbox.asked.discard)
         return future
 
-    def _outbox(self, fid: str, attempt: int) -> _Outbox | None:
+    def _outbox(self, fid: str, attempt: int) -> Outbox | None:
         outbox = self._outboxes.get(fid)
         return outbox if outbox and attempt in (0, outbox.attempt) else None
 
     def _take(
         self, fid: str, event: bytes, attempt: int, then: Callable[[], None] | None = None
-    ) -> None:
+    ) -> Outbox | None:
         # This runs once for each event, so it has few steps.
         outbox = self._outboxes.get(fid)
         if outbox is None or (attempt and attempt != outbox.attempt):
-            return  # its attempt is over, but a thread that it left behind still writes
+            return None  # its attempt is over, but a thread that it left behind still writes
         if self._backlog is None:
             outbox.lines.append(event)
         else:
@@ -260,6 +278,7 @@ class Spool:
             # stay asleep.
             self._loop.call_soon_threadsafe(self._wake.set)
             self._asleep = False
+        return outbox
 
     # the spool's loop
 
@@ -268,19 +287,34 @@ class Spool:
         sink = Attempt(self, attempt)
         with self._lock:
             former = self._outboxes.get(fid)
-            self._outboxes[fid] = _Outbox(fid, attempt)
+            self._outboxes[fid] = Outbox(fid, attempt)
             if former is None:
                 return sink
             # The next attempt started before the final status of the previous one was answered.
-            self._ready.pop(fid, None)
-            self._refused.pop(fid, None)
-            self._ending.discard(former)
-            self._bytes -= sum(map(len, former.lines))
-        former.acked = former.next + len(former.lines)
-        former.wake_waiters()
-        if former.done and not former.done.done():
-            former.done.set_result(False)
+            committed = self._close(former)
+        former.end(committed=committed)
         return sink
+
+    def drop(self, fid: str, attempt: int) -> None:
+        """Forget an attempt that no longer belongs to this runner: its events go nowhere now."""
+        with self._lock:
+            if (outbox := self._outbox(fid, attempt)) is None:
+                return
+            del self._outboxes[fid]
+            committed = self._close(outbox)
+            asked = list(outbox.asked)
+            self._make_room()
+        outbox.end(committed=committed)
+        for future in asked:
+            future.cancel()
+
+    def _close(self, outbox: Outbox) -> int:
+        """Drop the unsent lines of an outbox; return the number of the last committed one."""
+        self._ready.pop(outbox.fid, None)
+        self._refused.pop(outbox.fid, None)
+        self._ending.discard(outbox)
+        self._bytes -= sum(map(len, outbox.lines))
+        return outbox.close()
 
     async def _ask_after_flush(self, fid: str, blob: bytes, question: Question[A]) -> A:
         assert self._question is not None
@@ -293,11 +327,10 @@ class Spool:
             outbox = self._outboxes.get(fid)
             if outbox is None:
                 return
-            written = outbox.next - 1 + len(outbox.lines)
-            if outbox.acked >= written:
+            if outbox.acked >= outbox.written:
                 return
-            future: asyncio.Future[None] = self._loop.create_future()
-            outbox.flushes.append((written, future))
+            future: asyncio.Future[bool] = self._loop.create_future()
+            outbox.add_waiter(future)
         await future
 
     async def mark(self, fid: str, status: Status) -> bool:
@@ -412,6 +445,7 @@ class Spool:
                 # batch is of an earlier attempt.
                 self._make_room()
                 return
+            committed = outbox.acked if closed else batch.first + batch.count - 1
             outbox.acked = batch.first + batch.count - 1
             if self._refused and batch.count and not batch.is_last:
                 # There is room again, so they no longer let others go first.
@@ -419,15 +453,9 @@ class Spool:
                 self._refused.clear()
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]
-                self._ready.pop(fid, None)
-                self._refused.pop(fid, None)
-                self._ending.discard(outbox)
-                self._bytes -= sum(map(len, outbox.lines))
-                # Later questions are answered by the control plane: the execution is over. One
-                # more than its lines, because the status in the backlog counts as well.
-                outbox.acked = outbox.next + len(outbox.lines)
+                self._close(outbox)
             self._make_room()
-        outbox.wake_waiters()
+        outbox.wake_waiters(committed)
         if batch.status is not None and batch.status is outbox.status:
             outbox.status = None
             if outbox.done and not outbox.done.done():
@@ -454,16 +482,19 @@ class Spool:
                 continue  # that loop is closed, so its writer is gone
 
 
-def _forked_error() -> Exception:
-    return RuntimeError(
-        "the tracer cannot be used in a forked process, which cannot reach the event stream: "
-        "use threads or Ray tasks, or print"
-    )
-
-
 def _wake_up(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _result(future: concurrent.futures.Future[T]) -> T:
+    """Wait for a future, in a thread that may be cancelled meanwhile."""
+    if (mine := fence.here()) and mine.is_due:
+        future.cancel()  # `forget_questions` may have been called before this future was made
+    try:
+        return future.result()
+    except concurrent.futures.CancelledError:
+        raise asyncio.CancelledError from None
 
 
 def _count_fitting(lines: list[bytes], room: int) -> tuple[int, int]:

@@ -1,0 +1,88 @@
+"""One execution's events that are not committed yet, and everything that waits for them."""
+
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import secrets
+from typing import Any
+
+from koco.events.model import Status
+
+#: Told whether its line was committed.
+_Future = asyncio.Future[bool] | concurrent.futures.Future[bool]
+
+
+class Outbox:
+    """One attempt's unsent lines. The spool calls it while it holds its lock."""
+
+    __slots__ = (
+        "acked", "asked", "attempt", "done", "fid", "lines", "next", "producer", "status", "waiters"
+    )  # fmt: skip
+
+    def __init__(self, fid: str, attempt: int) -> None:
+        self.fid = fid
+        self.attempt = attempt
+        self.producer = secrets.token_hex(6)
+        self.lines: list[bytes] = []
+        #: The number of the first unsent line.
+        self.next = 1
+        #: The status to set once all lines are sent.
+        self.status: Status | None = None
+        self.done: asyncio.Future[bool] | None = None
+        #: The number of the last acknowledged line.
+        self.acked = 0
+        #: What waits until a line is acknowledged, in the order of their numbers: each with the
+        #: loop of its future, or None if the spool's thread may settle it.
+        self.waiters = collections.deque[tuple[int, asyncio.AbstractEventLoop | None, _Future]]()
+        #: Questions and commits that block a thread.
+        self.asked: set[concurrent.futures.Future[Any]] = set()
+
+    @property
+    def written(self) -> int:
+        """The number of the last line so far."""
+        return self.next - 1 + len(self.lines)
+
+    def add_waiter(self, future: _Future, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Settle a future once every line so far is acknowledged, or the outbox is closed."""
+        self.waiters.append((self.written, loop, future))
+
+    def close(self) -> int:
+        """Count everything as acknowledged; return what really is.
+
+        Later questions are answered by the control plane: the execution is over. One more than its
+        lines, because the status in the backlog counts as well.
+        """
+        committed, self.acked = self.acked, self.next + len(self.lines)
+        return committed
+
+    def wake_waiters(self, committed: int | None = None) -> None:
+        """Settle the futures whose lines are acknowledged; called in the spool's thread, unlocked.
+
+        `committed` is the last committed line, if that is another one than the last acknowledged.
+        """
+        last = self.acked if committed is None else committed
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Future, bool]]] = {}
+        while self.waiters and self.waiters[0][0] <= self.acked:
+            number, loop, future = self.waiters.popleft()
+            by_loop.setdefault(loop, []).append((future, number <= last))
+        for loop, pairs in by_loop.items():
+            if loop is None:
+                _settle(pairs)
+            else:
+                with contextlib.suppress(RuntimeError):  # closed, so nobody waits on it
+                    loop.call_soon_threadsafe(_settle, pairs)
+
+    def end(self, *, committed: int) -> None:
+        """Settle everything that waits, because no more of its lines will be committed."""
+        self.wake_waiters(committed)
+        if self.done is not None and not self.done.done():
+            self.done.set_result(False)
+
+
+def _settle(pairs: list[tuple[_Future, bool]]) -> None:
+    for future, is_committed in pairs:
+        # A thread's future may be cancelled at any moment.
+        with contextlib.suppress(asyncio.InvalidStateError, concurrent.futures.InvalidStateError):
+            if not future.done():
+                future.set_result(is_committed)
