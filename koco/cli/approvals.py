@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from koco.cli.inputs import file_inputs, prompt
-from koco.cli.terminal import event_view, keyboard, output, times
+from koco.cli.terminal import event_text, keyboard, output, times
 from koco.client.answers import Lock, LockWithForm
 from koco.errors import (
     AwaitingError,
@@ -114,8 +114,8 @@ def show(lock: Lock) -> None:
     output.note(f"{lock['name']} of {lock['flow']} waits for an answer; {times.short(time_s)} left")
     if lock["data"] is None:
         return
-    text = event_view.text_of(lock["data"], indent=2)
-    for type_, body in event_view.bodies_of(lock["data"]) or [("text", text)]:
+    text = event_text.text_of(lock["data"], indent=2)
+    for type_, body in event_text.bodies_of(lock["data"]) or [("text", text)]:
         if type_ == "markdown":
             output.print_markdown(body, sys.stderr)
         else:

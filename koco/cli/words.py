@@ -159,6 +159,7 @@ STATUSES = {
         "running": "active started in_progress in-progress",
         "queued": "pending waiting scheduled created",
         "awaiting": "paused blocked suspended approval",
+        "sleeping": "parked asleep dormant",
     }.items()
     for word in words.split()
 }

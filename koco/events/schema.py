@@ -7,6 +7,7 @@ reader: it ignores those that it does not know, as the schema does.
 from typing import Any
 
 from koco.events.model import Kind, Status
+from koco.events.steps import StepKind, StepStatus
 
 #: The schema's dialect.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,12 +42,16 @@ EVENTS: dict[str, Any] = {
         {
             "tags": {"type": "array", "items": _TEXT},
             "schedule": _object({"cron": _TEXT, "timezone": _TEXT, "due": _TEXT}),
+            **{"retry_of": _TEXT, "resume_of": _TEXT, "parent": _TEXT},
         },
     ),
     Kind.INPUTS: {"type": "object"},
     Kind.STATUS: _object(
         {"status": {"enum": [str(each) for each in Status]}},
-        {"attempt": _COUNT, "not_before": _TEXT, "release": _COUNT},
+        {
+            **{"attempt": _COUNT, "not_before": _TEXT, "release": _COUNT},
+            **{"resumed": _COUNT, "after": _OPTIONAL, "because": _TEXT},
+        },
     ),
     Kind.AGENT: True,
     Kind.DEBUG: _TEXT,
@@ -64,6 +69,17 @@ EVENTS: dict[str, Any] = {
             "outcome": {"enum": ["answered", "expired", "withdrawn"]},
         },
         {"answer": True, "by": _OPTIONAL},
+    ),
+    Kind.STEP: _object(
+        {
+            "step": _TEXT,
+            "kind": {"enum": [str(each) for each in StepKind]},
+            "status": {"enum": [str(each) for each in StepStatus]},
+        },
+        {
+            **{"attempt": _COUNT, "duration_s": _SECONDS, "size_bytes": _COUNT},
+            **dict.fromkeys(("preview", "error", "until", "fid"), _TEXT),
+        },
     ),
     Kind.ACTION: True,
     Kind.RESULT: True,
@@ -130,6 +146,8 @@ def json_schema() -> dict[str, Any]:
             },
             "kind": {"type": "string", "minLength": 1},
             "task": {"type": "string"},
+            "at": {"type": "string"},
+            "fid": {"type": "string"},
             "payload": True,
             "seq": {"type": "integer", "minimum": 1},
         },

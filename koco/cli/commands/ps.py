@@ -14,6 +14,7 @@ _STYLES = {
     "cancelled": "yellow",
     "running": "cyan",
     "awaiting": "magenta",
+    "sleeping": "blue",
     "queued": "dim",
 }
 

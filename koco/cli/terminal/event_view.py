@@ -1,7 +1,6 @@
 """Show an event stream: drawn for a terminal, as plain text for a pipe, or as NDJSON."""
 
 import contextlib
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,12 +9,11 @@ from typing import Any
 
 import typer
 
-from koco.cli.terminal import output, times
+from koco.cli.terminal import event_text, output, times
 from koco.client.answers import Event
 from koco.client.client import Stream
 from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
 from koco.events.model import Status
-from koco.plurals import counted
 
 #: Final status of an execution -> exit code of a command that follows it.
 EXIT_CODES: Mapping[str, int] = {
@@ -36,16 +34,14 @@ _STYLES = {
     "action": output.CYAN,
     "lock": output.CYAN,
     "lease": output.CYAN,
+    "step": output.DIM,
 }
-_STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
+_STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW, "sleeping": output.BLUE}
+#: Of steps, by their status; the style of the kind for all others.
+_STEP_STYLES = {"error": output.RED, "retrying": output.YELLOW}
 
 #: Kinds whose text needs no label. The text of others starts with their name.
 _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
-
-#: The part of an error's message that is searched for in its traceback (characters).
-_KNOWN_BY = 200
-
-_BODIES = ("markdown", "html", "text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,52 +131,15 @@ def _may_ask(stream: Stream, line: bytes) -> bool:
     return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
 
 
-def text_of(payload: Any, *, indent: int | None = None) -> str:
-    """Return a payload as text: strings and bodies unchanged, the rest as JSON."""
-    if isinstance(payload, str):
-        return payload.removesuffix("\n")
-    if bodies := bodies_of(payload):
-        return "\n".join(body for _, body in bodies)
-    return json.dumps(payload, indent=indent, ensure_ascii=False)
-
-
-def bodies_of(payload: Any) -> list[tuple[str, str]]:
-    """Return the bodies in a payload, each with its type; empty if it is not made of bodies."""
-    values = payload if isinstance(payload, list) else [payload]
-    found = [body for value in values if (body := _body(value))]
-    return found if len(found) == len(values) else []
-
-
 def print_value(payload: Any) -> None:
     """Write an execution's result to stdout: Markdown drawn, text unchanged, or JSON."""
-    for type_, body in bodies_of(payload) or [("text", text_of(payload, indent=2))]:
+    for type_, body in event_text.bodies_of(payload) or [
+        ("text", event_text.text_of(payload, indent=2))
+    ]:
         if type_ == "markdown":
             output.print_markdown(body)
         else:
             output.print_line(body)
-
-
-def error_text(payload: Any) -> str:
-    """Return an `error` event's traceback, with type and message if it does not have them."""
-    if not isinstance(payload, dict):
-        return text_of(payload)
-    message = str(payload.get("message") or "")
-    summary = f"{payload.get('type') or 'Error'}: {message}"
-    trace = str(payload.get("traceback") or "").rstrip("\n")
-    if not trace:
-        return summary
-    # The stack of a crashed process has no last line with the error, and in koco's own errors that
-    # line differs.
-    return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{summary}"
-
-
-def _body(value: Any) -> tuple[str, str] | None:
-    if not isinstance(value, dict) or len(value) != 2:
-        return None
-    if isinstance(text := value.get("$repr"), str) and "$type" in value:
-        return "text", text  # a value that could not be made JSON
-    type_, body = value.get("type"), value.get("body")
-    return (type_, body) if type_ in _BODIES and isinstance(body, str) else None
 
 
 def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
@@ -219,18 +178,29 @@ def _draw(events: Iterable[Event], view: View) -> None:
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
-                    _print_text(_label_task(body, event), ts, view, _STYLES.get(kind, ""))
+                    _print_text(_label_task(body, event), ts, view, _style(kind, payload))
                     continue
                 if view.timestamps:
                     _print_text("", ts, view, "")
                 output.print_markdown(body)
 
 
+def _style(kind: str, payload: Any) -> str:
+    style = _STYLES.get(kind, "")
+    if kind != "step" or not isinstance(payload, dict):
+        return style
+    return _STEP_STYLES.get(str(payload.get("status")), style)
+
+
 def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
     """Return the bodies that a terminal shows of an event, each with its type."""
-    if kind == "lock" and isinstance(payload, dict) and (found := bodies_of(payload.get("data"))):
-        return [("text", _describe_lock(payload, fid)), *found]
-    return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
+    if (
+        kind == "lock"
+        and isinstance(payload, dict)
+        and (found := event_text.bodies_of(payload.get("data")))
+    ):
+        return [("text", event_text.describe_lock(payload, fid)), *found]
+    return event_text.bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
 
 
 def _print_text(text: str, ts: str, view: View, style: str) -> None:
@@ -244,54 +214,35 @@ def _is_shown(kind: str, payload: Any, view: View) -> bool:
     if view.kinds:
         return kind in view.kinds
     # The result of a flow that returns nothing is not shown.
+    if kind == "step" and not output.is_terminal() and isinstance(payload, dict):
+        return payload.get("status") != "running"  # its outcome follows
     return kind not in _QUIET and not (kind == "final" and payload is None)
 
 
 def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> str:
-    if kind == "lock" and isinstance(payload, dict):
-        data = payload.get("data")
-        return _describe_lock(payload, fid) + (
-            "" if data is None else f"\n{text_of(data, indent=indent)}"
-        )
-    if kind == "lease" and isinstance(payload, dict):
-        return _describe_lease(payload)
-    if kind == "upload" and isinstance(payload, dict):
-        return _describe_file(payload)
     if kind == "error":
-        return error_text(payload)
-    if kind == "status" and isinstance(payload, dict):
-        attempt = payload.get("attempt")
-        again = f": attempt {attempt} begins at {_at(payload.get('not_before'))}" if attempt else ""
-        moved = f": moved to release {payload['release']}" if payload.get("release") else ""
-        return f"{payload.get('status')}{again}{moved}"
-    text = text_of(payload, indent=indent)
+        return event_text.error_text(payload)
+    if not isinstance(payload, dict):
+        return _labelled(kind, payload, indent=indent)
+    match kind:
+        case "lock":
+            data = payload.get("data")
+            shown = "" if data is None else f"\n{event_text.text_of(data, indent=indent)}"
+            return event_text.describe_lock(payload, fid) + shown
+        case "lease":
+            return event_text.describe_lease(payload)
+        case "upload":
+            return event_text.describe_file(payload)
+        case "step":
+            return event_text.describe_step(payload)
+        case "status":
+            return event_text.describe_status(payload)
+    return _labelled(kind, payload, indent=indent)
+
+
+def _labelled(kind: str, payload: Any, *, indent: int | None) -> str:
+    text = event_text.text_of(payload, indent=indent)
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
-
-
-def _describe_lock(lock: dict[str, Any], fid: str) -> str:
-    # The command has its own line, so that a narrow terminal does not break text that users copy.
-    return (
-        f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
-        f"koco answer {fid} {lock.get('name')}"
-    )
-
-
-def _at(time: Any) -> str:
-    return times.at(time) if isinstance(time, str) else str(time)
-
-
-def _describe_file(file: dict[str, Any]) -> str:
-    size = file.get("size_bytes")
-    change = counted(size, "byte") if isinstance(size, int) else f"{size} bytes"
-    change = "removed" if file.get("removed") else change
-    return output.inline(f"upload: {file.get('path')} {change} by {file.get('by')}")
-
-
-def _describe_lease(lease: dict[str, Any]) -> str:
-    outcome = f"lease: {lease.get('name')} {lease.get('outcome')}"
-    if lease.get("outcome") != "answered":
-        return outcome
-    return f"{outcome} by {lease.get('by')}: {text_of(lease.get('answer'))}"
 
 
 def _label_task(text: str, event: Event) -> str:

@@ -35,7 +35,8 @@ _NARROWEST = 20
 #: The system's errors if nothing more can be written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
-RED, GREEN, YELLOW, CYAN, DIM, BOLD = "31", "32", "33", "36", "2", "1"
+RED, GREEN, YELLOW, BLUE, CYAN = "31", "32", "33", "34", "36"
+DIM, BOLD = "2", "1"
 
 
 def prepare() -> None:

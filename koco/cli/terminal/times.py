@@ -28,6 +28,11 @@ def short(duration_s: float) -> str:
     return f"{int(duration_s // size)}{unit}"
 
 
+def exact(duration_s: float) -> str:
+    """Return a duration as `short` does, one below a second in milliseconds: `12ms`."""
+    return f"{max(duration_s, 0) * 1000:.0f}ms" if duration_s < 0.9995 else short(duration_s)
+
+
 def ago(time: str) -> str:
     """Return the age of a time: `12s ago`."""
     passed_s = seconds(time)

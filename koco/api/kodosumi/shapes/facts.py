@@ -1,6 +1,7 @@
 """An execution's description in Kodosumi's shape: its flow's metadata, its status, its final text.
 
-koco has more statuses. A cancelled execution is an `error` here, a waiting one is `starting`.
+koco has more statuses. A cancelled execution is an `error` here, a queued one is `starting`, a
+sleeping one `running`.
 """
 
 from datetime import datetime
@@ -25,6 +26,7 @@ from koco.store.model import Execution
 _STATUSES = {
     Status.QUEUED: "starting",
     Status.STARTING: "starting",
+    Status.SLEEPING: "running",
     Status.CANCELLED: "error",
 }
 #: The error that Kodosumi's services raise with a message for their users.

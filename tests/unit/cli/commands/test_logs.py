@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -246,3 +247,65 @@ def test_following_reports_why_there_are_no_events(plane: Plane, cli: Cli) -> No
     ran = cli("logs", "-f", fid)
     assert (ran.code, ran.out) == (0, "one\n")
     assert ran.err == f"{fid}: {said[0]}\n{fid}: {said[1].format(10)}\n"
+
+
+def step(key: str, status: str, **more: object) -> tuple[str, dict[str, object]]:
+    """Return the event of a step."""
+    kind = re.split("[.:]", key)[0]
+    kinds = ("sleep", "receive", "call", "launch")
+    return "step", {"step": key, "kind": kind if kind in kinds else "step", "status": status} | more
+
+
+STEPS = [
+    step("fetch:0", "running", attempt=1),
+    step("fetch:0", "retrying", attempt=1, error="OSError: no route"),
+    step("fetch:0", "finished", attempt=2, duration_s=1.24, size_bytes=9, preview="'a page'"),
+    step("ask:0", "error", attempt=1, duration_s=0.0031, error="ValueError: no\nsecond"),
+    step("sleep:0", "waiting", until=TS),
+    step("receive.note:0", "waiting", until=TS),
+    step("receive.note:0", "expired"),
+    step("call.publisher.publish:0", "waiting", fid="abcd"),
+    step("launch.publisher.publish:0", "finished", fid="efgh"),
+]
+
+
+def test_piped_steps_are_lines(plane: Plane, cli: Cli) -> None:
+    """With place, status, duration and outcome; that one began is left out, its outcome follows."""
+    plane.launch(*STEPS)
+    assert cli("logs").out.splitlines() == [
+        "step: fetch:0 retrying attempt 1 failed: OSError: no route",
+        "step: fetch:0 finished 1.2s 'a page'",
+        r"step: ask:0 error 3ms ValueError: no\nsecond",
+        f"step: sleep:0 waiting until {TS}",
+        f"step: receive.note:0 waiting for a message until {TS}",
+        "step: receive.note:0 expired",
+        "step: call.publisher.publish:0 waiting for abcd",
+        "step: launch.publisher.publish:0 finished efgh",
+    ]
+    assert cli("logs", "-k", "step").out.startswith("step: fetch:0 running\n")
+
+
+def test_a_terminal_draws_steps(plane: Plane, terminal: Cli) -> None:
+    """With a sign for the status; errors are red, a retry is yellow."""
+    plane.launch(*STEPS)
+    out = terminal("logs").out
+    assert "\x1b[2m· fetch:0 running\x1b[0m" in out
+    assert "\x1b[33m↻ fetch:0 attempt 1 failed: OSError: no route\x1b[0m" in out
+    assert "\x1b[2m✓ fetch:0 1.2s 'a page'\x1b[0m" in out
+    assert "\x1b[31m✗ ask:0 3ms ValueError: no\\nsecond\x1b[0m" in out
+    assert "- receive.note:0 expired" in out
+    assert "· call.publisher.publish:0 waits for abcd" in out
+
+
+def test_a_resumed_execution_tells_after_which_step_and_why(plane: Plane, terminal: Cli) -> None:
+    """Instead of the status, which is `queued` again."""
+    why = "its runner was killed (signal 9)"
+    plane.launch(
+        ("status", {"status": "sleeping"}),
+        ("status", {"status": "queued", "resumed": 1, "after": "fetch:3", "because": why}),
+        ("status", {"status": "queued", "resumed": 2, "after": None, "because": why}),
+    )
+    out = terminal("logs").out
+    assert "\x1b[34m· sleeping\x1b[0m" in out
+    assert f"· resumed after fetch:3: {why}" in out
+    assert f"· resumed from the start: {why}" in out

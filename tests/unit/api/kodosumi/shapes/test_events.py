@@ -53,3 +53,12 @@ def test_values_of_many_parts_do_not_take_long_as_yaml() -> None:
     with pytest.raises(LimitError):
         yaml_text.to_yaml(list(range(30_000)), most_s=0.05)
     assert yaml_text.to_yaml({"a": ["ä"]}, most_s=9) == "a:\n- ä\n"
+
+
+def test_a_sleeping_execution_runs_there() -> None:
+    """Kodosumi has no such status, so nothing changes for its clients; steps are not shown."""
+    stream = translator()
+    statuses = ("running", "sleeping", "finished")
+    shown = [stream.translate(event("status", {"status": status})) for status in statuses]
+    assert shown == ["running", None, "finished"]
+    assert "step" not in events.MAIN | events.STDIO
