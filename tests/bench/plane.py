@@ -19,8 +19,10 @@ from koco.bootstrap.local_head import MARK, mark_of
 from tests.bench.wire import Wire
 
 FLOWS = Path(__file__).parent / "flows" / "bench_flows.py"
+_DURABLE_FLOWS = FLOWS.with_name("durable_flows.py")
 
-#: Services by how they run their executions; each has every flow of `bench_flows`.
+#: Services by how they run their executions; each has every flow of `bench_flows`, but `durable`
+#: has those of `durable_flows`.
 SERVICES: dict[str, dict[str, Any]] = {
     "one": {},  # what a manifest that says nothing gets
     "many": {"concurrency": 100},
@@ -28,6 +30,8 @@ SERVICES: dict[str, dict[str, Any]] = {
     "awaiting": {"concurrency": 100, "max": 12, "idle_timeout": 5},
     # From cold: none is kept warm, and the one that the deploy starts leaves soon.
     "each": {"min": 0, "max": 60, "executions": 1, "idle_timeout": 1},
+    # A second one is warm if the first dies.
+    "durable": {"min": 2, "max": 2, "concurrency": 100},
 }
 
 #: Settings of Ray that one may want to measure with and without.
@@ -37,6 +41,7 @@ _FLOWS = (
     *("trivial", "hello", "tick", "burst", "bulk"),
     *("sleep", "sleep_sync", "approve", "approve_sync"),
 )
+_DURABLE = ("one_by_one", "one_by_one_sync", "together", "work", "ask")
 
 
 def isolated(root: Path) -> dict[str, str]:
@@ -62,13 +67,14 @@ def temporary() -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def bundle(extra: bytes = b"") -> tuple[str, bytes]:
-    """Return the bench's bundle, by its SHA-256; `extra` makes another one of it."""
+def bundle(service: str, extra: bytes = b"") -> tuple[str, bytes]:
+    """Return a service's bundle, by its SHA-256; `extra` makes another one of it."""
+    flows = _DURABLE_FLOWS if service == "durable" else FLOWS
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in (
             (".koco-bundle.json", b"{}"),
-            (FLOWS.name, FLOWS.read_bytes() + extra),
+            (flows.name, flows.read_bytes() + extra),
         ):
             archive.writestr(zipfile.ZipInfo(name), content)
     data = buffer.getvalue()
@@ -77,8 +83,15 @@ def bundle(extra: bytes = b"") -> tuple[str, bytes]:
 
 def manifest(service: str, runner: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of a service with every flow."""
+    durable = service == "durable"
+    names, module = (_DURABLE, _DURABLE_FLOWS) if durable else (_FLOWS, FLOWS)
     flows = [
-        {"name": name.replace("_", "-"), "entrypoint": f"bench_flows:{name}"} for name in _FLOWS
+        {
+            "name": name.replace("_", "-"),
+            "entrypoint": f"{module.stem}:{name}",
+            **({"durable": True} if durable else {}),
+        }
+        for name in names
     ]
     return {"service": service, "flows": flows, "runner": runner}
 
@@ -98,8 +111,9 @@ class Plane:
         own = isolated(self.root)
         os.environ.clear()
         os.environ.update(own)
-        # As fast as can be: the bench asks more often than anybody may who uses it.
-        local.up({}, free_ports=True, settings=["key_requests_per_s=0"])
+        # As fast as can be: the bench asks more often than anybody may who uses it, and does not
+        # wait a minute until an execution is parked.
+        local.up({}, free_ports=True, settings=["key_requests_per_s=0", "park_after=1"])
         self._read_context()
 
     def _read_context(self) -> None:
@@ -130,7 +144,7 @@ class Plane:
 
     def deploy(self, service: str, *, extra: bytes = b"") -> float:
         """Deploy a service; return the seconds until it is live."""
-        sha256, data = bundle(extra)
+        sha256, data = bundle(service, extra)
         begin = time.perf_counter()
         headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
         self.wire.request("PATCH", f"/v1/bundles/{sha256}", data, headers=headers)

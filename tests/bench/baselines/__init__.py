@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,30 @@ def routes() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def dbos_python(folder: Path) -> str:
+    """Return a Python that has DBOS, in a venv that is made in this folder; takes some seconds."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "dbos"]
+    subprocess.run(command, check=True, capture_output=True)
+    return python
+
+
+def start_dbos(python: str, what: str, folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """Start `dbos_steps`, which keeps its database in a folder."""
+    folder.mkdir(exist_ok=True)
+    program = Path(__file__).with_name("dbos_steps.py")
+    command = [python, str(program), what, str(folder), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def run_dbos(python: str, what: str, folder: Path, *arguments: object) -> dict[str, float]:
+    """Run `dbos_steps` to its end; return what it measured."""
+    with start_dbos(python, what, folder, *arguments) as process:
+        out, _ = process.communicate(timeout=_LONGEST_S)
+    if process.returncode:
+        raise RuntimeError(f"baseline dbos_steps {what} failed")
+    figures: dict[str, float] = json.loads(out.splitlines()[-1])
+    return figures

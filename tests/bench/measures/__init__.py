@@ -67,12 +67,14 @@ def every() -> dict[str, Measure]:
         boot,
         deaths,
         deploys,
+        durable,
         events,
         followers,
         history,
         idle,
         latency,
         load,
+        parked,
         rates,
         startup,
     )
@@ -100,6 +102,11 @@ def every() -> dict[str, Measure]:
         "redeploy": deploys.redeploy,
         "rollback": deploys.rollback,
         "fifty": deploys.fifty,
+        "steps": durable.steps,
+        "resume": durable.resume,
+        "replay": durable.replay,
         "kill": deaths.control_plane,
         "history": history.million,
+        # Last: they stay.
+        "parked": parked.parked,
     }

@@ -54,7 +54,7 @@ def _kill_once(plane: Plane) -> tuple[int, float, float]:
         time.sleep(1.0)
         victim.kill()
         times["killed"] = time.perf_counter()
-        _until_healthy(plane)
+        until_healthy(plane)
         times["healed"] = time.perf_counter()
 
     killer = threading.Thread(target=kill, daemon=True)
@@ -72,7 +72,8 @@ def _kill_once(plane: Plane) -> tuple[int, float, float]:
     return wrong, times["healed"] - times["killed"], times["seen"] - times["killed"]
 
 
-def _until_healthy(plane: Plane) -> None:
+def until_healthy(plane: Plane) -> None:
+    """Wait until the control plane answers again."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         try:

@@ -68,7 +68,7 @@ def million(bench: Bench) -> Iterator[Row]:
     path = plane.wire.json("GET", "/v1/status")["store"]["path"]
     _fill(path, now_s)
     began = time.monotonic()
-    _index(path)
+    index(path)
     yield Row(
         name="history",
         measure="executions made searchable, by themselves",
@@ -162,7 +162,7 @@ def _events(number: int) -> bytes:
     return final + b"\n" + line.encode(Kind.STATUS, {"status": "finished"})
 
 
-def _index(path: str) -> None:
+def index(path: str) -> None:
     """Make all of it searchable, as the control plane does, but without pauses."""
     db = connect(Path(path))
     db.execute("PRAGMA busy_timeout = 60000")
