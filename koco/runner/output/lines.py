@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
@@ -73,6 +73,8 @@ class Output:
         #: The execution's tracer, and its record of Ray tasks and actors, if there is one.
         self.tracer: Tracer | None = None
         self.started: Started | None = None
+        #: The jobs that it has given to executors and that have not ended.
+        self.jobs: set[Future[Any]] = set()
         self._emit = emit
         self._unfinished = lines
         self._lock = threading.Lock()
@@ -202,11 +204,17 @@ def patch_threads() -> None:
     def start_with_output(thread: threading.Thread) -> None:
         if (output := current.get()) is not None:
             thread.run = _with_output(thread.run, output)  # type: ignore[method-assign]
+            thread.koco_output = output  # type: ignore[attr-defined]
         start(thread)
 
     def submit_with_output(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         # Even without an execution: the worker's thread may belong to another one.
-        return submit(self, _with_output(fn, current.get()), *args, **kwargs)
+        output = current.get()
+        job = submit(self, _with_output(fn, output), *args, **kwargs)
+        if output is not None:
+            output.jobs.add(job)
+            job.add_done_callback(output.jobs.discard)
+        return job
 
     threading.Thread.start = start_with_output  # type: ignore[assignment, method-assign]
     ThreadPoolExecutor.submit = submit_with_output  # type: ignore[method-assign]

@@ -97,6 +97,11 @@ class Started:
         """Whether the execution has never started anything."""
         return not (self._refs or self._ids or self._actors or self._detached or self._groups)
 
+    @property
+    def has_tasks(self) -> bool:
+        """Whether one of its tasks or calls has not ended, as far as is known."""
+        return bool(self._refs)
+
     def rest(self, *, keep: bool) -> EndWork:
         """Return the question that ends everything that was started here and is left.
 
