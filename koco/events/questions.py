@@ -36,6 +36,9 @@ class OpenLock(Question[None], frozen=True, kw_only=True):
     name: str
     data: Any
     timeout_s: float
+    #: Its place in the flow's code (`koco.events.steps.StepRecord.key`), from which the `lid` is
+    #: made; empty if it has none. Only with a place does it stay open when its process dies.
+    key: str = ""
 
 
 class WaitForLock(Question[LockOutcome], frozen=True, kw_only=True):
