@@ -54,6 +54,7 @@ async def _open_lock(parts: Parts, fid: str, question: OpenLock) -> None:
         name=question.name,
         data=question.data,
         timeout_s=question.timeout_s,
+        key=question.key,
     )
 
 

@@ -11,7 +11,7 @@ from koco.store.engine.protocol import Connection
 from koco.store.model import File, FileLimits, NewFile
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table, replacement
-from koco.store.stream import lifecycle
+from koco.store.stream import ledger, lifecycle
 
 _FILES = Table("files", File)
 _PUT = replacement("files", ("execution", *_FILES.names), key=("execution", "path"))
@@ -51,7 +51,7 @@ class Files(Repository):
         """
 
         def change(db: Connection) -> File:
-            now = lifecycle.open_state(db, fid, refusal=" and takes no more files")
+            now = ledger.open_state(db, fid, refusal=" and takes no more files")
             _require_upload(db, new, uploader)
             old = _find(db, now.id, new.path)
             if old is not None and old.sha256 == new.sha256:
@@ -65,7 +65,7 @@ class Files(Repository):
             limits.check([new], count=count, total_bytes=total)
             file = add(db, now.id, [new], created=line.timestamp(), by=by)[0]
             event = line.encode(Kind.UPLOAD, describe(new, by=by))
-            lifecycle.add(db, now, lifecycle.lines(event))
+            lifecycle.add(db, now, ledger.lines(event))
             return file
 
         return await self._add(change)
@@ -78,7 +78,7 @@ class Files(Repository):
         """
 
         def change(db: Connection) -> list[File]:
-            now = lifecycle.state(db, fid)
+            now = ledger.state(db, fid)
             found = _all_of(db, now.id, path) if now else []
             if now is None or not found:
                 raise NotFoundError(f"there is no file or folder {path!r}")
@@ -86,7 +86,7 @@ class Files(Repository):
             if not now.status.is_final:
                 gone = [{**describe(file, by=by), "removed": True} for file in found]
                 events = [line.encode(Kind.UPLOAD, payload) for payload in gone]
-                lifecycle.add(db, now, lifecycle.lines(*events))
+                lifecycle.add(db, now, ledger.lines(*events))
             return found
 
         return await self._write(change)

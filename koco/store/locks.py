@@ -14,18 +14,22 @@ from koco.store.errors import invalid_cursor
 from koco.store.model import EVERYTHING, Answer, Lock, Page, Sight, masked
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
-from koco.store.sql.table import Table, insertion, payload_to_json
-from koco.store.stream import events, lifecycle
+from koco.store.sql.table import Table, payload_to_json, replacement
+from koco.store.stream import events, ledger, lifecycle, waits
 
 _LOCKS = Table(
     "locks",
     Lock,
     payloads=("data", "answer", "moments", "hidden"),
     selection="l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
-    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by",
+    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by, l.key, l.attempt",
     source="locks l JOIN executions e ON e.id = l.execution",
 )
-_INSERT = insertion("locks", ("lid", "execution", "name", "data", "status", "created", "expires"))
+_OPENED = ("lid", "execution", "name", "data", "status", "created", "expires", "key", "attempt")
+_PUT = (
+    f"{replacement('locks', _OPENED, key=('lid',))}, answer = NULL, moments = NULL, hidden = NULL,"
+    " settled = NULL, by = NULL"
+)
 
 
 class Locks(Repository):
@@ -39,11 +43,14 @@ class Locks(Repository):
         name: str,
         data: Any,
         expires: float,
+        key: str = "",
         most_bytes: float = math.inf,
     ) -> Lock:
         """Commit an open lock with its event. The execution is `awaiting` from then on.
 
-        `expires` is in seconds since the epoch. A repeated call returns the lock as it is.
+        `expires` is in seconds since the epoch, `key` is the lock's place in its flow's code. A
+        repeated call returns the lock as it is. A lock that was withdrawn in an earlier attempt is
+        opened again.
 
         Raises:
             ConflictError: the execution has ended.
@@ -52,16 +59,20 @@ class Locks(Repository):
         """
 
         def change(db: Connection) -> Lock:
-            if known := _LOCKS.first(db, "WHERE l.lid = :lid AND e.fid = :fid", lid=lid, fid=fid):
-                return known  # a repeated call: the event exists already
-            now = lifecycle.open_state(db, fid, refusal=", so it cannot ask anybody")
+            known = _LOCKS.first(db, "WHERE l.lid = :lid AND e.fid = :fid", lid=lid, fid=fid)
+            if known is not None and known.status != "withdrawn":
+                return _asked_again(db, known)
+            now = ledger.open_state(db, fid, refusal=", so it cannot ask anybody")
+            if known is not None and known.attempt == now.attempt:
+                return known
             events.require_room(now, most_bytes)
             row = {"lid": lid, "execution": now.id, "name": name, "data": payload_to_json(data)}
             times = {"created": line.timestamp(), "expires": expires}
-            db.execute(_INSERT, {**row, **times, "status": "open"})
+            place = {"key": key, "attempt": now.attempt}
+            db.execute(_PUT, {**row, **times, **place, "status": "open"})
             event = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
             status = Status.AWAITING if now.status is Status.RUNNING else None
-            lifecycle.add(db, now, lifecycle.lines(line.encode(Kind.LOCK, event)), status)
+            lifecycle.add(db, now, ledger.lines(line.encode(Kind.LOCK, event)), status)
             return _get(db, lid)
 
         return await self._add(change)
@@ -163,6 +174,14 @@ def open_ones(db: Connection, execution: int, *, limit: int) -> list[Lock]:
     return _page(db, wanted, {"execution": execution}, limit, None).items
 
 
+def _asked_again(db: Connection, lock: Lock) -> Lock:
+    """Return a lock that a flow asks for again. If it is still open, its execution awaits it."""
+    now = ledger.state(db, lock.fid)
+    if lock.status == "open" and now is not None and now.status is Status.RUNNING:
+        lifecycle.add(db, now, ledger.NONE, Status.AWAITING)  # its flow was resumed
+    return lock
+
+
 def _get(db: Connection, lid: str) -> Lock:
     lock = _LOCKS.first(db, "WHERE l.lid = :lid", lid=lid)
     if lock is None:
@@ -194,12 +213,16 @@ def _settle(
         changes |= {"moments": answer.moments or None, "hidden": answer.hidden or None}
         lease |= {"answer": masked(answer.value, answer.hidden), "by": by}
     _LOCKS.update(db, "WHERE lid = :lid", changes, lid=lock.lid)
-    now = lifecycle.state(db, lock.fid)
+    now = ledger.state(db, lock.fid)
     if now is None or now.status.is_final:
+        return
+    event = ledger.lines(line.encode(Kind.LEASE, lease))
+    if now.is_parked:
+        verb = "was answered" if status == "answered" else status
+        waits.resolve(db, now, event, because=f"the lock {lock.name!r} {verb}")
         return
     other = db.execute(
         "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1", {"id": now.id}
     ).fetchone()
     resumes = now.status is Status.AWAITING and other is None
-    event = lifecycle.lines(line.encode(Kind.LEASE, lease))
     lifecycle.add(db, now, event, Status.RUNNING if resumes else None)

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any, Generic, NoReturn, TypeVar
+from enum import Enum, StrEnum
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
 from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
+from koco.events.steps import StepKind, StepRecord, StepStatus
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
 from koco.sizes import MB
@@ -149,6 +150,27 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     #: (its key or its name); None for the one that failed.
     resume_of: str | None = None
     resume_from: str | None = None
+
+
+class Topic(StrEnum):
+    """What news of a committed change are about."""
+
+    #: A parked execution is queued again: enter it in line. No limit of a queue applies to it.
+    WOKEN = "woken"
+    #: A wait of the execution is over: `key` is the wait's. Whoever waits for it may look.
+    SETTLED = "settled"
+    #: The execution that launched it is to end, so it is to end as well: tell its runner.
+    CANCELLED = "cancelled"
+    #: It has ended, because the execution that launched it did.
+    ENDED = "ended"
+
+
+class News(NamedTuple):
+    """What a change of one execution did to an execution; see `Store.listen`."""
+
+    topic: Topic
+    fid: str
+    key: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,6 +390,9 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     hidden: tuple[str, ...] = ()
     settled: str | None = None
     by: str | None = None
+    #: Its place in its flow's code, empty if it has none, and the attempt that opened it.
+    key: str = ""
+    attempt: int = 1
 
     def require_open(self) -> None:
         """Raise unless the lock may still be answered.
@@ -389,6 +414,115 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
             f"{what} expired at {line.timestamp(self.expires)}",
             hint="a flow that asks with a longer `timeout` (seconds) waits longer",
         )
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A record of a step, which came with a batch of events."""
+
+    #: The index of its event's line in the body of the batch.
+    line: int
+    record: StepRecord
+    #: The blob that holds its result, if it is large. The record has none then.
+    blob: str | None = None
+
+
+class NewWait(msgspec.Struct, frozen=True, kw_only=True):
+    """A wait to open: see `koco.events.steps.StepRecord`, and the questions in `koco.events`."""
+
+    key: str
+    name: str
+    kind: StepKind
+    position: int
+    digest: str
+    arguments: str = ""
+    #: When it is over (seconds since the epoch). Every sleep has one.
+    due: float | None = None
+    #: The name of the message that it waits for.
+    message: str | None = None
+    #: The fid of the execution that it launched.
+    child: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded step or wait, without its result. Times are in seconds since the epoch."""
+
+    id: int
+    key: str
+    name: str
+    kind: StepKind
+    position: int
+    digest: str
+    status: StepStatus
+    attempt: int
+    failures: int
+    started: float
+    duration_s: float | None = None
+    arguments: str = ""
+    preview: str = ""
+    size_bytes: int = 0
+    #: The blob with its result, if that is large.
+    blob: str | None = None
+    due: float | None = None
+    child: str | None = None
+    message: str | None = None
+
+
+class StepResult(msgspec.Struct, frozen=True):
+    """The outcome of a step or wait (`koco.events.steps.PastStep.result`), or the blob of it."""
+
+    result: bytes | None
+    blob: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to an execution. `taken` is the key of the wait that received it."""
+
+    id: int
+    name: str
+    data: Any
+    created: str
+    by: str
+    moments: list[Any] = []
+    taken: str | None = None
+
+
+class PastResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A step or wait in a `History`. `result` is base64."""
+
+    key: str
+    name: str
+    kind: StepKind
+    position: int
+    digest: str
+    status: StepStatus
+    attempt: int
+    failures: int
+    started: float
+    arguments: str
+    result: str | None = None
+    #: The blob that has the result instead.
+    blob: str | None = None
+
+
+class PastAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled lock in a `History`; see `Lock`."""
+
+    key: str
+    name: str
+    status: str
+    answer: Any = None
+    moments: list[Any] = []
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What an execution was given and what it recorded, as plain data, to be replayed by tests."""
+
+    fid: str
+    flow: str
+    inputs: dict[str, Any]
+    moments: list[Any]
+    steps: list[PastResult]
+    locks: list[PastAnswer]
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -529,6 +663,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     flow: str | None = None
     service: str | None = None
     user: str | None = None
+    #: The fid of the execution that launched them.
+    parent: str | None = None
     tags: tuple[str, ...] = ()
     #: Created at that time or later.
     since: str | None = None

@@ -230,8 +230,7 @@ def bundles_in_use(db: Connection, *, keep: int) -> set[str]:
         " (PARTITION BY service, ready IS NULL ORDER BY number DESC) AS place FROM releases)"
         " SELECT bundle FROM ranked WHERE status IN ('starting', 'live')"
         " OR (ready IS NOT NULL AND place <= :keep)"
-        " OR (service, number) IN"
-        f" (SELECT service, release FROM executions WHERE {lifecycle.IS_OPEN})",
+        f" OR (service, number) IN ({lifecycle.releases_in_use(db)})",
         {"keep": keep},
     )
     return {bundle for (bundle,) in rows}

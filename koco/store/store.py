@@ -1,5 +1,6 @@
 """The store: a repository for each subject, over one engine."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from koco.store.audit import Audit
@@ -11,11 +12,13 @@ from koco.store.executions.snapshots import Snapshots
 from koco.store.files import Files
 from koco.store.keys import Keys
 from koco.store.locks import Locks
+from koco.store.model import News
 from koco.store.releases import Releases
 from koco.store.replies import Replies
 from koco.store.schedules import Schedules
 from koco.store.secrets import Secrets
 from koco.store.settings import Settings
+from koco.store.steps import Steps
 from koco.store.stream.events import Events
 from koco.store.uploads import Uploads
 from koco.store.usage import Usage
@@ -32,6 +35,7 @@ class Store:
         self.events = Events(engine)
         self.changes = Changes(engine)
         self.locks = Locks(engine)
+        self.steps = Steps(engine)
         self.files = Files(engine)
         self.uploads = Uploads(engine)
         self.releases = Releases(engine)
@@ -48,6 +52,14 @@ class Store:
     def at(cls, path: Path) -> "Store":
         """Return the store in a file. Its directory is created when it is opened."""
         return cls(SqliteEngine(path))
+
+    def listen(self, hear: Callable[[list[News]], None]) -> None:
+        """Tell `hear` what changes of executions have done to others: see `koco.store.model.Topic`.
+
+        It is called on the loop once the changes are committed, before their callers go on.
+        Whoever has just parked an execution may hear that it was woken before `park` returns.
+        """
+        self.engine.on_news = hear
 
     async def open(self) -> None:
         """Open it, migrate its tables, and keep every other control plane out; see `Engine`."""

@@ -62,7 +62,8 @@ def find(db: Connection, user: str, sha256: str) -> tuple[int, str] | None:
 def _is_named(db: Connection, blob: str) -> bool:
     row = db.execute(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM files WHERE sha256 = :blob)"
-        " OR EXISTS (SELECT 1 FROM uploads WHERE sha256 = :blob)",
+        " OR EXISTS (SELECT 1 FROM uploads WHERE sha256 = :blob)"
+        " OR EXISTS (SELECT 1 FROM steps WHERE blob = :blob)",
         {"blob": blob},
     ).fetchone()
     return row is not None

@@ -60,8 +60,12 @@ class Locks:
 
     # calls of flows
 
-    async def open(self, fid: str, lid: str, *, name: str, data: Any, timeout_s: float) -> Lock:
+    async def open(
+        self, fid: str, lid: str, *, name: str, data: Any, timeout_s: float, key: str = ""
+    ) -> Lock:
         """Open a lock and return it. If a lock with this lid exists, return that as it is.
+
+        `key` is its place in its flow's code, if it has one.
 
         Raises:
             UsageError: the name or the timeout is invalid, or the data is nested too deeply.
@@ -80,6 +84,7 @@ class Locks:
                     name=name,
                     data=data,
                     expires=expires,
+                    key=key,
                     most_bytes=self._spooler.most_bytes,
                 )
                 break

@@ -100,6 +100,8 @@ class Connection(Protocol):
     """Executes SQL, in one transaction. All names in it are portable; `dialect` has the rest."""
 
     dialect: Dialect
+    #: What a change tells others once it is committed: see `Engine.on_news`.
+    news: list[Any]
 
     def execute(self, sql: str, values: Values = ..., /) -> Rows:
         """Execute a statement."""
@@ -115,6 +117,8 @@ class Engine(Protocol):
 
     #: Raises `NoRoomError` if there is no room for new data. Set by whoever watches the disk.
     require_room: Callable[[], None]
+    #: Called on the loop with the news of committed changes, before their callers go on.
+    on_news: Callable[[list[Any]], None]
 
     @property
     def location(self) -> str:

@@ -36,7 +36,7 @@ _AT_ONCE = 100
 
 def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
     """Whether finding a page takes no longer than reading it, whatever the store holds."""
-    narrowing = (wanted.search, wanted.service, wanted.since, wanted.until)
+    narrowing = (wanted.search, wanted.service, wanted.parent, wanted.since, wanted.until)
     is_narrowed = any(each is not None for each in narrowing) or wanted.tags or sight.flows
     is_somebodys = wanted.user is not None or sight.user is not None
     return limit <= _AT_ONCE and not is_narrowed and not (is_somebodys and wanted.flow is not None)
@@ -157,12 +157,15 @@ def _sources(
     if match is not None:
         index = dialect.search
         found.append(Source(index.table, index.column, [index.condition], {"match": match}))
+    if wanted.parent is not None:
+        table = dialect.by_index("executions", "executions_by_parent")
+        found.append(Source(table, "id", ["parent = :parent"], {"parent": wanted.parent}))
     found += [Source("tags", "execution", ["tag = :tag"], {"tag": tag}) for tag in wanted.tags]
     if user is not None:
         found.append(_by(dialect, "user", [user], wanted.statuses))
     if flows is not None:
         found.append(_by(dialect, "flow", flows, wanted.statuses))
-    if wanted.statuses and user is None and flows is None:
+    if wanted.statuses and user is None and flows is None and wanted.parent is None:
         found.append(_by(dialect, "status", wanted.statuses, ()))
     return found or [Source("executions", "id", ["1 = 1"], {})]
 
@@ -207,6 +210,7 @@ class Scan:
                 'e."user" = :user': wanted.user,
                 "e.flow = :flow": wanted.flow,
                 "e.service = :service": wanted.service,
+                "e.parent = :parent": wanted.parent,
                 "e.created >= :since": wanted.since,
                 "e.created < :until": wanted.until,
             }

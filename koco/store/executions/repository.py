@@ -15,7 +15,7 @@ from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store import audit, files
 from koco.store.engine.protocol import Connection, Engine
-from koco.store.executions import listing, search
+from koco.store.executions import listing, resuming, search
 from koco.store.executions.rows import EXECUTIONS
 from koco.store.model import (
     EVERY,
@@ -33,8 +33,8 @@ from koco.store.model import (
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import columns
-from koco.store.stream import events, lifecycle
-from koco.store.stream.lifecycle import IS_OPEN
+from koco.store.stream import events, ledger, lifecycle, recording
+from koco.store.stream.ledger import IS_OPEN
 
 #: Crockford's base32 in lower case, which has no characters that look alike.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -137,9 +137,8 @@ class Executions(Repository):
         return await self._scan(look, most_s=most_s)
 
     async def all_open(self) -> list[Execution]:
-        """Return every execution without a final status, oldest first."""
-        where = f"WHERE {IS_OPEN} AND service <> '' ORDER BY id"
-        return await self._read(lambda db: EXECUTIONS.select(db, where))
+        """Return every execution without a final status that is not parked, oldest first."""
+        return await self._read(_all_open)
 
     async def count_by_status(self, sight: Sight = EVERYTHING) -> dict[str, int]:
         """Return how many executions have each status. A limited sight counts open ones only."""
@@ -186,6 +185,17 @@ class Executions(Repository):
         already, or another runner has it.
         """
         return await self._write(lambda db: lifecycle.lose(db, fid, runner, error))
+
+    async def park(
+        self, fid: str, runner: str, *, keys: Sequence[str], lids: Sequence[str]
+    ) -> bool:
+        """Take a durable execution out of its runner, because it only waits.
+
+        `keys` are its waits, `lids` its locks. It is queued again as soon as one of them is over,
+        which is told by `Store.listen`: perhaps at once, before this returns. False if the runner
+        keeps it: it is to end, or one of its waits is not known.
+        """
+        return await self._write(lambda db: lifecycle.park(db, fid, runner, keys, lids))
 
     async def time_out(self, now_s: float) -> list[str]:
         """Mark overdue executions as timed out; return their fids.
@@ -260,6 +270,17 @@ class Executions(Repository):
                 await self.index()
 
 
+def _all_open(db: Connection) -> list[Execution]:
+    found = EXECUTIONS.select(db, f"WHERE {lifecycle.IS_HELD} AND service <> ''")
+    awaiting = db.dialect.by_index("executions", "executions_awaiting")
+    rows = db.execute(
+        f"SELECT {EXECUTIONS.columns} FROM {awaiting}"
+        f" WHERE {lifecycle.IS_AWAITING} AND service <> ''"
+    )
+    found += [EXECUTIONS.read(row) for row in rows]
+    return sorted(found, key=lambda each: each.id)
+
+
 def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
     if new.key is not None and (known := _find_by_key(db, new.user, new.key)):
         known.require_same(new.key_digest)
@@ -285,6 +306,8 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "policy": new.policy if new.policy != Policy() else None,
         "left_s": new.policy.timeout_s,
         "retry_of": new.retry_of,
+        "parent": new.parent,
+        "resume_of": new.resume_of,
         "dialect": new.dialect,
     }
     [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
@@ -298,6 +321,8 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
             "INSERT INTO pickles (execution, body) VALUES (:id, :body)",
             {"id": execution.id, "body": new.pickled},
         )
+    if new.resume_of is not None:
+        resuming.take_over(db, execution, new.resume_of, before=new.resume_from)
     if new.files:
         files.add(db, execution.id, new.files, created=created, by=new.user)
     if new.audited is not None:
@@ -310,7 +335,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
 _CREATED = (
     *("fid", "flow", "service", "release", "status", "inputs", "user", "tags", "created"),
     *("last_seq", "entrypoint", "key", "key_digest", "moments", "hidden", "policy", "left_s"),
-    *("retry_of", "dialect"),
+    *("retry_of", "parent", "resume_of", "dialect"),
 )
 _INSERT = (
     f"INSERT INTO executions (id, {columns(_CREATED)})"
@@ -323,7 +348,7 @@ def _new_fid() -> str:
     return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(_FID_LENGTH))
 
 
-def _first_events(fid: str, new: NewExecution) -> lifecycle.Lines:
+def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
     """Return the first events of an execution's stream."""
     meta = {
         "fid": fid,
@@ -332,9 +357,14 @@ def _first_events(fid: str, new: NewExecution) -> lifecycle.Lines:
         "release": new.release,
         "user": new.user,
         "tags": new.tags,
+        **{
+            name: fid
+            for name, fid in (("parent", new.parent), ("resume_of", new.resume_of))
+            if fid is not None
+        },
         **new.about,
     }
-    return lifecycle.lines(
+    return ledger.lines(
         line.encode(Kind.META, meta),
         line.encode(Kind.INPUTS, masked(new.inputs, new.hidden)),
         *(line.encode(Kind.UPLOAD, files.describe(file, by=new.user)) for file in new.files),
@@ -408,20 +438,20 @@ def _count_by_status(db: Connection, sight: Sight) -> dict[str, int]:
 def _rebind(db: Connection, fid: str, former: int, new: dict[str, Any]) -> Execution | None:
     waiting = (
         "WHERE fid = :fid AND release = :former AND status = 'queued' AND started IS NULL"
-        " AND cancel_requested IS NULL AND timed_out IS NULL"
+        " AND cancel_requested IS NULL AND timed_out IS NULL AND resume_of IS NULL"
     )
     has_moved = EXECUTIONS.update(db, waiting, new, fid=fid, former=former) > 0
-    now = lifecycle.state(db, fid)
+    now = ledger.state(db, fid)
     if not has_moved or now is None:
         return None
     event = line.encode(Kind.STATUS, {"status": Status.QUEUED, "release": new["release"]})
-    lifecycle.add(db, now, lifecycle.lines(event))
+    lifecycle.add(db, now, ledger.lines(event))
     return EXECUTIONS.first(db, "WHERE fid = :fid", fid=fid)
 
 
 def _delete(db: Connection, fid: str) -> bool:
     """Remove a piece of an execution that has ended, or the rest; say whether it was the rest."""
-    now = lifecycle.state(db, fid)
+    now = ledger.state(db, fid)
     if now is None:
         raise NotFoundError(f"no execution {fid}")
     if not now.status.is_final:
@@ -429,7 +459,7 @@ def _delete(db: Connection, fid: str) -> bool:
             f"execution {fid} has not ended: it is {now.status}",
             hint=f"`koco cancel {fid} --wait` ends it",
         )
-    if not events.remove_some(db, now.id):
+    if not (events.remove_some(db, now.id) and recording.remove_some(db, now.id)):
         return False
     db.dialect.search.remove(db, now.id)
     EXECUTIONS.delete(db, "WHERE id = :id", id=now.id)

@@ -6,6 +6,7 @@ counted, and the stream says so.
 """
 
 import math
+from collections.abc import Sequence
 
 from koco.errors import LimitError
 from koco.events import line
@@ -13,10 +14,11 @@ from koco.events.model import Kind, Status
 from koco.events.wire import Ack, Batch
 from koco.sizes import MB
 from koco.store.engine.protocol import Connection, Rows
-from koco.store.model import Chunk, Room
+from koco.store.model import Chunk, Recorded, Room
 from koco.store.sql.repository import Repository
-from koco.store.stream import lifecycle
-from koco.store.stream.lifecycle import OUTCOMES, Lines, State
+from koco.store.stream import ledger, lifecycle, recording
+from koco.store.stream.ledger import Lines, State
+from koco.store.stream.lifecycle import OUTCOMES
 
 #: A batch that ends an execution is accepted up to this size even without room (bytes). It is more
 #: than a runner sends in one call, except for a single large event.
@@ -42,13 +44,22 @@ class Events(Repository):
     """Streams of events, in chunks."""
 
     async def append(
-        self, batches: list[Batch], *, room: Room = Room.AMPLE, most_bytes: float = math.inf
+        self,
+        batches: list[Batch],
+        *,
+        records: Sequence[Sequence[Recorded]] = (),
+        room: Room = Room.AMPLE,
+        most_bytes: float = math.inf,
     ) -> list[Ack]:
         """Commit batches in their order, each event once; return the last seq held of each
         producer.
 
         A batch that would leave a gap is refused whole. Events that are already stored are
         dropped. A batch's status takes effect in the same transaction as its events.
+
+        `records` has the records of steps of each batch, in the order of the batches; empty means
+        that there are none. They are committed with the events that they came with, even if those
+        are cut. A recorded outcome is never replaced.
 
         A batch that has no `room` is refused as well, and its producer sends it again. Two kinds
         of executions are cut instead: those that are to end while there is no room, and those that
@@ -57,8 +68,12 @@ class Events(Repository):
         Raises:
             NoRoomError: the disk is full even so.
         """
+        recorded = records or [()] * len(batches)
         return await self._engine.write(
-            lambda db: [_append(db, each, room, most_bytes) for each in batches],
+            lambda db: [
+                _append(db, batch, room, most_bytes, its)
+                for batch, its in zip(batches, recorded, strict=True)
+            ],
             grows=room is not Room.NONE,
         )
 
@@ -122,9 +137,11 @@ def remove_some(db: Connection, execution: int) -> bool:
     return len(rows) < _REMOVED_CHUNKS and last == (rows[-1][0] if rows else 0)
 
 
-def _append(db: Connection, batch: Batch, room: Room, most_bytes: float) -> Ack:
+def _append(
+    db: Connection, batch: Batch, room: Room, most_bytes: float, records: Sequence[Recorded]
+) -> Ack:
     """Commit the new part of a batch."""
-    now = lifecycle.state(db, batch.fid)
+    now = ledger.state(db, batch.fid)
     if now is None or now.status.is_final or not _is_of(batch, now):
         return Ack(0, closed=True)
     held = db.execute(
@@ -136,6 +153,8 @@ def _append(db: Connection, batch: Batch, room: Room, most_bytes: float) -> Ack:
         return Ack(last)
     events = _unseen(batch, last)
     if events.total:
+        if records:
+            recording.record(db, now.id, records, seen=batch.count - events.total)
         last += events.total
         db.execute(
             "INSERT INTO producers (execution, producer, last) VALUES (:id, :producer, :last)"
@@ -149,7 +168,7 @@ def _append(db: Connection, batch: Batch, room: Room, most_bytes: float) -> Ack:
             now, events = _cut(db, now, events, is_end=bool(batch.status), reason=reason)
     if batch.status and lifecycle.may_reach(now.status, batch.status):
         if batch.status is Status.ERROR and lifecycle.tries_again(now, because_of_error=True):
-            lifecycle.retry(db, now, events)
+            lifecycle.retry(db, now, events, because_of_error=True)
         else:
             lifecycle.end(db, now, batch.status, events)
     elif events.total:
@@ -167,7 +186,7 @@ def _unseen(batch: Batch, last: int) -> Lines:
     """Return the events of a batch that come after the last one held."""
     seen = min(last + 1 - batch.first, batch.count)
     if batch.count == seen:
-        return lifecycle.NONE
+        return ledger.NONE
     return Lines(batch.body.split(b"\n", seen)[seen], batch.count - seen)
 
 
@@ -203,7 +222,7 @@ def _cut(
     )
     now = now._replace(cut_events=now.cut_events + cut, cut_bytes=now.cut_bytes + size)
     kept = [line.encode(Kind.STDERR, reason)] if is_first else []
-    return now, lifecycle.lines(*kept, *([outcome] if outcome is not None else []))
+    return now, ledger.lines(*kept, *([outcome] if outcome is not None else []))
 
 
 def _within(rows: Rows, budget_bytes: int) -> list[Chunk]:

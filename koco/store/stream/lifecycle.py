@@ -4,21 +4,26 @@ These functions run within a change. An execution is `awaiting` exactly while it
 """
 
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
-from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.events.model import OPEN, Kind, Status
+from koco.events.model import Kind, Status
 from koco.sizes import MB
 from koco.store import usage
 from koco.store.engine.protocol import Connection
-from koco.store.model import FailureEvent, Policy
+from koco.store.model import FailureEvent, Topic
 from koco.store.sql.table import payload_to_json
-
-#: Executions that have not ended. Phrased for an index, because there may be a million that have.
-IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in OPEN)})"
+from koco.store.stream import ledger, replay, waits
+from koco.store.stream.ledger import (
+    NONE,
+    Lines,
+    State,
+    lines,
+    policy_of,
+    state,
+)
 
 #: The statuses from which a batch may move an execution to each status.
 _REACHED_FROM = {
@@ -27,87 +32,24 @@ _REACHED_FROM = {
     # Batches do not lead to `awaiting` or back, because that depends on open locks.
     Status.RUNNING: {Status.STARTING},
     Status.AWAITING: set(),
+    # Nor to `sleeping`, because that is for executions without a process.
+    Status.SLEEPING: set(),
 }
+
+#: Executions that have not ended, without those that are parked, in two parts.
+IS_HELD = "status IN ('queued', 'starting', 'running')"
+IS_AWAITING = "status = 'awaiting' AND parked = 0"
+
+#: A durable execution ends if its process dies that often without recording a step meanwhile.
+_MOST_DEATHS = 10
+#: How long executions may take to end whose parent has ended (seconds).
+_GRACE_S = 5.0
 
 #: Kinds of events with an execution's outcome.
 OUTCOMES = {Kind.FINAL.encode(), Kind.ERROR.encode()}
 
 #: The text before the end of a stream that was cut: see `koco.store.stream.events`.
 _WAS_CUT = "koco: {:,} events of this execution, {:,.1f} MB, were not kept"
-
-
-class State(NamedTuple):
-    """The facts about an execution that decide its next steps."""
-
-    id: int
-    status: Status
-    last_seq: int
-    runner: str
-    attempt: int
-    policy: str | None
-    is_cancelled: bool
-    is_timed_out: bool
-    event_bytes: int
-    cut_events: int
-    cut_bytes: int
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether its cancellation was requested or its deadline has passed."""
-        return bool(self.is_cancelled or self.is_timed_out)
-
-
-class Lines(NamedTuple):
-    """Events in the form in which they are stored: lines of JSON, and their number."""
-
-    body: bytes = b""
-    total: int = 0
-
-    @property
-    def last(self) -> bytes:
-        """The last event."""
-        return self.body[self.body.rfind(b"\n") + 1 :]
-
-    def then(self, other: "Lines") -> "Lines":
-        """Return these events and then others."""
-        if not (self.total and other.total):
-            return self if self.total else other
-        return Lines(b"\n".join((self.body, other.body)), self.total + other.total)
-
-
-def lines(*events: bytes) -> Lines:
-    """Return some events."""
-    return Lines(b"\n".join(events), len(events))
-
-
-#: No events.
-NONE = Lines()
-
-
-def state(db: Connection, fid: str) -> State | None:
-    """Return an execution's state, or None if there is none."""
-    row = db.execute(
-        "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
-        " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes"
-        " FROM executions WHERE fid = :fid",
-        {"fid": fid},
-    ).fetchone()
-    return State(row[0], Status(row[1]), *row[2:]) if row else None
-
-
-def open_state(db: Connection, fid: str, *, refusal: str) -> State:
-    """Return the state of an execution that has not ended. `refusal` is appended to the error.
-
-    Raises:
-        NotFoundError: there is no such execution.
-        ConflictError: it has ended.
-    """
-    now = state(db, fid)
-    if now is None:
-        raise NotFoundError(f"no execution {fid}")
-    if now.status.is_final:
-        raise ConflictError(f"execution {fid} has ended ({now.status}){refusal}")
-    return now
 
 
 def may_reach(now: Status, status: Status) -> bool:
@@ -146,55 +88,113 @@ def settle(db: Connection, fid: str, status: Status, error: FailureEvent | None)
 
 
 def lose(db: Connection, fid: str, runner: str, error: FailureEvent) -> bool:
-    """End an execution whose runner died, or queue its next attempt."""
+    """End an execution whose runner died, or queue it again: to resume, or as another attempt."""
     now = state(db, fid)
     if now is None or now.status.is_final or now.runner != runner:
         return False
-    event = lines(line.encode(Kind.ERROR, error))
     if now.is_ending:
         end(db, now, Status.CANCELLED, NONE)
+    elif policy_of(now).durable:
+        if deaths := _resume(db, now, because=error.message):
+            text = f"{error.message}. It died {deaths} times in a row without recording a step"
+            error = msgspec.structs.replace(error, message=text)
+            add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
     elif tries_again(now):
-        retry(db, now, event)
+        retry(db, now, lines(line.encode(Kind.ERROR, error)))
     else:
-        add(db, now, event, Status.ERROR)
+        add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
+    return True
+
+
+def _resume(db: Connection, now: State, *, because: str) -> int:
+    """Queue a durable execution again, to go on where it was; its waits stay open.
+
+    Returns 0, or how often in a row it has died if that is too often.
+    """
+    deaths = replay.count_death(db, now)
+    if deaths >= _MOST_DEATHS:
+        return deaths
+    leases = _withdraw_locks(db, now, only="key = ''")
+    ledger.insert(db, now, leases.then(lines(waits.resumption(db, now, because=because))))
+    ledger.release(db, now, Status.QUEUED)
+    db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
+    return 0
+
+
+def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Sequence[str]) -> bool:
+    """Take an execution out of its runner, until one of its waits or locks is over."""
+    now = state(db, fid)
+    if now is None or now.runner != runner or now.is_ending or not policy_of(now).durable:
+        return False
+    if now.status not in (Status.RUNNING, Status.AWAITING):
+        return False
+    pending = replay.pending(db, now.id, keys, lids)
+    if pending is None:
+        return False
+    status = Status.AWAITING if now.status is Status.AWAITING else Status.SLEEPING
+    event = line.encode(Kind.STATUS, {"status": status, "parked": True})
+    ledger.insert(db, now, lines(event))
+    ledger.release(db, now, status, parked=True)
+    if not pending and (parked := state(db, fid)):
+        waits.resolve(db, parked, NONE, because="what it waited for was over already")
     return True
 
 
 def request_cancel(db: Connection, fid: str, grace_s: float) -> None:
-    """Request the cancellation of an execution, and end it at once if it is queued."""
+    """Request the cancellation of an execution and of those that it launched.
+
+    It ends at once if it has no runner.
+    """
     now = state(db, fid)
-    if now is not None and now.status is Status.QUEUED:
+    if now is not None and (now.status is Status.QUEUED or now.is_parked):
         end(db, now, Status.CANCELLED, NONE)
     db.execute(
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, :now),"
         " grace_s = :grace_s WHERE fid = :fid AND finished IS NULL",
         {"now": line.timestamp(), "grace_s": grace_s, "fid": fid},
     )
+    _cancel_children(db, fid, grace_s)
+
+
+def _cancel_children(db: Connection, fid: str, grace_s: float) -> None:
+    """Cancel the executions that one launched. Those that have a runner end by it."""
+    found = db.execute(
+        "SELECT fid FROM executions WHERE parent = :fid AND finished IS NULL"
+        " AND cancel_requested IS NULL ORDER BY id",
+        {"fid": fid},
+    )
+    for (child,) in found.fetchall():
+        request_cancel(db, child, grace_s)
+        after = state(db, child)
+        has_ended = after is not None and after.status.is_final
+        ledger.tell(db, Topic.ENDED if has_ended else Topic.CANCELLED, child)
 
 
 def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
     """Request the cancellation of all of a service's executions; return those that runners have."""
     values = {"now": line.timestamp(), "grace_s": grace_s, "service": service}
-    db.execute(
+    found = "".join(
+        f" UNION ALL SELECT id FROM {table} WHERE {where} AND service = :service"
+        for table, where in _open_parts(db)
+    ).removeprefix(" UNION ALL ")
+    rows = db.execute(
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, :now),"
-        f" grace_s = :grace_s WHERE {IS_OPEN} AND service = :service",
+        f" grace_s = :grace_s WHERE id IN ({found}) RETURNING fid, status, parked",
         values,
     )
-    found = db.execute(
-        f"SELECT fid FROM executions WHERE {IS_OPEN} AND status <> 'queued' AND service = :service",
-        values,
-    )
-    return [fid for (fid,) in found]
+    return [fid for fid, status, parked in rows.fetchall() if status != "queued" and not parked]
 
 
 def end_waiting(db: Connection, service: str, most: int) -> list[str]:
-    """End some of a service's queued, cancelled executions."""
-    found = db.execute(
-        "SELECT fid FROM executions WHERE status = 'queued' AND service = :service"
-        " AND cancel_requested IS NOT NULL ORDER BY id LIMIT :most",
-        {"service": service, "most": most},
-    )
-    fids = [fid for (fid,) in found.fetchall()]
+    """End some of a service's cancelled executions that no runner has."""
+    fids: list[str] = []
+    for where in ("status = 'queued'", "parked = 1"):
+        found = db.execute(
+            f"SELECT fid FROM executions WHERE {where} AND service = :service"
+            " AND cancel_requested IS NOT NULL LIMIT :most",
+            {"service": service, "most": most - len(fids)},
+        )
+        fids += [fid for (fid,) in found.fetchall()]
     for fid in fids:
         settle(db, fid, Status.CANCELLED, None)
     return fids
@@ -202,8 +202,33 @@ def end_waiting(db: Connection, service: str, most: int) -> list[str]:
 
 def count_open(db: Connection, service: str) -> dict[str, int]:
     """Return how many of a service's executions have not ended, by status."""
-    count = f"SELECT status, count(*) FROM executions WHERE {IS_OPEN} AND service = :service"
-    return dict(db.execute(f"{count} GROUP BY status", {"service": service}).fetchall())
+    parts = [
+        f"SELECT status FROM {table} WHERE {where} AND service = :service"
+        for table, where in _open_parts(db)
+    ]
+    count = f"SELECT status, count(*) FROM ({' UNION ALL '.join(parts)}) AS held GROUP BY status"
+    return dict(db.execute(count, {"service": service}).fetchall())
+
+
+def releases_in_use(db: Connection) -> str:
+    """Return the query for the releases (service, number) whose executions have not ended."""
+    parts = [
+        f"SELECT service, release FROM {table} WHERE {where}" for table, where in _open_parts(db)
+    ]
+    return " UNION ".join(parts)
+
+
+def _open_parts(db: Connection) -> list[tuple[str, str]]:
+    """Return tables and conditions for the executions that have not ended.
+
+    Those that are parked come from an index that has their service: there may be very many.
+    """
+    indexed = db.dialect.by_index
+    return [
+        (indexed("executions", "executions_by_status"), IS_HELD),
+        (indexed("executions", "executions_awaiting"), IS_AWAITING),
+        (indexed("executions", "executions_parked"), "parked = 1"),
+    ]
 
 
 def time_out(db: Connection, now_s: float) -> list[str]:
@@ -218,10 +243,11 @@ def time_out(db: Connection, now_s: float) -> list[str]:
 
 def tries_again(now: State, *, because_of_error: bool = False) -> bool:
     """Whether another attempt follows a failed one. Never if the execution is to end."""
-    policy = _policy(now)
+    policy = policy_of(now)
     if because_of_error and not policy.retry_errors:
         return False
-    return now.attempt <= policy.retries and not now.is_ending
+    # To resume is no attempt of its own.
+    return now.attempt - now.resumed <= policy.retries and not now.is_ending
 
 
 def end(db: Connection, now: State, status: Status, events: Lines) -> None:
@@ -230,37 +256,33 @@ def end(db: Connection, now: State, status: Status, events: Lines) -> None:
     One that is cancelled because it passed its deadline ends with that error.
     """
     if status is Status.CANCELLED and now.is_timed_out and not now.is_cancelled:
-        timeout_s = _policy(now).timeout_s or 0
+        timeout_s = policy_of(now).timeout_s or 0
         text = f"it ran for longer than its limit, limits.timeout: {timeout_s:g} s"
         error = FailureEvent(type="TimedOut", message=text)
         status, events = Status.ERROR, events.then(lines(line.encode(Kind.ERROR, error)))
     add(db, now, events, status)
 
 
-def retry(db: Connection, now: State, events: Lines) -> None:
+def retry(db: Connection, now: State, events: Lines, *, because_of_error: bool = False) -> None:
     """Queue an execution again after a failed attempt, with the events that the attempt left.
 
-    The execution has no runner then, so its previous runner cannot write to it.
+    Its recorded steps stay. If it ended with an error, the step that failed runs again, and
+    whatever came after it.
     """
-    policy, now_s = _policy(now), time.time()
-    not_before = now_s + policy.pause_s(now.attempt)
-    open_locks = db.execute(
-        "SELECT lid, name FROM locks WHERE execution = :id AND status = 'open'", {"id": now.id}
-    )
-    leases = [
-        line.encode(Kind.LEASE, {"lid": lid, "name": name, "outcome": "withdrawn"})
-        for lid, name in open_locks
-    ]
-    _withdraw_locks(db, now)
+    policy, now_s = policy_of(now), time.time()
+    not_before = now_s + policy.pause_s(now.attempt - now.resumed)
+    leases = _withdraw_locks(db, now)
     queued = {
         "status": Status.QUEUED,
         "attempt": now.attempt + 1,
         "not_before": line.timestamp(not_before),
     }
-    add(db, now, events.then(lines(*leases, line.encode(Kind.STATUS, queued))))
+    if because_of_error and (failed := replay.forget_failed(db, now)):
+        queued["from"] = failed
+    ledger.insert(db, now, events.then(leases).then(lines(line.encode(Kind.STATUS, queued))))
+    ledger.release(db, now, Status.QUEUED)
     db.execute(
-        "UPDATE executions SET status = 'queued', runner = '', attempt = attempt + 1,"
-        " not_before = :not_before, deadline = NULL, left_s = :left_s WHERE id = :id",
+        "UPDATE executions SET not_before = :not_before, left_s = :left_s WHERE id = :id",
         {"not_before": not_before, "left_s": policy.timeout_s, "id": now.id},
     )
 
@@ -268,31 +290,17 @@ def retry(db: Connection, now: State, events: Lines) -> None:
 def add(db: Connection, now: State, events: Lines, status: Status | None = None) -> None:
     """Add events and, if given, the execution's next status with its event, in one row."""
     if status is None:
-        _insert(db, now, events)
+        ledger.insert(db, now, events)
         return
-    if status.is_final and now.cut_events:
+    if not status.is_final:
+        ledger.move(db, now, events, status)
+        return
+    if now.cut_events:
         # It comes first, because an outcome must be the last event before the status.
         text = _WAS_CUT.format(now.cut_events, now.cut_bytes / MB)
         events = lines(line.encode(Kind.STDERR, text)).then(events)
-    _insert(db, now, events.then(lines(line.encode(Kind.STATUS, {"status": status}))))
-    if status.is_final:
-        _finish(db, now, status, events)
-        return
-    now_s = time.time()
-    is_running = status is Status.RUNNING
-    # The deadline only runs while the execution runs, not while it awaits a person.
-    db.execute(
-        "UPDATE executions SET status = :status, started = coalesce(started, :started),"
-        " left_s = coalesce(deadline - :now_s, left_s),"
-        " deadline = :runs_s + coalesce(deadline - :now_s, left_s) WHERE id = :id",
-        {
-            "status": status,
-            "started": line.timestamp(now_s) if is_running else None,
-            "runs_s": now_s if is_running else None,
-            "now_s": now_s,
-            "id": now.id,
-        },
-    )
+    ledger.insert(db, now, events.then(lines(line.encode(Kind.STATUS, {"status": status}))))
+    _finish(db, now, status, events)
 
 
 def _advance(db: Connection, fid: str, status: Status) -> bool:
@@ -309,7 +317,8 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     kind, finished = line.kind_of(events.last), line.timestamp()
     ended = db.execute(
         "UPDATE executions SET status = :status, finished = :finished, outcome_seq = :outcome_seq,"
-        f" error = :error, deadline = NULL WHERE id = :id RETURNING {usage.COUNTED}",
+        " error = :error, deadline = NULL, parked = 0 WHERE id = :id"
+        f" RETURNING {usage.COUNTED}",
         {
             "status": status,
             "finished": finished,
@@ -321,32 +330,26 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     for row in ended.fetchall():
         usage.count(db, now.id, usage.Ended(*row), status=status, finished=finished)
     _withdraw_locks(db, now)
+    waits.withdraw_all(db, now)
     # No producer may write from now on, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})
+    waits.end_calls(db, now.fid, status, events.last if kind in OUTCOMES else None)
+    if status is not Status.FINISHED:
+        _cancel_children(db, now.fid, max(now.grace_s, _GRACE_S))
 
 
-def _insert(db: Connection, now: State, events: Lines) -> None:
-    last = now.last_seq + events.total
-    db.execute(
-        "INSERT INTO chunks (execution, first, last, body) VALUES (:id, :first, :last, :body)",
-        {"id": now.id, "first": now.last_seq + 1, "last": last, "body": events.body},
-    )
-    db.execute(
-        "UPDATE executions SET last_seq = :last, event_bytes = event_bytes + :bytes WHERE id = :id",
-        {"last": last, "bytes": len(events.body), "id": now.id},
-    )
-
-
-def _withdraw_locks(db: Connection, now: State) -> None:
-    db.execute(
+def _withdraw_locks(db: Connection, now: State, *, only: str = "1 = 1") -> Lines:
+    """Withdraw an execution's open locks; return the events that say so."""
+    rows = db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
-        " WHERE execution = :id AND status = 'open'",
+        f" WHERE execution = :id AND status = 'open' AND {only} RETURNING lid, name",
         {"now": line.timestamp(), "id": now.id},
     )
-
-
-def _policy(now: State) -> Policy:
-    return msgspec.json.decode(now.policy, type=Policy) if now.policy else Policy()
+    leases = (
+        line.encode(Kind.LEASE, {"lid": lid, "name": name, "outcome": "withdrawn"})
+        for lid, name in rows.fetchall()
+    )
+    return lines(*leases)
 
 
 def _brief(event: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from koco.store.engine import protocol
 from koco.store.engine.sqlite.search import TextIndex
@@ -45,6 +45,10 @@ class Connection(sqlite3.Connection):
     """A connection, in which each statement is a transaction of its own unless one is begun."""
 
     dialect: protocol.Dialect = Dialect()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.news: list[Any] = []
 
 
 def connect(path: Path) -> Connection:

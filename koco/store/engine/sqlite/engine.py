@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from koco.errors import ConflictError
 from koco.store.engine import protocol
@@ -36,6 +36,7 @@ class SqliteEngine:
 
     def __init__(self, path: Path) -> None:
         self.require_room: Callable[[], None] = lambda: None
+        self.on_news: Callable[[list[Any]], None] = lambda news: None
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
         self._ballast = Ballast(path.with_name("reserve"), log=self._log)
@@ -77,7 +78,7 @@ class SqliteEngine:
             if isinstance(exc, sqlite3.Error):
                 raise self._not_opened(exc) from exc
             raise
-        self._writer = Writer(self._db, give_up=self._ballast.give_up)
+        self._writer = Writer(self._db, give_up=self._ballast.give_up, on_news=self._tell)
         self._readers = Readers(lambda: connect_to_read(self._path))
 
     async def close(self) -> None:
@@ -154,6 +155,9 @@ class SqliteEngine:
     def missing_bytes(self) -> int:
         """Return how much of the reserved room had to be given up (bytes)."""
         return self._ballast.missing_bytes
+
+    def _tell(self, news: list[Any]) -> None:
+        self.on_news(news)  # which may be set after it is opened
 
     def _opened(self) -> Connection:
         """Return the writing connection. On a full disk, use the reserved room to open it."""

@@ -373,10 +373,20 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE executions ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE executions ADD COLUMN deaths_at INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
+    -- There may be very many parked executions. These find them, and those that are not.
+    CREATE INDEX executions_parked ON executions (service, release, status) WHERE parked = 1;
+    CREATE INDEX executions_awaiting ON executions (id) WHERE status = 'awaiting' AND parked = 0;
 
-    -- Recorded steps and waits (`koco.events.steps`). `result` is the outcome: of a step as its
-    -- runner encoded it, of a wait as JSON. A large one is in the blob `blob` instead. `started`
-    -- and `due` are in seconds since the epoch; `child` is the fid of the launched execution.
+    -- `key` is the lock's place in its flow's code (`koco.events.steps`), empty if it has none, and
+    -- `attempt` is the attempt that opened it.
+    ALTER TABLE locks ADD COLUMN key TEXT NOT NULL DEFAULT '';
+    ALTER TABLE locks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+
+    -- Recorded steps and waits (`koco.events.steps`). `started` and `due` are in seconds since the
+    -- epoch; `child` is the fid of the launched execution; `message` is the name of the message
+    -- that is waited for. `result` is the outcome: of a step as its runner encoded it, of a wait as
+    -- JSON. A large one is in the blob `blob` instead. It comes last, because reading the columns
+    -- behind it would read all of it.
     CREATE TABLE steps (
         id INTEGER PRIMARY KEY,
         execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
@@ -387,18 +397,20 @@ MIGRATIONS: tuple[str, ...] = (
         digest TEXT NOT NULL,
         status TEXT NOT NULL,
         attempt INTEGER NOT NULL,
-        failures INTEGER NOT NULL,
+        failures INTEGER NOT NULL DEFAULT 0,
         started REAL NOT NULL,
         duration_s REAL,
         arguments TEXT NOT NULL,
-        preview TEXT NOT NULL,
-        result BLOB,
-        size_bytes INTEGER NOT NULL,
+        preview TEXT NOT NULL DEFAULT '',
+        size_bytes INTEGER NOT NULL DEFAULT 0,
         blob TEXT,
         due REAL,
-        child TEXT
+        child TEXT,
+        message TEXT,
+        result BLOB
     );
     CREATE UNIQUE INDEX steps_by_key ON steps (execution, key);
+    CREATE INDEX steps_waiting ON steps (execution, message) WHERE status = 'waiting';
     CREATE INDEX steps_due ON steps (due) WHERE status = 'waiting' AND due IS NOT NULL;
     CREATE INDEX steps_by_child ON steps (child) WHERE child IS NOT NULL;
     CREATE INDEX steps_by_blob ON steps (blob) WHERE blob IS NOT NULL;
@@ -415,7 +427,7 @@ MIGRATIONS: tuple[str, ...] = (
         by TEXT NOT NULL,
         taken TEXT
     );
-    CREATE INDEX messages_of_execution ON messages (execution, name, id);
+    CREATE INDEX messages_of_execution ON messages (execution, taken, name, id);
     """,
 )
 

@@ -11,6 +11,7 @@ cancellation, revocation or deletion must not be postponed.
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from koco.errors import NoRoomError
 from koco.store.engine.sqlite import damage
 from koco.store.engine.sqlite.connection import Connection
 from koco.store.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,12 +50,20 @@ class _Waiting(NamedTuple):
 class Writer:
     """Own the writing connection. Call `submit` on the event loop only.
 
-    `give_up` makes room on a full disk. It returns False if it has no more to give.
+    `give_up` makes room on a full disk. It returns False if it has no more to give. `on_news` is
+    called on the loop with what the committed changes tell.
     """
 
-    def __init__(self, db: Connection, *, give_up: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        db: Connection,
+        *,
+        give_up: Callable[[], bool] = lambda: False,
+        on_news: Callable[[list[Any]], None] = lambda news: None,
+    ) -> None:
         self._db = db
         self._give_up = give_up
+        self._on_news = on_news
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()
@@ -92,10 +103,20 @@ class Writer:
                 return
             results = self._commit(taken)
             futures = [each.future for each in taken]
+            news, self._db.news = self._db.news, []
             try:
+                if news:
+                    self._loop.call_soon_threadsafe(self._tell, news)
                 self._loop.call_soon_threadsafe(_deliver, futures, results)
             except RuntimeError:
                 return  # the loop is closed, so no caller is waiting
+
+    def _tell(self, news: list[Any]) -> None:
+        try:
+            self._on_news(news)
+        except Exception:
+            # The changes are committed, whatever becomes of the news.
+            log.exception("the news of the store were not handled")
 
     def _commit(self, taken: list[_Waiting]) -> list[Any]:
         try:
@@ -127,6 +148,7 @@ class Writer:
             results = [self._attempt(each.change) for each in taken]
             self._db.execute("COMMIT")
         except sqlite3.Error:
+            self._db.news.clear()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -134,12 +156,14 @@ class Writer:
 
     def _attempt(self, change: Change) -> Any:
         self._db.execute("SAVEPOINT change")
+        told = len(self._db.news)
         try:
             result = change(self._db)
         except Exception as exc:
             if _is_of_disk(exc):
                 raise  # the error is not the change's own: the whole transaction is lost
             result = exc
+            del self._db.news[told:]
             self._db.execute("ROLLBACK TO change")
         self._db.execute("RELEASE change")
         return result

@@ -1,0 +1,98 @@
+"""A new execution takes over the recorded steps of another one, up to a step."""
+
+import hashlib
+from typing import Any
+
+from koco.errors import NotFoundError
+from koco.events import line
+from koco.store.engine.protocol import Connection
+from koco.store.model import Execution
+from koco.store.stream import ledger
+from koco.store.stream.waits import IS_RECORDED
+
+#: How many steps an error names.
+_NAMED = 10
+_STEPS = (
+    "key, name, kind, position, digest, status, attempt, failures, started, duration_s, arguments,"
+    " preview, size_bytes, blob, due, child, message, result"
+)
+_LOCKS = "name, data, status, created, expires, answer, moments, hidden, settled, by, key"
+
+
+def lid_of(fid: str, key: str) -> str:
+    """Return the id of the lock at a place in an execution's code."""
+    return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
+
+
+def take_over(db: Connection, new: Execution, former: str, *, before: str | None) -> None:
+    """Copy the recorded steps of an execution that come before a step, with what belongs to them.
+
+    `before` is the step's key, or its name for its first call; None is the step that failed last.
+
+    Raises:
+        NotFoundError: there is no such execution, or no such step.
+    """
+    origin = ledger.state(db, former)
+    if origin is None:
+        raise NotFoundError(f"no execution {former}")
+    values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": None, "since": None}
+    if (end := _end(db, former, origin.id, before)) is not None:
+        values |= {"end": end[0], "since": line.timestamp(end[1])}
+    kept = f"{IS_RECORDED} AND (:end IS NULL OR position < :end)"
+    db.execute(
+        f"INSERT INTO steps (execution, {_STEPS}) SELECT :new, {_STEPS} FROM steps WHERE {kept}"
+        " ORDER BY id",
+        values,
+    )
+    # Messages that no kept step has received are received again.
+    db.execute(
+        "INSERT INTO messages (execution, name, data, moments, created, by, taken)"
+        " SELECT :new, name, data, moments, created, by,"
+        f" (SELECT key FROM steps WHERE {kept} AND key = messages.taken)"
+        " FROM messages WHERE execution = :id ORDER BY id",
+        values,
+    )
+    _copy_locks(db, new, values)
+
+
+def _copy_locks(db: Connection, new: Execution, values: dict[str, Any]) -> None:
+    found = db.execute(
+        f"SELECT {_LOCKS} FROM locks WHERE execution = :id AND key <> ''"
+        " AND status IN ('answered', 'expired') AND (:since IS NULL OR created < :since)",
+        values,
+    ).fetchall()
+    names = _LOCKS.split(", ")
+    db.executemany(
+        f"INSERT INTO locks (lid, execution, {_LOCKS})"
+        f" VALUES (:lid, :execution, {', '.join(f':{name}' for name in names)})",
+        [
+            {"lid": lid_of(new.fid, row[-1]), "execution": new.id}
+            | dict(zip(names, row, strict=True))
+            for row in found
+        ],
+    )
+
+
+def _end(
+    db: Connection, former: str, execution: int, before: str | None
+) -> tuple[int, float] | None:
+    """Return the position of the first step that is not kept, and when it began."""
+    steps = "SELECT position, started FROM steps WHERE execution = :id"
+    if before is None:
+        failed = f"{steps} AND status = 'error' ORDER BY position DESC LIMIT 1"
+        found: tuple[int, float] | None = db.execute(failed, {"id": execution}).fetchone()
+        return found
+    values = {"id": execution, "name": before}
+    for where in ("key = :name", "name = :name"):
+        named = f"{steps} AND {where} ORDER BY position LIMIT 1"
+        if (row := db.execute(named, values).fetchone()) is not None:
+            return row[0], row[1]
+    known = db.execute(
+        "SELECT key FROM steps WHERE execution = :id ORDER BY position LIMIT :most",
+        {"id": execution, "most": _NAMED + 1},
+    ).fetchall()
+    names = ", ".join(key for (key,) in known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
+    raise NotFoundError(
+        f"execution {former} has no step {before!r}",
+        hint=f"its steps: {names}" if names else "it has recorded no steps",
+    )

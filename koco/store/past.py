@@ -1,0 +1,119 @@
+"""What is stored of an execution that is replayed: its steps, its locks, its own events."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from koco.events import line
+from koco.events.questions import LockOutcome
+from koco.events.steps import Past, PastLock, PastStep, StepKind, StepStatus, marks_of
+from koco.store.engine.protocol import Connection
+from koco.store.model import History, PastAnswer, PastResult
+from koco.store.stream import events
+
+#: Larger results are left out of a past (bytes), and so are those beyond this sum.
+_LARGE, _SUM = 256 * 1024, 16 * 1024 * 1024
+#: How much of the events is read at once (bytes).
+_READ_BYTES = 8 * 1024 * 1024
+
+_COLUMNS = "key, name, kind, position, digest, status, attempt, failures, started, arguments"
+_NAMES = _COLUMNS.split(", ")
+
+
+def read(db: Connection, execution: int, *, marks: bool) -> Past:
+    """Return the past of an execution, if wanted with the marks of its own events."""
+    found = marks_of(_lines(db, execution)) if marks else {}
+    return Past(list(_steps(db, execution)), _locks(db, execution), found)
+
+
+def export(db: Connection, execution: int) -> History:
+    """Return the history of an execution."""
+    fid, flow, inputs, moments = db.execute(
+        "SELECT fid, flow, inputs, moments FROM executions WHERE id = :id", {"id": execution}
+    ).fetchone()
+    return History(
+        fid=fid,
+        flow=flow,
+        inputs=msgspec.json.decode(inputs),
+        moments=msgspec.json.decode(moments) if moments else [],
+        steps=list(_results(db, execution)),
+        locks=[_answer(row) for row in _settled(db, execution)],
+    )
+
+
+def _steps(db: Connection, execution: int) -> Iterator[PastStep]:
+    rows = db.execute(
+        f"SELECT {_COLUMNS}, blob IS NOT NULL, coalesce(length(result), 0),"
+        " CASE WHEN length(result) <= :large THEN result END"
+        " FROM steps WHERE execution = :execution ORDER BY position, id",
+        {"execution": execution, "large": _LARGE},
+    )
+    left = _SUM
+    for *columns, is_in_blob, size, result in rows:
+        left -= size if size <= _LARGE else 0
+        is_apart = bool(is_in_blob or size > _LARGE or (size and left < 0))
+        fields = _fields(columns)
+        if fields["status"] is StepStatus.WITHDRAWN:
+            # It has no outcome. If the flow comes to it again, it is open.
+            fields["status"] = StepStatus.WAITING
+        yield PastStep(**fields, result=None if is_apart else result, is_apart=is_apart)
+
+
+def _results(db: Connection, execution: int) -> Iterator[PastResult]:
+    rows = db.execute(
+        f"SELECT {_COLUMNS}, blob, result FROM steps WHERE execution = :execution"
+        " ORDER BY position, id",
+        {"execution": execution},
+    )
+    for *columns, blob, result in rows:
+        packed = None if result is None else base64.b64encode(result).decode()
+        yield PastResult(**_fields(columns), result=packed, blob=blob)
+
+
+def _fields(columns: Sequence[Any]) -> dict[str, Any]:
+    fields = dict(zip(_NAMES, columns, strict=True))
+    return {
+        **fields,
+        "kind": StepKind(fields["kind"]),
+        "status": StepStatus(fields["status"]),
+    }
+
+
+def _settled(db: Connection, execution: int) -> list[Any]:
+    return db.execute(
+        "SELECT lid, key, name, status, answer, moments FROM locks WHERE execution = :execution"
+        " AND status IN ('answered', 'expired') AND key <> '' ORDER BY created, lid",
+        {"execution": execution},
+    ).fetchall()
+
+
+def _locks(db: Connection, execution: int) -> list[PastLock]:
+    locks = []
+    for lid, _, _, status, answer, moments in _settled(db, execution):
+        value = msgspec.json.decode(answer) if answer else None
+        times = msgspec.json.decode(moments) if moments else []
+        outcome = LockOutcome(status=status, answer=value, moments=times)
+        locks.append(PastLock(lid, msgspec.json.encode(outcome)))
+    return locks
+
+
+def _answer(row: Any) -> PastAnswer:
+    _, key, name, status, answer, moments = row
+    return PastAnswer(
+        key=key,
+        name=name,
+        status=status,
+        answer=msgspec.json.decode(answer) if answer else None,
+        moments=msgspec.json.decode(moments) if moments else [],
+    )
+
+
+def _lines(db: Connection, execution: int) -> Iterator[bytes]:
+    """Yield an execution's events, in their order."""
+    seq = 0
+    while chunks := events.after(db, execution, seq, _READ_BYTES):
+        for chunk in chunks:
+            seq = chunk.last
+            yield from (text for _, text in line.number_lines(chunk.first, chunk.body))

@@ -1,0 +1,152 @@
+"""What every change of an execution begins and ends with: its state is read, its events are added.
+
+These functions run within a change. `koco.store.stream.lifecycle` decides what follows what.
+"""
+
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from koco.errors import ConflictError, NotFoundError
+from koco.events import line
+from koco.events.model import OPEN, Kind, Status
+from koco.store.engine.protocol import Connection
+from koco.store.model import News, Policy, Topic
+
+#: Executions that have not ended. Phrased for an index, because there may be a million that have.
+IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in OPEN)})"
+
+
+class State(NamedTuple):
+    """The facts about an execution that decide its next steps."""
+
+    id: int
+    status: Status
+    last_seq: int
+    runner: str
+    attempt: int
+    policy: str | None
+    is_cancelled: bool
+    is_timed_out: bool
+    event_bytes: int
+    cut_events: int
+    cut_bytes: int
+    fid: str
+    resumed: int
+    is_parked: bool
+    grace_s: float
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its cancellation was requested or its deadline has passed."""
+        return bool(self.is_cancelled or self.is_timed_out)
+
+
+class Lines(NamedTuple):
+    """Events in the form in which they are stored: lines of JSON, and their number."""
+
+    body: bytes = b""
+    total: int = 0
+
+    @property
+    def last(self) -> bytes:
+        """The last event."""
+        return self.body[self.body.rfind(b"\n") + 1 :]
+
+    def then(self, other: "Lines") -> "Lines":
+        """Return these events and then others."""
+        if not (self.total and other.total):
+            return self if self.total else other
+        return Lines(b"\n".join((self.body, other.body)), self.total + other.total)
+
+
+def lines(*events: bytes) -> Lines:
+    """Return some events."""
+    return Lines(b"\n".join(events), len(events))
+
+
+#: No events.
+NONE = Lines()
+
+
+def state(db: Connection, fid: str) -> State | None:
+    """Return an execution's state, or None if there is none."""
+    row = db.execute(
+        "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
+        " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes, fid, resumed, parked, grace_s"
+        " FROM executions WHERE fid = :fid",
+        {"fid": fid},
+    ).fetchone()
+    return State(row[0], Status(row[1]), *row[2:]) if row else None
+
+
+def open_state(db: Connection, fid: str, *, refusal: str) -> State:
+    """Return the state of an execution that has not ended. `refusal` is appended to the error.
+
+    Raises:
+        NotFoundError: there is no such execution.
+        ConflictError: it has ended.
+    """
+    now = state(db, fid)
+    if now is None:
+        raise NotFoundError(f"no execution {fid}")
+    if now.status.is_final:
+        raise ConflictError(f"execution {fid} has ended ({now.status}){refusal}")
+    return now
+
+
+def policy_of(now: State) -> Policy:
+    """Return an execution's policy."""
+    return msgspec.json.decode(now.policy, type=Policy) if now.policy else Policy()
+
+
+def insert(db: Connection, now: State, events: Lines) -> None:
+    """Add events to an execution."""
+    last = now.last_seq + events.total
+    db.execute(
+        "INSERT INTO chunks (execution, first, last, body) VALUES (:id, :first, :last, :body)",
+        {"id": now.id, "first": now.last_seq + 1, "last": last, "body": events.body},
+    )
+    db.execute(
+        "UPDATE executions SET last_seq = :last, event_bytes = event_bytes + :bytes WHERE id = :id",
+        {"last": last, "bytes": len(events.body), "id": now.id},
+    )
+
+
+def move(db: Connection, now: State, events: Lines, status: Status) -> None:
+    """Move an execution to a status that is not final, after some events."""
+    insert(db, now, events.then(lines(line.encode(Kind.STATUS, {"status": status}))))
+    now_s = time.time()
+    is_running = status is Status.RUNNING
+    # The deadline only runs while the execution runs, not while it awaits a person.
+    db.execute(
+        "UPDATE executions SET status = :status, started = coalesce(started, :started),"
+        " left_s = coalesce(deadline - :now_s, left_s),"
+        " deadline = :runs_s + coalesce(deadline - :now_s, left_s) WHERE id = :id",
+        {
+            "status": status,
+            "started": line.timestamp(now_s) if is_running else None,
+            "runs_s": now_s if is_running else None,
+            "now_s": now_s,
+            "id": now.id,
+        },
+    )
+
+
+def release(db: Connection, now: State, status: Status, *, parked: bool = False) -> None:
+    """Take an execution from its runner, which may no longer write to it from then on.
+
+    The time that it has left stays as it is.
+    """
+    db.execute(
+        "UPDATE executions SET status = :status, parked = :parked, runner = '',"
+        " attempt = attempt + 1, left_s = coalesce(deadline - :now_s, left_s), deadline = NULL"
+        " WHERE id = :id",
+        {"status": status, "parked": parked, "now_s": time.time(), "id": now.id},
+    )
+
+
+def tell(db: Connection, topic: Topic, fid: str, key: str = "") -> None:
+    """Tell the control plane, once the change is committed."""
+    db.news.append(News(topic, fid, key))

@@ -1,0 +1,74 @@
+"""Which recorded steps an execution keeps when it runs again. These functions run in a change."""
+
+from collections.abc import Sequence
+
+from koco.events import line
+from koco.store.engine.protocol import Connection
+from koco.store.stream.ledger import State
+from koco.store.stream.waits import IS_RECORDED
+
+
+def count_death(db: Connection, now: State) -> int:
+    """Count the death of an execution's process; return how many died in a row.
+
+    Those before the latest recorded outcome do not count.
+    """
+    [(outcomes,)] = db.execute(
+        f"SELECT (SELECT count(*) FROM steps WHERE {IS_RECORDED}) + (SELECT count(*) FROM locks"
+        " WHERE execution = :id AND status IN ('answered', 'expired'))",
+        {"id": now.id},
+    ).fetchall()
+    [(deaths,)] = db.execute(
+        "UPDATE executions SET deaths = CASE WHEN deaths_at < :outcomes THEN 1 ELSE deaths + 1 END,"
+        " deaths_at = :outcomes WHERE id = :id RETURNING deaths",
+        {"outcomes": outcomes, "id": now.id},
+    ).fetchall()
+    return int(deaths)
+
+
+def pending(
+    db: Connection, execution: int, keys: Sequence[str], lids: Sequence[str]
+) -> bool | None:
+    """Whether all of an execution's waits and locks are open; None if one is not known."""
+    found: list[str] = []
+    for table, column, names in (("steps", "key", keys), ("locks", "lid", lids)):
+        for name in names:
+            row = db.execute(
+                f"SELECT status FROM {table} WHERE {column} = :name AND execution = :id",
+                {"name": name, "id": execution},
+            ).fetchone()
+            if row is None:
+                return None
+            found.append(row[0])
+    return all(status in ("waiting", "open") for status in found) if found else None
+
+
+def forget_failed(db: Connection, now: State) -> str | None:
+    """Forget the latest step that failed, and all from it on; return its key if there is one."""
+    failed = db.execute(
+        "SELECT key, position, started FROM steps WHERE execution = :id AND status = 'error'"
+        " ORDER BY position DESC LIMIT 1",
+        {"id": now.id},
+    ).fetchone()
+    if failed is None:
+        return None
+    key, position, started = failed
+    values = {"id": now.id, "position": position, "since": line.timestamp(started)}
+    gone = "SELECT key FROM steps WHERE execution = :id AND position >= :position"
+    # The messages that they received are received again, and the executions launched again.
+    db.execute(
+        f"UPDATE messages SET taken = NULL WHERE execution = :id AND taken IN ({gone})", values
+    )
+    db.execute(
+        "UPDATE executions SET key = NULL WHERE key LIKE 'child:%' AND fid IN (SELECT child FROM"
+        " steps WHERE execution = :id AND position >= :position AND child IS NOT NULL)",
+        values,
+    )
+    # A lock that is asked for again is a new question: see `koco.store.locks`.
+    db.execute(
+        "UPDATE locks SET status = 'withdrawn' WHERE execution = :id AND created >= :since"
+        " AND status IN ('answered', 'expired')",
+        values,
+    )
+    db.execute("DELETE FROM steps WHERE execution = :id AND position >= :position", values)
+    return str(key)

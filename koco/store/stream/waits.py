@@ -1,0 +1,246 @@
+"""Waits that are over, and what that means for their executions: a parked one runs again.
+
+These functions run within a change.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from koco.events import line, steps
+from koco.events.model import Kind, Status
+from koco.events.steps import StepKind, StepStatus
+from koco.store.engine.protocol import Connection
+from koco.store.model import Message, NewWait, Step, Topic
+from koco.store.sql.table import Table, insertion, payload_to_json
+from koco.store.stream import ledger
+from koco.store.stream.ledger import Lines, State
+
+STEPS = Table("steps", Step)
+MESSAGES = Table("messages", Message, payloads=("data", "moments"))
+
+_FINAL = ", ".join(repr(each.value) for each in StepStatus if each.is_final)
+#: The steps of an execution whose outcome is recorded.
+IS_RECORDED = f"execution = :id AND status IN ({_FINAL}) AND status <> 'withdrawn'"
+_OPENED = (
+    *("execution", "key", "name", "kind", "position", "digest", "status", "attempt", "started"),
+    *("arguments", "due", "child", "message"),
+)
+_OPEN = (
+    f"{insertion('steps', _OPENED)} ON CONFLICT (execution, key) DO UPDATE SET"
+    " status = excluded.status, attempt = excluded.attempt, started = excluded.started,"
+    " due = excluded.due, child = excluded.child, result = NULL, preview = '', duration_s = NULL"
+)
+#: How much of an outcome is shown (characters).
+_PREVIEW = 200
+
+
+class Outcome(NamedTuple):
+    """The end of a wait: see `koco.events.questions.WaitOutcome`. The rest of it is JSON.
+
+    `because` says why a parked execution runs again.
+    """
+
+    status: StepStatus
+    because: str
+    value: bytes = b"null"
+    moments: bytes = b"[]"
+    error: bytes | None = None
+
+
+def open_one(db: Connection, now: State, new: NewWait) -> None:
+    """Open a wait with its event, or open it again after it was withdrawn."""
+    row = {name: getattr(new, name) for name in new.__struct_fields__}
+    row |= {"execution": now.id, "status": StepStatus.WAITING, "started": time.time()}
+    db.execute(_OPEN, {**row, "attempt": now.attempt})
+    until = line.timestamp_if_any(new.due) or ""
+    status = StepStatus.WAITING
+    event = steps.describe(new.key, new.kind, status, until=until, fid=new.child or "")
+    ledger.insert(db, now, ledger.lines(line.encode(Kind.STEP, event)))
+
+
+def settle(db: Connection, fid: str, key: str, outcome: Outcome) -> None:
+    """End an open wait, with its event."""
+    now = ledger.state(db, fid)
+    if now is None:
+        return
+    preview = _preview(outcome)
+    row = db.execute(
+        "UPDATE steps SET status = :status, preview = :preview,"
+        " duration_s = max(0, :now_s - started)"
+        " WHERE execution = :id AND key = :key AND status = 'waiting'"
+        " RETURNING kind, duration_s, child",
+        {
+            "status": outcome.status,
+            "preview": preview,
+            "now_s": time.time(),
+            "id": now.id,
+            "key": key,
+        },
+    ).fetchone()
+    if row is None:
+        return
+    kind, duration_s, child = row
+    result = _result(outcome, child or "")
+    db.execute(
+        "UPDATE steps SET result = :result, size_bytes = :size"
+        " WHERE execution = :id AND key = :key",
+        {"result": result, "size": len(result), "id": now.id, "key": key},
+    )
+    is_error = outcome.error is not None
+    event = steps.describe(
+        key,
+        StepKind(kind),
+        outcome.status,
+        duration_s=duration_s,
+        fid=child or "",
+        preview="" if is_error else preview,
+        error=preview if is_error else "",
+    )
+    resolve(db, now, ledger.lines(line.encode(Kind.STEP, event)), because=outcome.because)
+    ledger.tell(db, Topic.SETTLED, fid, key)
+
+
+def resolve(db: Connection, now: State, events: Lines, *, because: str) -> None:
+    """Add the events of a wait that is over. If its execution is parked, it runs again."""
+    if not now.is_parked:
+        ledger.insert(db, now, events)
+        return
+    event = resumption(db, now, because=because)
+    ledger.insert(db, now, events.then(ledger.lines(event)))
+    db.execute(
+        "UPDATE executions SET status = 'queued', parked = 0, resumed = resumed + 1 WHERE id = :id",
+        {"id": now.id},
+    )
+    ledger.tell(db, Topic.WOKEN, now.fid)
+
+
+def resumption(db: Connection, now: State, *, because: str) -> bytes:
+    """Return the event that says that an execution is queued to resume."""
+    found = db.execute(
+        f"SELECT key FROM steps WHERE {IS_RECORDED} ORDER BY position DESC LIMIT 1", {"id": now.id}
+    ).fetchone()
+    after = found[0] if found else None
+    event = {"status": Status.QUEUED, "resumed": now.resumed + 1, "after": after}
+    return line.encode(Kind.STATUS, {**event, "because": because})
+
+
+def hand_over(db: Connection, fid: str, execution: int, name: str) -> None:
+    """Give the messages of a name to those who wait for one, the oldest first."""
+    waiting = (
+        "SELECT key FROM steps WHERE execution = :id AND status = 'waiting' AND message = :name"
+        " ORDER BY id LIMIT 1"
+    )
+    unread = "WHERE execution = :id AND taken IS NULL AND name = :name ORDER BY id"
+    values: dict[str, Any] = {"id": execution, "name": name}
+    while (row := db.execute(waiting, values).fetchone()) is not None:
+        message = MESSAGES.first(db, unread, **values)
+        if message is None:
+            return
+        MESSAGES.update(db, "WHERE id = :message", {"taken": row[0]}, message=message.id)
+        value, moments = payload_to_json(message.data), payload_to_json(message.moments)
+        outcome = Outcome(
+            StepStatus.FINISHED,
+            f"the message {name!r} arrived",
+            value.encode(),
+            moments.encode(),
+        )
+        settle(db, fid, row[0], outcome)
+
+
+def end_calls(db: Connection, child: str, status: Status, outcome: bytes | None) -> None:
+    """End the waits for an execution that has ended. `outcome` is the event with its outcome."""
+    waiting = db.execute(
+        "SELECT e.fid, s.key FROM steps s JOIN executions e ON e.id = s.execution"
+        " WHERE s.child = :child AND s.status = 'waiting' ORDER BY s.id",
+        {"child": child},
+    ).fetchall()
+    if not waiting:
+        return
+    payload = b"null" if outcome is None else line.payload_of(outcome)
+    because = f"the execution {child} has ended: {status}"
+    if status is Status.FINISHED:
+        end = Outcome(StepStatus.FINISHED, because, payload)
+    else:
+        end = Outcome(StepStatus.ERROR, because, error=_error(child, status, outcome))
+    for fid, key in waiting:
+        settle(db, fid, key, end)
+
+
+def end_call(db: Connection, child: str) -> None:
+    """End the waits for an execution if it has ended already."""
+    now = ledger.state(db, child)
+    if now is None or not now.status.is_final:
+        return
+    seq = "SELECT outcome_seq FROM executions WHERE id = :id AND outcome_seq IS NOT NULL"
+    outcome = None
+    if row := db.execute(seq, {"id": now.id}).fetchone():
+        [(first, body)] = db.execute(
+            "SELECT first, body FROM chunks WHERE execution = :id AND last >= :seq"
+            " ORDER BY last LIMIT 1",
+            {"id": now.id, "seq": row[0]},
+        ).fetchall()
+        outcome = body.split(b"\n")[row[0] - first]
+    end_calls(db, child, now.status, outcome)
+
+
+def withdraw(db: Connection, now: State, step: Step) -> None:
+    """Withdraw a wait that its flow has given up, with its event.
+
+    It may have received a message meanwhile, which its flow has not seen. That is for the next.
+    """
+    is_unseen = step.kind is StepKind.RECEIVE and step.status is StepStatus.FINISHED
+    if not (is_unseen or step.status is StepStatus.WAITING):
+        return
+    STEPS.update(
+        db,
+        "WHERE id = :step",
+        {"status": StepStatus.WITHDRAWN, "preview": "", "result": None, "attempt": now.attempt},
+        step=step.id,
+    )
+    event = steps.describe(step.key, step.kind, StepStatus.WITHDRAWN, fid=step.child or "")
+    resolve(db, now, ledger.lines(line.encode(Kind.STEP, event)), because="a wait was withdrawn")
+    ledger.tell(db, Topic.SETTLED, now.fid, step.key)
+    if is_unseen and step.message is not None:
+        given = "WHERE execution = :id AND taken = :key"
+        MESSAGES.update(db, given, {"taken": None}, id=now.id, key=step.key)
+        hand_over(db, now.fid, now.id, step.message)
+
+
+def _error(child: str, status: Status, outcome: bytes | None) -> bytes:
+    if outcome is not None and line.kind_of(outcome) == Kind.ERROR.encode():
+        return line.payload_of(outcome)
+    text = f"the execution {child} has ended: {status}"
+    return msgspec.json.encode({"type": status.value.capitalize(), "message": text})
+
+
+def withdraw_all(db: Connection, now: State) -> None:
+    """Withdraw the open waits of an execution that ends."""
+    db.execute(
+        "UPDATE steps SET status = 'withdrawn' WHERE execution = :id AND status = 'waiting'",
+        {"id": now.id},
+    )
+
+
+def _result(outcome: Outcome, child: str) -> bytes:
+    # The value is copied as it is, because it may be large.
+    fields = {
+        "status": outcome.status,
+        "value": msgspec.Raw(outcome.value),
+        "moments": msgspec.Raw(outcome.moments),
+        "error": msgspec.Raw(outcome.error or b"null"),
+        "fid": child,
+    }
+    return msgspec.json.encode(fields)
+
+
+def _preview(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        error = msgspec.json.decode(outcome.error)
+        text = f"{error.get('type')}: {error.get('message')}"
+    elif outcome.value == b"null":
+        return ""
+    else:
+        text = outcome.value[: 4 * _PREVIEW].decode("utf-8", "ignore")
+    return text if len(text) <= _PREVIEW else f"{text[: _PREVIEW - 1]}…"
