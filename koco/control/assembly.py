@@ -25,13 +25,19 @@ from koco.control.deploy.environment import Environments
 from koco.control.deploy.serve_apps import Applications
 from koco.control.deploy.start_watch import Watch
 from koco.control.events.spooler import Spooler
+from koco.control.events.step_records import StepRecords
+from koco.control.executions.children import Children
 from koco.control.executions.files import Files
+from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
+from koco.control.executions.news import Listener
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
+from koco.control.executions.waiters import Waiters
+from koco.control.executions.waits import Waits
 from koco.control.runners.last_words import LastWords
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
@@ -106,20 +112,23 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
             options=placement.options(release.manifest.runner),
         )
 
-    spooler = Spooler(store, settings, disk=disk)
+    records = StepRecords(store, settings, blobs=blobs, box=vault.box)
+    spooler = Spooler(store, settings, disk=disk, records=records)
+    waiters = Waiters()
     supervisor = Supervisor(
         store,
         spooler,
         start_runner=start_runner,
         settings=settings,
         remains=LastWords(store, spooler, vault).of,
+        waiters=waiters,
     )
+    store.listen(Listener(supervisor, spooler, waiters).heed)
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
     endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"), url=start.url)
 
-    locks = Locks(store, spooler, endpoints=endpoints)
-    supervisor.on_ended = locks.on_final
+    locks = Locks(store, spooler, endpoints=endpoints, waiters=waiters)
 
     async def application(release: Release) -> Application:
         return Application(
@@ -136,7 +145,16 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     )
     overview = Overview()
     urls = UrlInputs(Downloads(blobs), settings)
-    launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files, urls=urls)
+    launches = Launches(
+        store,
+        supervisor,
+        catalog,
+        endpoints=endpoints,
+        files=files,
+        urls=urls,
+        bundles=bundles,
+    )
+    children = Children(store, catalog, launches)
     return Parts(
         store=store,
         disk=disk,
@@ -161,6 +179,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,
         locks=locks,
+        waits=Waits(store, spooler, waiters=waiters, children=children),
+        histories=Histories(store, blobs=blobs, opener=vault.opener),
         launches=launches,
         schedules=Schedules(store, catalog, launches, settings),
         vault=vault,

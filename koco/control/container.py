@@ -14,11 +14,13 @@ from koco.control.cluster_overview import Overview
 from koco.control.deploy.deployer import Deployer
 from koco.control.events.spooler import Spooler
 from koco.control.executions.files import Files
+from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.waits import Waits
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -49,6 +51,8 @@ class Parts:
     sessions: Sessions
     attempts: Attempts
     locks: Locks
+    waits: Waits
+    histories: Histories
     launches: Launches
     schedules: Schedules
     vault: Vault

@@ -239,6 +239,7 @@ class Plane:
         )
         self._tasks.spawn(runners.kill_leftovers())
         await parts.locks.recover()
+        await parts.waits.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()
         parts.release_tokens.look_after(

@@ -17,6 +17,7 @@ from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
 from koco.events.questions import (
     AccessFiles,
+    CallFlow,
     Crash,
     EndpointKey,
     EndWork,
@@ -24,10 +25,18 @@ from koco.events.questions import (
     FindCrash,
     LockOutcome,
     OpenLock,
+    Park,
     Question,
+    ReadHistory,
+    ReadStep,
+    Receive,
+    Sleep,
     WaitForLock,
+    WaitOutcome,
     WithdrawLock,
+    WithdrawWait,
 )
+from koco.store.model import Execution
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +76,34 @@ async def _withdraw_lock(parts: Parts, fid: str, question: WithdrawLock) -> None
     await parts.locks.withdraw(fid, question.lid)
 
 
+async def _sleep(parts: Parts, fid: str, question: Sleep) -> WaitOutcome:
+    return await parts.waits.sleep(fid, question)
+
+
+async def _receive(parts: Parts, fid: str, question: Receive) -> WaitOutcome:
+    return await parts.waits.receive(fid, question)
+
+
+async def _call_flow(parts: Parts, fid: str, question: CallFlow) -> WaitOutcome:
+    return await parts.waits.call(fid, question)
+
+
+async def _withdraw_wait(parts: Parts, fid: str, question: WithdrawWait) -> None:
+    await parts.waits.withdraw(fid, question.key)
+
+
+async def _read_history(parts: Parts, fid: str, _: ReadHistory) -> str:
+    return await parts.histories.past(fid)
+
+
+async def _read_step(parts: Parts, fid: str, question: ReadStep) -> str:
+    return await parts.histories.result(fid, question.key)
+
+
+async def _park(parts: Parts, fid: str, question: Park) -> bool:
+    return await parts.supervisor.park(fid, keys=question.keys, lids=question.locks)
+
+
 async def _end_work(parts: Parts, fid: str, question: EndWork) -> None:
     await parts.leftovers.settle(fid, question)
 
@@ -79,6 +116,13 @@ HANDLERS: dict[type[Question[Any]], Handler] = {
     OpenLock: _open_lock,
     WaitForLock: _wait_for_lock,
     WithdrawLock: _withdraw_lock,
+    Sleep: _sleep,
+    Receive: _receive,
+    CallFlow: _call_flow,
+    WithdrawWait: _withdraw_wait,
+    ReadHistory: _read_history,
+    ReadStep: _read_step,
+    Park: _park,
     EndWork: _end_work,
 }
 _KINDS = {kind.NAME: kind for kind in HANDLERS}
@@ -100,7 +144,10 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
                 hint="is the runner's koco newer than the control plane's?",
             )
         if asked.attempt:
-            await _require_current(parts, asked)
+            execution = await parts.store.executions.get(asked.fid)
+            if kind is Park and execution.attempt > asked.attempt:
+                return wire.encode_answer(True)  # it has left that process already
+            _require_current(execution, asked)
         return wire.encode_answer(await HANDLERS[kind](parts, asked.fid, question))
     except KocoError as exc:
         return wire.encode_answer(exc)
@@ -109,9 +156,8 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
         return wire.encode_answer(KocoError(f"the control plane failed to answer: {exc!r}"))
 
 
-async def _require_current(parts: Parts, asked: wire.Request) -> None:
+def _require_current(execution: Execution, asked: wire.Request) -> None:
     """Refuse questions of an earlier attempt, from a leftover thread or Ray task."""
-    execution = await parts.store.executions.get(asked.fid)
     if execution.attempt != asked.attempt:
         raise ConflictError(
             f"attempt {asked.attempt} of {asked.fid} has ended; attempt {execution.attempt} follows"

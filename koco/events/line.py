@@ -131,6 +131,11 @@ def payload_of(line: bytes) -> bytes:
     return line[line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD) : -1]
 
 
+def with_payload(line: bytes, payload: Any) -> bytes:
+    """Return a line with another payload, which must be plain data."""
+    return line[: line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD)] + _encode_json(payload) + b"}"
+
+
 def place_of(line: bytes) -> str | None:
     """Return where in its flow's code a line was written: empty for the flow's main task.
 

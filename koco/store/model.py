@@ -441,6 +441,8 @@ class NewWait(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     #: The fid of the execution that it launched.
     child: str | None = None
+    #: Why it launched none: it ends with this error at once.
+    failure: "Failure | None" = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -243,6 +243,11 @@ def _require_same(known: Step, new: NewWait) -> None:
 
 def _settle_at_once(db: Connection, now: State, new: NewWait) -> None:
     """End a new wait if it is over already."""
+    if new.failure is not None:
+        error = msgspec.json.encode(new.failure)
+        outcome = Outcome(StepStatus.ERROR, "nothing was launched", error=error)
+        waits.settle(db, now.fid, new.key, outcome)
+        return
     if new.message is not None:
         waits.hand_over(db, now.fid, now.id, new.message)
     if new.kind is StepKind.LAUNCH:

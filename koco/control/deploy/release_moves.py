@@ -70,7 +70,8 @@ class Moves:
             try:
                 moved += await self._rebind(execution, number)
             except _RefusedError as exc:
-                if ends:
+                # One that resumes has nowhere else to go, and may have waited for months.
+                if ends and not execution.resumed:
                     await self._supervisor.give_up(execution, _never_ran(pool, exc.message))
                 else:
                     pool.submit(execution)

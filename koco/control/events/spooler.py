@@ -12,20 +12,22 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from koco.control.events import event_size
 from koco.control.events.batch_checks import fault_of
 from koco.control.events.chunk_reader import READ_BYTES, Piece, Pieces, Place, Wanted
+from koco.control.events.step_records import StepRecords
 from koco.control.settings import Settings
 from koco.control.storage.disk import Disk
-from koco.errors import NoRoomError, NotFoundError
+from koco.errors import KocoError, NoRoomError, NotFoundError
 from koco.events import line, wire
 from koco.events.model import Status
 from koco.events.wire import Ack, Batch
 from koco.sizes import MB
-from koco.store.model import Execution, FailureEvent, Room
+from koco.store.model import Execution, FailureEvent, Recorded, Room
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,23 @@ _LOOK_S = 0.125
 _WAITS_S = 5.0
 
 
+class _Checked(NamedTuple):
+    """A batch as it is stored, and the steps that it records."""
+
+    batch: Batch
+    records: Sequence[Recorded]
+
+
 class Spooler:
     """Makes events durable and passes them to readers."""
 
     def __init__(
-        self, store: Store, settings: Settings | None = None, *, disk: Disk | None = None
+        self,
+        store: Store,
+        settings: Settings | None = None,
+        *,
+        disk: Disk | None = None,
+        records: StepRecords | None = None,
     ) -> None:
         """If `disk` is None, there is always room."""
         #: Called with the fid of each execution whose runner reports its end; set by the
@@ -56,6 +70,7 @@ class Spooler:
         self._store = store
         self._settings = settings or Settings()
         self._disk = disk
+        self._records = records or StepRecords(store, self._settings)
         #: When the events of an execution were last refused, by fid.
         self._refused: dict[str, float] = {}
         self._pieces = Pieces(store)
@@ -70,13 +85,33 @@ class Spooler:
         producer.
         """
         sent = wire.decode_batches(blob)
-        faults = {at: fault for at, each in enumerate(sent) if (fault := fault_of(each))}
-        sound = [each for at, each in enumerate(sent) if at not in faults]
+        faults: dict[int, str] = {}
+        sound: list[_Checked] = []
+        for at, batch in enumerate(sent):
+            checked = await self._check(batch)
+            if isinstance(checked, str):
+                faults[at] = checked
+            else:
+                sound.append(checked)
         acks = await self._append(sound) if sound else []
         for at, fault in faults.items():
             await self._refuse(sent[at], fault)
             acks.insert(at, Ack(0, closed=True))
         return wire.encode_acks(acks)
+
+    async def _check(self, batch: Batch) -> "_Checked | str":
+        """Return a batch as it is stored, with its recorded steps; or its fault."""
+        if fault := fault_of(batch):
+            return fault
+        try:
+            batch, records = await self._records.take(batch)
+        except NotFoundError:
+            records = []  # its execution was deleted, which the store will say
+        except ValueError as exc:
+            return f"the record of a step cannot be read: {exc}"
+        except KocoError as exc:
+            return f"a step could not be recorded: {exc.message}"
+        return _Checked(event_size.fitting(batch, self._settings), records)
 
     async def _refuse(self, batch: Batch, fault: str) -> None:
         """Refuse an invalid batch; if the execution's own runner sent it, end the execution."""
@@ -92,10 +127,10 @@ class Spooler:
                 self.wake(batch.fid)
                 self.on_final(batch.fid)
 
-    async def _append(self, sent: list[Batch]) -> list[Ack]:
-        batches = [event_size.fitting(batch, self._settings) for batch in sent]
-        acks = await self._commit_when_possible(batches)
-        for batch, ack in zip(batches, acks, strict=True):
+    async def _append(self, checked: list["_Checked"]) -> list[Ack]:
+        async with self._records.stored([each.records for each in checked]) as records:
+            acks = await self._commit_when_possible([each.batch for each in checked], records)
+        for (batch, _), ack in zip(checked, acks, strict=True):
             if not batch.is_held(ack):
                 continue
             self.appended += batch.count
@@ -106,11 +141,13 @@ class Spooler:
                 self.on_final(batch.fid)
         return acks
 
-    async def _commit_when_possible(self, batches: list[Batch]) -> list[Ack]:
+    async def _commit_when_possible(
+        self, batches: list[Batch], records: Sequence[Sequence[Recorded]]
+    ) -> list[Ack]:
         """Commit the batches that there is room for; if there is none, wait a while for it."""
         until = time.monotonic() + _HELD_S
         while True:
-            acks, room = await self._commit_fitting(batches)
+            acks, room = await self._commit_fitting(batches, records)
             if room is Room.AMPLE:
                 return acks
             if any(map(Batch.is_held, batches, acks)) or time.monotonic() >= until:
@@ -118,23 +155,27 @@ class Spooler:
                 return acks
             await asyncio.sleep(_LOOK_S)
 
-    async def _commit_fitting(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
+    async def _commit_fitting(
+        self, batches: list[Batch], records: Sequence[Sequence[Recorded]]
+    ) -> tuple[list[Ack], Room]:
         """Commit the batches that there is room for; return how much room there was."""
+
+        async def commit(room: Room) -> tuple[list[Ack], Room]:
+            acks = await self._store.events.append(
+                batches, records=records, room=room, most_bytes=self.most_bytes
+            )
+            return acks, room
+
         if self._disk is None:
-            return await self._store.events.append(batches, most_bytes=self.most_bytes), Room.AMPLE
+            return await commit(Room.AMPLE)
         size_bytes = sum(len(batch.body) for batch in batches)
         room = self._disk.room(size_bytes)
         try:
             with self._disk.writing(size_bytes):
-                return await self._store.events.append(
-                    batches, room=room, most_bytes=self.most_bytes
-                ), room
+                return await commit(room)
         except NoRoomError:
             # The disk has filled up meanwhile, or has a quota: write final events only.
-            room = Room.NONE
-            return await self._store.events.append(
-                batches, room=room, most_bytes=self.most_bytes
-            ), room
+            return await commit(Room.NONE)
 
     def _note_refused(self, batches: list[Batch], acks: list[Ack]) -> None:
         now = time.monotonic()

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,11 +16,12 @@ from koco.control.executions import json_depth
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
+from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog, Entry
 from koco.control.services.endpoint_client import Call, Endpoints
 from koco.control.services.endpoint_messages import Order
 from koco.control.tasks import Tasks
-from koco.errors import ConflictError, InputsError, UsageError
+from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.line import encode_payload
 from koco.forms import browser
 from koco.forms.off_loop import is_small, run_check
@@ -29,6 +31,8 @@ from koco.store.store import Store
 
 #: The longest idempotency key.
 KEY_LENGTH = 255
+
+_LIVE = "`koco resume FID --release live` resumes it on the live release"
 
 
 class Launches:
@@ -43,6 +47,7 @@ class Launches:
         endpoints: Endpoints,
         files: Files,
         urls: UrlInputs | None = None,
+        bundles: Bundles | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -50,6 +55,7 @@ class Launches:
         self._endpoints = endpoints
         self._files = files
         self._urls = urls
+        self._bundles = bundles
         self._tasks = Tasks("the launches")
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -65,13 +71,15 @@ class Launches:
         call: Call | None = None,
         as_browser: bool = False,
         asker: Asker | None = None,
+        parent: str | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
         `about` holds additional fields for its `meta` event, and `audited` is its entry in the
         audit log. `call` is the request to the flow's own path, if the launch is one. With
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
-        first, as a browser sends them, unless `inputs` has the field.
+        first, as a browser sends them, unless `inputs` has the field. `parent` is the fid of the
+        execution that launches it.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it;
         but files are fetched from URLs only while `asker` is there. An asker who has lost access
@@ -95,7 +103,7 @@ class Launches:
             sent = _complete(entry, inputs) if as_browser else inputs
             new = await self._decide(entry, sent, user, call, asker)
             about_it = {**new.about, **(about or {})}
-            return msgspec.structs.replace(new, about=about_it, audited=audited)
+            return msgspec.structs.replace(new, about=about_it, audited=audited, parent=parent)
 
         return await self._tasks.finish(self._once(user, key, digest, decide, asker))
 
@@ -173,21 +181,75 @@ class Launches:
             LimitError: there are more or larger files than the live release allows.
             TooManyError: see `launch`.
         """
-        if not former.status.is_final:
-            raise ConflictError(
-                f"execution {former.fid} has not ended: it is {former.status}",
-                hint=f"`koco wait {former.fid}` waits for that, `koco cancel` ends it",
-            )
+        _require_ended(former)
 
         async def decide() -> NewExecution:
-            new = await self._repeat(entry, former, user)
-            return msgspec.structs.replace(new, audited=audited)
+            new = await self._repeat(entry, former, user, within="in")
+            about = {**new.about, "retry_of": former.fid}
+            return msgspec.structs.replace(new, about=about, retry_of=former.fid, audited=audited)
 
         return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide, asker))
 
-    async def _repeat(self, entry: Entry, former: Execution, user: str) -> NewExecution:
-        """Return the new execution that repeats a former one."""
-        found = await self._store.files.all_of(former.id, within="in")
+    async def resume(
+        self,
+        former: Execution,
+        *,
+        user: str,
+        step: str | None = None,
+        live: bool = False,
+        key: str | None = None,
+        audited: AuditEntry | None = None,
+        asker: Asker | None = None,
+    ) -> tuple[Execution, bool]:
+        """Launch an ended execution again, with its recorded steps before one of them.
+
+        `step` is that step's key or its name; None means the one that failed, or none if none did.
+        The new execution runs on the former one's release or, with `live`, on the one that is live
+        now, whose form must accept the inputs. It has all files of the former one.
+
+        Raises:
+            NotFoundError: there is no such step.
+            ConflictError: it has not ended, the code of its release has been removed, or the key
+                was used for something else.
+            Others: see `retry`.
+        """
+        _require_ended(former)
+        digest = f"resume {former.fid} {step} {live}"
+
+        async def decide() -> NewExecution:
+            entry = self._catalog.find(former.flow) if live else await self._own(former)
+            new = await self._repeat(entry, former, user, within="")
+            return msgspec.structs.replace(
+                new, resume_of=former.fid, resume_from=step, audited=audited
+            )
+
+        async def accept() -> tuple[Execution, bool]:
+            async with AsyncExitStack() as stack:
+                if not live and self._bundles is not None:
+                    await stack.enter_async_context(_held(self._bundles, await self._of(former)))
+                return await self._once(user, key, digest, decide, asker)
+
+        return await self._tasks.finish(accept())
+
+    async def _of(self, former: Execution) -> Release:
+        return await self._store.releases.get(former.service, former.release)
+
+    async def _own(self, former: Execution) -> Entry:
+        """Return the flow of an execution as its own release has it, without its form."""
+        release = await self._of(former)
+        short = former.flow.partition("/")[2]
+        flow = next((each for each in release.flows if each.name == short), None)
+        if flow is None:
+            raise NotFoundError(
+                f"release {release.number} of {release.service} has no flow {short!r}", hint=_LIVE
+            )
+        return Entry(release.service, release.number, flow, None)
+
+    async def _repeat(
+        self, entry: Entry, former: Execution, user: str, *, within: str
+    ) -> NewExecution:
+        """Return the new execution that repeats a former one, with its files below a path."""
+        found = await self._store.files.all_of(former.id, within=within)
         files = tuple(
             NewFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes)
             for file in found
@@ -214,8 +276,7 @@ class Launches:
             pickled=await self._store.executions.pickled(former),
             hidden=tuple(dict.fromkeys((*former.hidden, *new.hidden))),
             tags=former.tags,
-            about={**about, "retry_of": former.fid},
-            retry_of=former.fid,
+            about=about,
         )
 
     async def _accept(self, new: NewExecution, asker: Asker | None) -> Execution:
@@ -280,6 +341,30 @@ class Launches:
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.releases.get(entry.service, entry.release)
         return release
+
+
+@asynccontextmanager
+async def _held(bundles: Bundles, release: Release) -> AsyncIterator[None]:
+    """Keep the code of a release from being collected during the block.
+
+    Raises:
+        ConflictError: it has been removed already.
+    """
+    if not bundles.has(release.bundle):
+        raise ConflictError(
+            f"the code of release {release.number} of {release.service} has been removed",
+            hint=f"{_LIVE}; `koco up --set keep_releases=N` keeps more of them",
+        )
+    async with bundles.hold(release.bundle):
+        yield
+
+
+def _require_ended(former: Execution) -> None:
+    if not former.status.is_final:
+        raise ConflictError(
+            f"execution {former.fid} has not ended: it is {former.status}",
+            hint=f"`koco wait {former.fid}` waits for that, `koco cancel` ends it",
+        )
 
 
 async def _carry_out(

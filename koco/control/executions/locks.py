@@ -2,16 +2,13 @@
 
 Locks and their answers are rows in the store. This module only keeps track of which
 flows wait for which lock. A flow waits with a request that stays pending, and repeats
-it if this process dies meanwhile. One timer is set, for the lock that expires next.
+it if this process dies meanwhile.
 """
 
 import asyncio
 import contextlib
-import logging
-import math
 import time
 import weakref
-from collections import defaultdict
 from typing import Any
 
 import msgspec
@@ -19,10 +16,13 @@ import msgspec
 from koco.control.access import payload_checks
 from koco.control.events.spooler import Spooler
 from koco.control.executions import json_depth
+from koco.control.executions.alarm import Alarm
+from koco.control.executions.room import when_there_is_room
+from koco.control.executions.waiters import Waiters
 from koco.control.services.endpoint_client import Endpoints
 from koco.control.services.endpoint_messages import Form
-from koco.control.tasks import RETRY_S, Tasks
-from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
+from koco.control.tasks import Tasks
+from koco.errors import ConflictError, NotFoundError
 from koco.events import datetimes
 from koco.events.line import encode_payload
 from koco.forms import Model
@@ -32,10 +32,6 @@ from koco.sdk import locks
 from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.store import Store
 
-log = logging.getLogger(__name__)
-
-#: The longest that the timer is set for (seconds), because the clock may be set forward meanwhile.
-_TIMER_S = 60.0
 #: How many locks an error names.
 _SHOWN = 10
 
@@ -43,20 +39,26 @@ _SHOWN = 10
 class Locks:
     """Opens locks, tracks the requests that wait for them, and settles them."""
 
-    def __init__(self, store: Store, spooler: Spooler, *, endpoints: Endpoints) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spooler: Spooler,
+        *,
+        endpoints: Endpoints,
+        waiters: Waiters | None = None,
+    ) -> None:
         self._store = store
         self._spooler = spooler
         self._endpoints = endpoints
-        self._waiting: dict[str, dict[str, set[asyncio.Event]]] = defaultdict(dict)
+        self._waiters = waiters or Waiters()
         # Answers to one lock are handled one at a time, so that its lease never runs twice at once.
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        self._alarm = Alarm("locks", self._expire)
         self._tasks = Tasks("the locks")
 
     async def recover(self) -> None:
         """Settle the locks that expired while no process ran, and set the timer for the next."""
-        await self._expire()
+        await self._alarm.ring()
 
     # calls of flows
 
@@ -65,7 +67,7 @@ class Locks:
     ) -> Lock:
         """Open a lock and return it. If a lock with this lid exists, return that as it is.
 
-        `key` is its place in its flow's code, if it has one.
+        `key` is its place in the flow's code.
 
         Raises:
             UsageError: the name or the timeout is invalid, or the data is nested too deeply.
@@ -76,25 +78,21 @@ class Locks:
         what = f"the data of the lock {name!r}"
         await run_check(lambda: json_depth.check(data, what), is_quick=is_small(data))
         expires = time.time() + timeout_s
-        while True:
-            try:
-                lock = await self._store.locks.open(
-                    fid,
-                    lid,
-                    name=name,
-                    data=data,
-                    expires=expires,
-                    key=key,
-                    most_bytes=self._spooler.most_bytes,
-                )
-                break
-            except NoRoomError:
-                # A flow waits for room on the disk, as its events do, unless its execution ended.
-                if (await self._store.executions.get(fid)).status.is_final:
-                    raise
-                await asyncio.sleep(RETRY_S)
+        lock = await when_there_is_room(
+            self._store,
+            fid,
+            lambda: self._store.locks.open(
+                fid,
+                lid,
+                name=name,
+                data=data,
+                expires=expires,
+                key=key,
+                most_bytes=self._spooler.most_bytes,
+            ),
+        )
         self._spooler.wake(fid)
-        self._set_timer(lock.expires)
+        self._alarm.set(lock.expires)
         return lock
 
     async def wait(self, fid: str, lid: str) -> Lock:
@@ -103,16 +101,9 @@ class Locks:
         Raises:
             ConflictError: the lock was withdrawn, because its execution has ended.
         """
-        event = asyncio.Event()
-        waiters = self._waiting[fid].setdefault(lid, set())
-        waiters.add(event)
-        try:
-            # Look only after the event is in place: a lock that is settled after that sets it.
+        with self._waiters.waiting(fid, lid) as waiter:
             while (lock := await self._of(fid, lid)).status == "open":
-                await event.wait()
-                event.clear()
-        finally:
-            self._forget(fid, lid, event)
+                await waiter.until_woken()
         if lock.status == "withdrawn":
             raise ConflictError(
                 f"the execution has ended, and with it the lock {lock.name!r}",
@@ -133,23 +124,8 @@ class Locks:
             raise NotFoundError(f"execution {fid} has no lock {lid!r}")
         return lock
 
-    def _forget(self, fid: str, lid: str, event: asyncio.Event) -> None:
-        waiters = self._waiting[fid][lid]
-        waiters.discard(event)
-        if not waiters:
-            del self._waiting[fid][lid]
-        if not self._waiting[fid]:
-            del self._waiting[fid]
-
-    def on_final(self, fid: str) -> None:
-        """Wake an ended execution's waiters. The store has withdrawn its open locks."""
-        for waiters in self._waiting.get(fid, {}).values():
-            for event in waiters:
-                event.set()
-
     def _wake(self, lock: Lock) -> None:
-        for event in self._waiting.get(lock.fid, {}).get(lock.lid, ()):
-            event.set()
+        self._waiters.wake(lock.fid, lock.lid)
         self._spooler.wake(lock.fid)
 
     # calls of people
@@ -248,31 +224,10 @@ class Locks:
 
     # expiry
 
-    def _set_timer(self, due: float | None) -> None:
-        """Set the timer for `due` (seconds since the epoch), unless it rings earlier already."""
-        if due is None or due >= self._due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        # Ring a little late. A timer that rings early would find nothing and have to ring again.
-        delay_s = min(max(due - time.time(), 0) + 0.001, _TIMER_S)
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring)
-
-    def _ring(self) -> None:
-        self._timer, self._due = None, math.inf
-        self._tasks.spawn(self._expire())
-
-    async def _expire(self) -> None:
-        try:
-            expired = await self._store.locks.expire(time.time())
-        except KocoError:
-            log.exception("expired locks could not be settled yet")
-            self._set_timer(time.time() + RETRY_S)
-            return
-        for lock in expired:
+    async def _expire(self) -> float | None:
+        for lock in await self._store.locks.expire(time.time()):
             self._wake(lock)
-        self._set_timer(await self._store.locks.next_expiry())
+        return await self._store.locks.next_expiry()
 
 
 def _check(given: Any) -> None:

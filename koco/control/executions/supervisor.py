@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -17,8 +17,9 @@ from koco.cluster.runners import RunnerActor
 from koco.control import clock, fair_turns
 from koco.control.events.spooler import Spooler
 from koco.control.executions.deadlines import Deadlines
+from koco.control.executions.waiters import Waiters
 from koco.control.runners import reattach
-from koco.control.runners.concurrency import Load, limits_of, policy_of
+from koco.control.runners.concurrency import Load, durable_flows, limits_of, policy_of
 from koco.control.runners.pool import Pool
 from koco.control.runners.queue import Line
 from koco.control.runners.reattach import Key, Present
@@ -65,23 +66,29 @@ class Supervisor:
         start_runner: StartRunner,
         settings: Settings | None = None,
         remains: Remains | None = None,
+        waiters: Waiters | None = None,
     ) -> None:
         self._store = store
         self._spooler = spooler
         spooler.on_final = self._reported
-        #: Called with the fid of each execution that has ended; used by the locks.
+        self._waiters = Waiters() if waiters is None else waiters
+        #: Called with the fid of each execution that has ended, or whose attempt has; used by the
+        #: waits.
         self.on_ended: Callable[[str], None] = lambda fid: None
         #: Called with each new pool and its release; used by the deployer.
         self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
         self._remains = remains
         self.pools: dict[tuple[str, int], Pool] = {}
-        self.load = Load(settings or Settings())
+        self._settings = settings or Settings()
+        self.load = Load(self._settings)
         #: How many executions have been accepted since the start.
         self.launched = 0
         self._pool_of: dict[str, Pool] = {}
-        #: The executions that are retried if their attempt fails.
+        #: The executions that may be queued again after their attempt has ended.
         self._retried: set[str] = set()
+        #: The executions that are being parked.
+        self._parking: set[str] = set()
         self._deadlines = Deadlines(store, spooler, end=self._time_out)
         self._tasks = Tasks("the supervisor")
 
@@ -97,7 +104,8 @@ class Supervisor:
         limits = pool.line.limits(new.flow)
         self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
         try:
-            new = msgspec.structs.replace(new, policy=policy_of(limits))
+            policy = policy_of(limits, durable=new.flow in pool.durable)
+            new = msgspec.structs.replace(new, policy=policy)
             fair_turns.yield_turn()  # for the disk, which commits any number of launches at once
             execution, is_new = await self._store.executions.create(new)
         finally:
@@ -138,6 +146,15 @@ class Supervisor:
         self._spooler.wake(execution.fid)
         return execution
 
+    def end_cancelled(self, fid: str) -> None:
+        """Ask an execution to end whose cancellation was requested with that of its parent."""
+        self._tasks.spawn(self._end_cancelled(fid))
+
+    async def _end_cancelled(self, fid: str) -> None:
+        execution = await surely(lambda: self._store.executions.get(fid))
+        if pool := self._pool_of.get(fid):
+            await pool.cancel(fid, grace_s=execution.grace_s)
+
     def _reported(self, fid: str) -> None:
         """Called when a runner reports an execution's end, which proves that the release works."""
         if pool := self._pool_of.get(fid):
@@ -146,17 +163,58 @@ class Supervisor:
 
     def on_final(self, fid: str) -> None:
         """Free an execution's place. Called when it has a final status or its attempt has ended."""
+        self._leave(fid)
+        self.on_ended(fid)
+        if fid in self._retried:
+            self._tasks.spawn(self._try_again(fid))
+        else:
+            self._deadlines.forget(fid)
+
+    def _leave(self, fid: str) -> None:
+        """Free an execution's place, and end the requests that its process waits with."""
         self.load.leave(fid)
         if pool := self._pool_of.pop(fid, None):
             pool.settle_ended(fid)
             self.pump()
             pool.trim()
         self._spooler.wake(fid)
-        self.on_ended(fid)
-        if fid in self._retried:
-            self._tasks.spawn(self._try_again(fid))
-        else:
+        self._waiters.dismiss(fid)
+
+    async def park(self, fid: str, *, keys: Sequence[str], lids: Sequence[str]) -> bool:
+        """Take an execution that only waits for these out of its runner; False if it must stay.
+
+        Nothing of a parked execution is kept in memory. `wake` brings it back.
+        """
+        self._parking.add(fid)
+        try:
+            execution = await self._store.executions.get(fid)
+            if not await self._store.executions.park(fid, execution.runner, keys=keys, lids=lids):
+                return False
+            self._leave(fid)
+            self._retried.discard(fid)
             self._deadlines.forget(fid)
+        finally:
+            self._parking.discard(fid)
+        # One of them may have ended before or just after the commit.
+        await self._enter_woken(fid)
+        return True
+
+    def wake(self, fids: Iterable[str]) -> None:
+        """Put executions in line that the store has queued again because a wait of theirs ended.
+
+        They are never refused, however full the queue is.
+        """
+        for fid in fids:
+            self._tasks.spawn(self._enter_woken(fid))
+
+    async def _enter_woken(self, fid: str) -> None:
+        execution = await surely(lambda: self._store.executions.get(fid))
+        await self._ensure_pool(execution.service, execution.release)
+        # `park` does the rest if it is still under way.
+        if execution.status is not Status.QUEUED or fid in self._parking or fid in self.load:
+            return
+        self._enter(execution)
+        self._spooler.wake(fid)
 
     def pump(self) -> None:
         """Give waiting executions of all pools to runners, starting with the longest wait."""
@@ -169,8 +227,7 @@ class Supervisor:
         execution = await self._store.executions.get(fid)
         if execution.status is Status.QUEUED:
             log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
-            await self._ensure_pool(execution.service, execution.release)
-            self._enter(execution)
+            await self._enter_woken(fid)
         elif execution.status.is_final:
             self._retried.discard(fid)
             self._deadlines.forget(fid)
@@ -276,6 +333,8 @@ class Supervisor:
             on_step=self._spooler.wake,
             on_final=self.on_final,
             remains=self._remains,
+            settings=self._settings,
+            durable=durable_flows(release),
         )
 
     # the process's life
@@ -368,7 +427,7 @@ class Supervisor:
     def _keep(self, execution: Execution, pool: Pool) -> None:
         self._pool_of[execution.fid] = pool
         self._deadlines.watch(execution)
-        if execution.policy.retries:
+        if execution.policy.retries or execution.policy.durable:
             self._retried.add(execution.fid)
 
     async def _tidy(self) -> None:

@@ -223,7 +223,11 @@ async def _queue(parts: Parts) -> list[Finding]:
     tallies = await parts.store.executions.count_by_status()
     queued, running = tallies.get("queued", 0), tallies.get("running", 0)
     awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
-    what = f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person, {queued} in line"
+    sleeping = tallies.get("sleeping", 0)
+    what = (
+        f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person,"
+        f" {sleeping} {verbal(sleeping, 'sleeps')}, {queued} in line"
+    )
     if queued and not (running or starting):
         return [
             Finding("executions", WARNING, what, "`koco status` says what their services wait for")

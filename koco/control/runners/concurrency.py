@@ -11,7 +11,7 @@ from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.manifest.model import Limits, Manifest
 from koco.plurals import counted, verbal
-from koco.store.model import Policy
+from koco.store.model import Policy, Release
 
 #: The longest `retry_after_s` that a client is given (seconds).
 _LONGEST_S = 60.0
@@ -26,9 +26,16 @@ def limits_of(manifest: Manifest, flow: str) -> Limits:
     return manifest.limits
 
 
-def policy_of(limits: Limits) -> Policy:
+def durable_flows(release: Release) -> frozenset[str]:
+    """Return the flows of a release, by their full names, whose executions are durable."""
+    flows = release.manifest.flows
+    return frozenset(f"{release.service}/{flow.name}" for flow in flows if flow.durable)
+
+
+def policy_of(limits: Limits, *, durable: bool = False) -> Policy:
     """Return the part of the limits that is stored with each execution."""
     return Policy(
+        durable=durable,
         timeout_s=limits.timeout,
         retries=limits.retries,
         retry_errors=limits.retry_errors,

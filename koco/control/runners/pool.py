@@ -26,6 +26,7 @@ from koco.control.runners.worker import (
     first,
     see_off,
 )
+from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.events.model import Status
@@ -33,6 +34,7 @@ from koco.manifest import model
 from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
+from koco.sizes import MB
 from koco.store.model import Execution, FailureEvent
 from koco.store.store import Store
 
@@ -68,8 +70,13 @@ class Pool:
         on_step: Callable[[str], None],
         on_final: Callable[[str], None],
         remains: Remains | None = None,
+        settings: Settings | None = None,
+        durable: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
+        #: The flows whose executions are durable, by their full names.
+        self.durable = durable
+        self._settings = settings or Settings()
         self.limits = limits
         #: The executions that wait for a runner of this release.
         self.line = line
@@ -291,25 +298,9 @@ class Pool:
             return
         self._began[fid] = time.monotonic()
         self._on_step(fid)
-        flow = execution.flow.partition("/")[2]
         runner.launching[fid] = execution.entrypoint
-        pickled = None
-        if execution.dialect:
-            pickled = await surely(lambda: self._store.executions.pickled(execution))
         try:
-            await runner.actor.launch(
-                Launch(
-                    fid=fid,
-                    flow=flow,
-                    inputs=execution.inputs,
-                    entrypoint=execution.entrypoint,
-                    moments=execution.moments,
-                    dialect=execution.dialect,
-                    pickled=pickled,
-                    user=execution.user if execution.dialect else "",
-                    attempt=execution.attempt,
-                )
-            )
+            await runner.actor.launch(await self._launch_of(execution))
         except KocoError:
             return  # the runner died: its watcher settles the execution
         except Exception as exc:
@@ -322,6 +313,26 @@ class Pool:
             self._on_final(fid)
         finally:
             runner.launching.pop(fid, None)
+
+    async def _launch_of(self, execution: Execution) -> Launch:
+        pickled = None
+        if execution.dialect:
+            pickled = await surely(lambda: self._store.executions.pickled(execution))
+        return Launch(
+            fid=execution.fid,
+            flow=execution.flow.partition("/")[2],
+            inputs=execution.inputs,
+            entrypoint=execution.entrypoint,
+            moments=execution.moments,
+            dialect=execution.dialect,
+            pickled=pickled,
+            user=execution.user if execution.dialect else "",
+            attempt=execution.attempt,
+            durable=execution.policy.durable,
+            has_past=execution.attempt > 1 or execution.resume_of is not None,
+            park_after_s=self._settings.park_after,
+            step_bytes=int(self._settings.max_step_mb * MB),
+        )
 
     def _guard(self, runner: Runner) -> None:
         """Start a vigil over a runner if none watches it yet. It lasts while there is work."""

@@ -9,8 +9,9 @@ dashboard nor to its GCS.
 import base64
 import binascii
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,48 @@ class KnownSecret(msgspec.Struct, frozen=True):
     updated: str
     by: str
     trouble: str | None
+
+
+class Box:
+    """Encrypts data in the store that is not a secret of its own, with the same key.
+
+    It marks what it has encrypted, so that data from before the encryption was asked for stays
+    readable.
+    """
+
+    #: No encoding of a step's result begins like this.
+    _MARK = b"\x00koco-sealed\x00"
+
+    def __init__(self, key: Callable[[], bytes]) -> None:
+        """`key` reads the key, when it is first needed."""
+        self._key = key
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(self._key())
+
+    def seal(self, data: bytes, name: str) -> bytes:
+        """Encrypt data under a name."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._MARK + nonce + self._cipher.encrypt(nonce, data, name.encode())
+
+    def open(self, data: bytes, name: str) -> bytes:
+        """Return the data that was encrypted under a name; other data as it is.
+
+        Raises:
+            SecretError: it was encrypted with another key, or the key is missing.
+        """
+        if not data.startswith(self._MARK):
+            return data
+        sealed = data[len(self._MARK) :]
+        nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, body, name.encode())
+        except InvalidTag:
+            raise SecretError(
+                f"{name!r} was encrypted with another key than the data directory has",
+                hint=f"restore the former {KEY_FILE} from a backup",
+            ) from None
 
 
 class Vault:
@@ -159,6 +202,23 @@ class Vault:
             detail=error.detail and masks.text(error.detail),
             hint=error.hint and masks.text(error.hint),
         )
+
+    async def box(self) -> Box:
+        """Return a box to encrypt with. The key is made if there are no secrets yet.
+
+        Raises:
+            SecretError: the key is missing or wrong.
+        """
+        known = await self._store.secrets.all()
+        if known:
+            self._open(known[0])
+        else:
+            self._make_key()
+        return self.opener()
+
+    def opener(self) -> Box:
+        """Return a box to decrypt with. If nothing is encrypted, it needs no key."""
+        return Box(self._key)
 
     def _why(self, sealed: Sealed) -> str | None:
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from koco.control.events.spooler import Spooler
 from koco.control.executions.locks import Locks
+from koco.control.executions.waiters import Waiters
 from koco.control.services.endpoint_messages import Form
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Status
@@ -55,7 +56,8 @@ class Plane:
     def __init__(self, store: Store, owner: Owner) -> None:
         self.store = store
         self.spooler = Spooler(store)
-        self.locks = Locks(store, self.spooler, endpoints=owner)
+        self.waiters = Waiters()
+        self.locks = Locks(store, self.spooler, endpoints=owner, waiters=self.waiters)
         self.owner = owner
 
     async def begun(self) -> Execution:
@@ -126,7 +128,7 @@ def test_a_waiting_flow_gets_the_answer(check: Callable[[Body], None], answer: A
         for lock in await asyncio.gather(*waiting):
             assert (lock.status, lock.answer, lock.by) == ("answered", answer, "ada")
         assert (await plane.locks.wait(execution.fid, "l1")).answer == answer
-        assert plane.locks._waiting == {}
+        assert plane.waiters.count == 0
 
     check(body)
 
@@ -276,7 +278,7 @@ def test_waiting_ends_with_the_execution(check: Callable[[Body], None]) -> None:
         await plane.store.executions.settle(
             execution.fid, Status.ERROR, FailureEvent(type="T", message="m")
         )
-        plane.locks.on_final(execution.fid)
+        plane.waiters.dismiss(execution.fid)
         with pytest.raises(ConflictError, match="the execution has ended"):
             await gone
         assert not stays.done()

@@ -1,0 +1,166 @@
+"""Recorded steps: out of the events that bring them, and ready for the store.
+
+A runner sends a step's record as a member of its event (`koco.events.steps`). Before the commit it
+is taken out, large results become blobs, and if the service asks for it, results are encrypted. A
+batch without records costs a search for their mark and nothing else.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import msgspec
+
+from koco.control.settings import Settings
+from koco.control.storage.blobs import Blobs
+from koco.errors import KocoError, LimitError, UsageError
+from koco.events import line
+from koco.events.steps import RECORD, StepRecord, split_line
+from koco.events.wire import Batch
+from koco.sizes import MB
+from koco.store.model import Recorded
+from koco.store.store import Store
+
+#: Larger results are blobs (bytes).
+_APART_BYTES = int(MB)
+#: What is shown instead of values that are encrypted.
+ENCRYPTED = "(encrypted)"
+#: The members of a step's event that show values.
+_SHOWN = ("preview", "error")
+#: For how many executions it is remembered whether their steps are encrypted.
+_KNOWN = 10_000
+
+
+class Box(Protocol):
+    """Encrypts and decrypts: see `koco.control.services.secrets.Box`."""
+
+    def seal(self, data: bytes, name: str) -> bytes:
+        """Encrypt."""
+        ...
+
+    def open(self, data: bytes, name: str) -> bytes:
+        """Decrypt."""
+        ...
+
+
+class StepRecords:
+    """Takes the records of steps out of batches of events."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        blobs: Blobs | None = None,
+        box: Callable[[], Awaitable[Box]] | None = None,
+    ) -> None:
+        """Without `blobs`, results of all sizes stay in the store; without `box`, in plain."""
+        self._store = store
+        self._settings = settings
+        self._blobs = blobs
+        self._box = box
+        self._encrypts: dict[str, bool] = {}
+
+    async def take(self, batch: Batch) -> tuple[Batch, list[Recorded]]:
+        """Return a batch without its records, and the records.
+
+        Raises:
+            ValueError: a record cannot be read.
+            KocoError: it may not be stored, or not encrypted.
+        """
+        if batch.body.find(RECORD) < 0:
+            return batch, []
+        split = [split_line(text) for text in batch.body.split(b"\n")]
+        found = [(at, record) for at, (_, record) in enumerate(split) if record is not None]
+        if not found:
+            return batch, []
+        if not batch.runner:
+            raise UsageError("only the runner of an execution records its steps")
+        lines = [text for text, _ in split]
+        for _, record in found:
+            self._require_size(record)
+        if await self._is_encrypted(batch.fid):
+            box = await self._open_box()
+            found = [(at, _seal(record, box)) for at, record in found]
+            for at, _ in found:
+                lines[at] = _without_values(lines[at])
+        records = [Recorded(line=at, record=record) for at, record in found]
+        return msgspec.structs.replace(batch, body=b"\n".join(lines)), records
+
+    @asynccontextmanager
+    async def stored(
+        self, records: Sequence[Sequence[Recorded]]
+    ) -> AsyncIterator[Sequence[Sequence[Recorded]]]:
+        """Put large results into blobs, and keep these while the block commits their names.
+
+        Raises:
+            NoRoomError: there is no room on the disk.
+        """
+        if self._blobs is None or not any(map(_is_large, (r for each in records for r in each))):
+            yield records
+            return
+        # Held during the commit, because a blob that no row names may be collected.
+        async with self._blobs.settling:
+            yield [[await self._apart(each) for each in of_batch] for of_batch in records]
+
+    async def _apart(self, recorded: Recorded) -> Recorded:
+        result = recorded.record.result
+        if self._blobs is None or result is None or not _is_large(recorded):
+            return recorded
+        sha256 = await self._blobs.put(result)
+        record = msgspec.structs.replace(recorded.record, result=None)
+        return msgspec.structs.replace(recorded, record=record, blob=sha256)
+
+    def _require_size(self, record: StepRecord) -> None:
+        size_bytes = len(record.result or b"")
+        if size_bytes > self._settings.max_step_mb * MB:
+            raise LimitError(
+                f"the result of the step {record.key!r} has {size_bytes / MB:.4g} MB;"
+                f" max_step_mb is {self._settings.max_step_mb:g}",
+                hint="large data can be a file of the execution",
+            )
+
+    async def _is_encrypted(self, fid: str) -> bool:
+        if (known := self._encrypts.get(fid)) is not None:
+            return known
+        execution = await self._store.executions.get(fid)
+        release = await self._store.releases.get(execution.service, execution.release)
+        if len(self._encrypts) >= _KNOWN:
+            self._encrypts.clear()
+        self._encrypts[fid] = release.manifest.encrypt
+        return release.manifest.encrypt
+
+    async def _open_box(self) -> Box:
+        if self._box is None:
+            raise KocoError("there is no key to encrypt the results of steps with")
+        return await self._box()
+
+
+async def read_blob(blobs: Blobs, sha256: str) -> bytes:
+    """Return the whole content of a blob.
+
+    Raises:
+        NotFoundError: it was removed from the data directory by hand.
+    """
+    return b"".join([piece async for piece in blobs.read(sha256)])
+
+
+def _is_large(recorded: Recorded) -> bool:
+    return len(recorded.record.result or b"") > _APART_BYTES
+
+
+def _seal(record: StepRecord, box: Box) -> StepRecord:
+    result = record.result
+    return msgspec.structs.replace(
+        record,
+        result=None if result is None else box.seal(result, record.key),
+        arguments=record.arguments and ENCRYPTED,
+        preview=record.preview and ENCRYPTED,
+    )
+
+
+def _without_values(text: bytes) -> bytes:
+    """Return the line of a step's event without the values that it shows."""
+    payload = msgspec.json.decode(line.payload_of(text))
+    hidden = {name: ENCRYPTED for name in _SHOWN if payload.get(name)}
+    return line.with_payload(text, {**payload, **hidden})

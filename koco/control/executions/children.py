@@ -1,0 +1,113 @@
+"""Executions that other executions launch: who may launch what, each once.
+
+A child belongs to the user of its parent. It may be launched if that user may launch it now, if
+the parent's release names its flow in `calls`, or if it is of the same service.
+"""
+
+import asyncio
+import hashlib
+import logging
+from fnmatch import fnmatchcase
+
+from koco.control.access import rights
+from koco.control.executions.launcher import KEY_LENGTH, Launches
+from koco.control.services.catalog import Catalog, Entry
+from koco.errors import ConflictError, NotAllowedError, NotFoundError, TooManyError, UsageError
+from koco.events.questions import CallFlow
+from koco.store.model import AuditEntry, Execution
+from koco.store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: The most executions that may have launched each other, one below the other.
+GENERATIONS = 32
+#: The pause before a launch that found the queue full is tried again (seconds).
+_AGAIN_S = 1.0
+
+
+class LeftError(ConflictError):
+    """The execution that asks has ended or left its process, so nobody waits for the answer."""
+
+
+class Children:
+    """Launches executions for executions."""
+
+    def __init__(self, store: Store, catalog: Catalog, launches: Launches) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._launches = launches
+
+    async def launch(self, fid: str, question: CallFlow) -> Execution:
+        """Launch the execution that a flow asks for, or find it if it was launched before.
+
+        If the queue is full, this waits for a place in it.
+
+        Raises:
+            NotAllowedError: this parent may not launch that flow.
+            UsageError: the parents, and their parents, are too many.
+            LeftError: the parent has ended or left its process.
+            KocoError: see `Launches.launch`.
+        """
+        attempt = (await self._store.executions.get(fid)).attempt
+        while True:
+            parent = await self._store.executions.get(fid)
+            if parent.status.is_final or parent.attempt != attempt:
+                raise LeftError(f"execution {fid} no longer waits for this launch")
+            try:
+                return await self._launch(parent, question)
+            except TooManyError as exc:
+                log.info("a launch by an execution waits: %s", exc.message, extra={"fid": fid})
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _launch(self, parent: Execution, question: CallFlow) -> Execution:
+        entry = self._catalog.find(question.flow)
+        await self._require_allowed(parent, entry)
+        await self._require_generation(parent)
+        key = question.launch_key or _key_of(parent.fid, question.key)
+        execution, _ = await self._launches.launch(
+            entry,
+            question.inputs,
+            user=parent.user,
+            key=key,
+            parent=parent.fid,
+            audited=AuditEntry(action="launch", who=parent.user, detail={"parent": parent.fid}),
+        )
+        return execution
+
+    async def _require_allowed(self, parent: Execution, entry: Entry) -> None:
+        if entry.service == parent.service:
+            return
+        user = await rights.of(self._store, parent.user)
+        if user is not None and user.may("launch") and user.reaches(entry.name):
+            return
+        release = await self._store.releases.get(parent.service, parent.release)
+        if any(fnmatchcase(entry.name, each) for each in release.manifest.calls):
+            return
+        raise NotAllowedError(
+            f"{parent.fid} may not launch {entry.name}: neither {parent.user!r}, who launched it,"
+            f" nor `calls` in the manifest of {parent.service} permits it",
+            hint=f"add `calls: [{entry.name}]` to the manifest and deploy it again",
+        )
+
+    async def _require_generation(self, parent: Execution) -> None:
+        above, names = parent, [parent.flow]
+        while above.parent is not None and len(names) < GENERATIONS:
+            try:
+                above = await self._store.executions.get(above.parent)
+            except NotFoundError:
+                break  # it was deleted
+            names.append(above.flow)
+        if len(names) >= GENERATIONS:
+            raise UsageError(
+                f"{GENERATIONS} executions have launched each other, one below the other:"
+                f" {' < '.join(names[:3])} < …",
+                hint="does a flow call itself, or two flows each other, without an end?",
+            )
+
+
+def _key_of(fid: str, step: str) -> str:
+    """Return the idempotency key under which a step launches its execution."""
+    key = f"child:{fid}:{step}"
+    if len(key) <= KEY_LENGTH:
+        return key
+    return f"child:{fid}:{hashlib.sha256(step.encode()).hexdigest()}"

@@ -1,0 +1,32 @@
+"""What committed changes of the store mean for executions in memory: who runs again, who ends."""
+
+from koco.control.events.spooler import Spooler
+from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.waiters import Waiters
+from koco.store.model import News, Topic
+
+
+class Listener:
+    """Handles the news of the store: see `Store.listen`."""
+
+    def __init__(self, supervisor: Supervisor, spooler: Spooler, waiters: Waiters) -> None:
+        self._supervisor = supervisor
+        self._spooler = spooler
+        self._waiters = waiters
+
+    def heed(self, news: list[News]) -> None:
+        """Act on news, in their order."""
+        for each in news:
+            self._heed(each)
+
+    def _heed(self, news: News) -> None:
+        match news.topic:
+            case Topic.SETTLED:
+                self._waiters.wake(news.fid, news.key)
+            case Topic.WOKEN:
+                self._supervisor.wake([news.fid])
+            case Topic.CANCELLED:
+                self._supervisor.end_cancelled(news.fid)
+            case Topic.ENDED:
+                self._supervisor.on_final(news.fid)
+        self._spooler.wake(news.fid)

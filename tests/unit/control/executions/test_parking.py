@@ -1,0 +1,281 @@
+"""Durable executions in the supervisor: resumed, parked, woken; over a real store, without Ray."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.control.executions.alarm import Alarm
+from koco.control.executions.news import Listener
+from koco.control.executions.waiters import Waiters
+from koco.errors import ConflictError, TooManyError
+from koco.events.model import Status
+from koco.events.steps import StepKind
+from koco.runner.spec import Launch
+from koco.sizes import MB
+from koco.store.model import Answer, Execution, NewWait, Release
+from koco.store.store import Store
+from tests.support.api_server import end_others
+from tests.support.releases import manifest
+from tests.unit.control.runners.test_pool import FakeRunner, World, eventually
+
+
+class Durable(World):
+    """A world whose flow is durable, with everything that hears the store's news."""
+
+    def restart(self) -> None:
+        super().restart()
+        self.ends = False
+        self.waiters = Waiters()
+        self.supervisor._waiters = self.waiters
+        self.store.listen(Listener(self.supervisor, self.spooler, self.waiters).heed)
+
+    async def durable(self, *, limits: Any = None, **runner: Any) -> Release:
+        usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
+        declared = manifest(
+            flows=[{"name": "flow", "entrypoint": "m:f", "durable": True}],
+            runner={**usual, **runner},
+            limits=limits or {},
+        )
+        made = await self.store.releases.create(
+            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
+        )
+        release = await self.store.releases.go_live("svc", made.number, [])
+        self.supervisor.retire("svc", keep=release.number)
+        self.supervisor.pool(release).keep_warm()
+        return release
+
+    async def running(self) -> Execution:
+        return await self.until((await self.launch()).fid, Status.RUNNING)
+
+    async def sleeps(self, execution: Execution, *, due: float, key: str = "sleep:0") -> None:
+        new = NewWait(key=key, name="sleep", kind=StepKind.SLEEP, position=1, digest="", due=due)
+        await self.store.steps.open_wait(execution.fid, new)
+
+    async def parked(self, *, due: float = 4e9) -> Execution:
+        execution = await self.running()
+        await self.sleeps(execution, due=due)
+        assert await self.park(execution, "sleep:0")
+        return await self.store.executions.get(execution.fid)
+
+    async def park(self, execution: Execution, *keys: str) -> bool:
+        is_parked = await self.supervisor.park(execution.fid, keys=keys, lids=[])
+        if is_parked:
+            self.runner_of(execution.fid).fids.remove(execution.fid)
+        return is_parked
+
+
+Body = Callable[[Durable], Awaitable[None]]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[[Body], None]:
+    def run(body: Body) -> None:
+        async def main() -> None:
+            store = Store.at(tmp_path / "store.db")
+            await store.open()
+            try:
+                await asyncio.wait_for(body(Durable(store)), 60)
+            finally:
+                await end_others()
+                await store.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_resumes_after_the_death_of_its_runner(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another runner, which hears that there is a past; the first time there is none."""
+    launches: list[Launch] = []
+    launch = FakeRunner.launch
+
+    async def note(self: FakeRunner, order: Launch) -> None:
+        launches.append(order)
+        await launch(self, order)
+
+    monkeypatch.setattr(FakeRunner, "launch", note)
+
+    async def body(w: Durable) -> None:
+        await w.durable(min=2)
+        w.settings.park_after, w.settings.max_step_mb = 7, 2
+        execution = await w.running()
+        first = w.runner_of(execution.fid)
+        first.die("struck by lightning")
+        await eventually(lambda: len(launches) == 2)
+        now = await w.until(execution.fid, Status.RUNNING)
+        assert (now.resumed, now.attempt) == (1, 2)
+        assert w.runner_of(execution.fid) is not first
+        assert [each.has_past for each in launches] == [False, True]
+        assert {(each.durable, each.park_after_s, each.step_bytes) for each in launches} == {
+            (True, 7, 2 * MB)
+        }
+
+    check(body)
+
+
+def test_a_parked_execution_leaves_nothing_here(check: Callable[[Body], None]) -> None:
+    """Its place is free, it counts neither as running nor as waiting, and no request waits."""
+
+    async def body(w: Durable) -> None:
+        release = await w.durable(max=1, limits={"running": 1, "queue": 0})
+        execution = await w.running()
+        await w.sleeps(execution, due=4e9)
+
+        async def wait() -> None:
+            with w.waiters.waiting(execution.fid, "sleep:0") as waiter:
+                while True:
+                    await waiter.until_woken()
+
+        waiting = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        assert await w.park(execution, "sleep:0")
+        with pytest.raises(ConflictError, match="no longer belongs"):
+            await waiting
+        assert w.waiters.count == 0
+        assert execution.fid not in w.supervisor.load
+        assert not w.supervisor.pool(release).has_work
+        now = await w.store.executions.get(execution.fid)
+        assert (now.status, now.parked, now.runner) == (Status.SLEEPING, True, "")
+        await w.running()  # in its place: at most one runs, and none may wait
+
+    check(body)
+
+
+def test_a_wait_that_ends_wakes_it(check: Callable[[Body], None]) -> None:
+    """However full the queue is."""
+
+    async def body(w: Durable) -> None:
+        await w.durable(max=1, limits={"queue": 0})
+        parked = await w.parked(due=time.time() + 0.2)
+        other = await w.running()
+        with pytest.raises(TooManyError):
+            await w.launch()
+        await asyncio.sleep(0.2)
+        await w.store.steps.expire(time.time())
+        assert (await w.until(parked.fid, Status.QUEUED)).parked is False
+        await eventually(lambda: parked.fid in w.supervisor.load)
+        await w.runner_of(other.fid).report(other.fid, Status.FINISHED, count=1)
+        assert (await w.until(parked.fid, Status.RUNNING)).resumed == 1
+
+    check(body)
+
+
+def test_a_wait_that_ends_while_it_is_parked_wakes_it_once(check: Callable[[Body], None]) -> None:
+    """Whether the news comes before the answer to the runner or after it."""
+
+    async def body(w: Durable) -> None:
+        await w.durable(min=2)
+        for _ in range(20):
+            execution = await w.running()
+            await w.sleeps(execution, due=time.time())
+            parking = asyncio.ensure_future(w.park(execution, "sleep:0"))
+            await w.store.steps.expire(time.time() + 1)
+            assert await parking
+            now = await w.until(execution.fid, Status.RUNNING)
+            assert now.resumed == 1
+            assert sum(execution.fid in runner.fids for runner in w.runners) == 1
+            await w.runner_of(execution.fid).report(execution.fid, Status.FINISHED, count=1)
+        assert w.supervisor.load.running.total() == w.supervisor.load.waiting.total() == 0
+
+    check(body)
+
+
+def test_an_answer_wakes_it(check: Callable[[Body], None]) -> None:
+    """A lock's answer, while another release is live: it runs on its own release."""
+
+    async def body(w: Durable) -> None:
+        former = await w.durable()
+        execution = await w.running()
+        await w.store.locks.open(
+            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
+        )
+        assert await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        assert (await w.store.executions.get(execution.fid)).status is Status.AWAITING
+        await w.durable()
+        pools = w.supervisor.pools
+        await eventually(lambda: pools["svc", former.number].is_over)
+        del pools["svc", former.number]  # as the supervisor does after a while
+        await w.store.locks.answer("lid", Answer(value=1), by="ada")
+        now = await w.until(execution.fid, Status.RUNNING)
+        assert now.release == former.number
+        assert w.runner_of(execution.fid).spec.release == former.number
+
+    check(body)
+
+
+def test_a_parked_execution_is_cancelled_at_once(check: Callable[[Body], None]) -> None:
+    """Alone, and with all executions of its service."""
+
+    async def body(w: Durable) -> None:
+        await w.durable()
+        one, other = await w.parked(), await w.parked()
+        assert (await w.supervisor.cancel(one.fid, grace_s=5)).status is Status.CANCELLED
+        await w.supervisor.cancel_all("svc", grace_s=5)
+        await w.until(other.fid, Status.CANCELLED)
+
+    check(body)
+
+
+def test_a_restart_does_not_load_parked_executions(check: Callable[[Body], None]) -> None:
+    """Those that were woken and had not begun are in line again."""
+
+    async def body(w: Durable) -> None:
+        release = await w.durable(max=1)
+        asleep, woken = await w.parked(), await w.parked()
+        w.store.listen(lambda news: None)
+        await w.store.steps.withdraw(woken.fid, "sleep:0")
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, r.spec.id): r for r in w.runners})
+        assert asleep.fid not in w.supervisor.load
+        assert woken.fid in w.supervisor.load
+        await w.until(woken.fid, Status.RUNNING)
+
+    check(body)
+
+
+def test_children_end_with_their_parent(check: Callable[[Body], None]) -> None:
+    """A running one is asked to end, one without a runner ends at once."""
+
+    async def body(w: Durable) -> None:
+        await w.durable()
+        parent = await w.running()
+        made = []
+        for _ in range(2):
+            child = await w.launch()
+            made.append(child)
+        await w.supervisor.cancel(parent.fid, grace_s=0.05)
+        await w.until(parent.fid, Status.CANCELLED)
+
+    check(body)
+
+
+def test_the_alarm_rings_for_the_earliest() -> None:
+    """It goes on with the next one, and tries again if the store fails."""
+    rung: list[float] = []
+    due: list[float] = []
+
+    async def settle() -> float | None:
+        rung.append(time.time())
+        if len(rung) == 1:
+            return due.pop()
+        return None
+
+    async def body() -> None:
+        alarm = Alarm("tests", settle)
+        now = time.time()
+        due.append(now + 0.1)
+        alarm.set(now + 5)
+        alarm.set(now + 0.05)
+        await asyncio.sleep(0.3)
+        assert len(rung) == 2
+        assert rung[0] >= now + 0.05
+        assert rung[1] >= now + 0.1
+
+    asyncio.run(body())
