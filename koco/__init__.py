@@ -9,32 +9,42 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "FlowError",
     "InputsError",
     "Launch",
+    "NonDeterministic",
     "ServeAPI",
+    "StepResultError",
     "Tracer",
     "__version__",
     "forms",
     "remote",
     "response",
+    "step",
     "testing",
 ]
 
 if TYPE_CHECKING:
     import koco.testing as testing
     from koco import forms, response
-    from koco.errors import InputsError
+    from koco.errors import FlowError, InputsError, StepResultError
     from koco.sdk.endpoint.launch import Launch
     from koco.sdk.endpoint.serve_api import ServeAPI
     from koco.sdk.ray_work.tasks import remote
+    from koco.sdk.steps.decorator import step
+    from koco.sdk.steps.divergence import NonDeterministic
     from koco.sdk.tracer import Tracer
 
 _HOMES = {
+    "FlowError": "koco.errors",
     "InputsError": "koco.errors",
     "Launch": "koco.sdk.endpoint.launch",
+    "NonDeterministic": "koco.sdk.steps.divergence",
     "ServeAPI": "koco.sdk.endpoint.serve_api",
+    "StepResultError": "koco.errors",
     "Tracer": "koco.sdk.tracer",
     "remote": "koco.sdk.ray_work.tasks",
+    "step": "koco.sdk.steps.decorator",
 }
 
 

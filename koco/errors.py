@@ -16,6 +16,8 @@
     ├── NotFoundError          4   404   the named thing does not exist
     ├── DeployError            5   422   a release did not become ready
     ├── EndpointError          1   502   a service's own endpoint failed
+    ├── StepResultError        1   500   the outcome of a flow's step cannot be kept
+    ├── FlowError              1   500   another execution, which a flow called, failed
     ├── NotAllowedError        6   403   the key's scope is not enough
     │   └── UnauthorizedError  6   401   no key, or an unknown one
     ├── CancelledError         7   409   the execution was cancelled
@@ -250,6 +252,26 @@ class EndpointError(_DetailedError):
 
     http_status = 502
     code = "endpoint_failed"
+
+
+class StepResultError(KocoError):
+    """The outcome of a step cannot be kept: its type, or its size. The message says which."""
+
+    code = "step_result"
+
+
+class FlowError(KocoError):
+    """Another execution, which a flow called with `tracer.call`, failed or was cancelled."""
+
+    code = "flow"
+
+    #: The other execution's id.
+    fid: str = ""
+    #: The type and the message of its error, as its own event `error` has them.
+    type: str = ""
+    reason: str = ""
+    #: Its traceback, as text; empty if there is none.
+    traceback: str = ""
 
 
 class NotAllowedError(KocoError):

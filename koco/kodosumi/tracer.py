@@ -39,7 +39,7 @@ class Tracer(tracer.Tracer):
 
     def __init__(self, origin: tracer.Tracer) -> None:
         """Write to the execution of another tracer."""
-        super().__init__(origin.fid, tracer.sink_of(origin))
+        super().__init__(origin.fid, tracer.sink_of(origin), tracer.journal_of(origin))
         self._origin = origin
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,10 +1,8 @@
 """The lock that a flow opens to ask a person: its question, and the meaning of its end."""
 
-import asyncio
-import logging
 import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,28 +12,36 @@ from koco.events import datetimes, line
 from koco.events.questions import LockOutcome, OpenLock
 from koco.manifest.rules import LOCK_NAME
 
-log = logging.getLogger(__name__)
-
-#: Questions in progress, kept here because a loop holds its tasks only weakly.
-_pending: set[asyncio.Task[Any]] = set()
 #: How long a lock waits for its answer if the flow sets no timeout (seconds).
 TIMEOUT_S = 3 * 3600.0
 #: How long a lock may wait for its answer at most (seconds): a year.
 LONGEST_S = 366 * 86_400.0
 
 
-def question(name: str, data: Any, timeout: float | None) -> OpenLock:
+def question(
+    name: str,
+    data: Any,
+    timeout: float | None,
+    *,
+    place: Callable[[str, Any], tuple[str, str]] = lambda name, data: ("", ""),
+) -> OpenLock:
     """Return the question that opens a lock.
+
+    `place` takes the lock's place in the flow, and returns its key and its id. Without a place,
+    the id is random.
 
     Raises `UsageError` if the name or the timeout is invalid.
     """
     timeout_s = TIMEOUT_S if timeout is None else timeout
     check(name, timeout_s)
+    # Encoded separately: if it cannot be encoded, only this becomes its `repr`.
+    plain = msgspec.json.decode(line.encode_payload(data))
+    key, lid = place(name, plain)
     return OpenLock(
-        lid=secrets.token_hex(8),
+        lid=lid or secrets.token_hex(8),
+        key=key,
         name=name,
-        # Encoded separately: if it cannot be encoded, only this becomes its `repr`.
-        data=msgspec.json.decode(line.encode_payload(data)),
+        data=plain,
         timeout_s=float(timeout_s),
     )
 
@@ -55,20 +61,6 @@ def check(name: Any, timeout_s: Any) -> None:
             f"a lock's timeout must be from 0 to {LONGEST_S:.0f} seconds, got {timeout_s!r}",
             hint="left out, it is three hours",
         )
-
-
-def ask_in_background(asking: Coroutine[Any, Any, Any]) -> None:
-    """Ask something without waiting for the answer."""
-    task = asyncio.get_running_loop().create_task(asking)
-    _pending.add(task)
-    task.add_done_callback(_on_done)
-
-
-def _on_done(task: asyncio.Task[Any]) -> None:
-    _pending.discard(task)
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        # Most likely its execution has ended, which withdraws the lock anyway.
-        log.debug("a lock could not be withdrawn: %s", exc)
 
 
 def answer(lock: OpenLock, outcome: LockOutcome) -> Any:

@@ -3,15 +3,29 @@
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import Kind
-from koco.events.questions import A, AccessFiles, FileAccess, Question, WaitForLock, WithdrawLock
+from koco.events.questions import (
+    A,
+    AccessFiles,
+    FileAccess,
+    LockOutcome,
+    OpenLock,
+    Question,
+    WaitForLock,
+    WithdrawLock,
+)
 from koco.response import HTML, Markdown, Text
 from koco.sdk import locks
+from koco.sdk.steps.background import ask_in_background
+from koco.sdk.steps.journal import Journal
+from koco.sdk.steps.tracing import Steps
+from koco.sdk.steps.waits import give_up
 
 if TYPE_CHECKING:
     from koco.sdk.file_backend import Place
@@ -78,11 +92,16 @@ def _text(parts: tuple[Any, ...]) -> str:
     return " ".join(map(str, parts))
 
 
+def _progress(done: float, total: float | None, message: str) -> dict[str, Any]:
+    known = {"done": done, "total": total, "message": message or None}
+    return {"progress": {name: value for name, value in known.items() if value is not None}}
+
+
 def _tail() -> str:
     return "\n" + traceback.format_exc().rstrip() if sys.exc_info()[0] else ""
 
 
-class Tracer:
+class Tracer(Steps):
     """Writes events to one execution's stream.
 
     Each method has two forms: an awaitable one for `async def`, and `…_sync` for plain functions
@@ -90,12 +109,14 @@ class Tracer:
     type: those that are not JSON are kept as their `repr`.
     """
 
-    __slots__ = ("_sink", "fid")
+    __slots__ = ("_journal", "_sink", "fid")
 
-    def __init__(self, fid: str, sink: Sink) -> None:
+    def __init__(self, fid: str, sink: Sink, journal: Journal | None = None) -> None:
         #: The id of the execution.
         self.fid = fid
         self._sink = sink
+        #: Only in the flow's own process: a Ray task has none.
+        self._journal = journal
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()
@@ -106,11 +127,18 @@ class Tracer:
 
     def emit_sync(self, kind: Kind, payload: Any) -> None:
         """Write an event of a kind that flows may write; block while the buffer is full."""
+        self._check()
         self._sink.put(self.fid, line.encode(_allowed(kind), payload))
 
     async def emit(self, kind: Kind, payload: Any) -> None:
         """Write an event of a kind that flows may write; wait while the buffer is full."""
+        self._check()
         await self._sink.put_async(self.fid, line.encode(_allowed(kind), payload))
+
+    def _check(self) -> None:
+        """Raise `NonDeterministic` again, if the flow has caught it."""
+        if self._journal is not None and self._journal.failure is not None:
+            raise self._journal.failure
 
     async def debug(self, *text: Any) -> None:
         """Write a `debug` event: the parts joined by spaces."""
@@ -168,7 +196,17 @@ class Tracer:
         """Write a `result` event that is plain text."""
         self.emit_sync(Kind.RESULT, Text(*text))
 
-    async def lock(self, name: str, data: Any = None, timeout: float | None = None) -> Any:
+    async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the flow is: an `action` event `{"progress": {done, total, message}}`."""
+        await self.emit(Kind.ACTION, _progress(done, total, message))
+
+    def progress_sync(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the flow is; see `progress`."""
+        self.emit_sync(Kind.ACTION, _progress(done, total, message))
+
+    def lock(
+        self, name: str, data: Any = None, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Ask a person, and wait for the answer, which may be any JSON value.
 
         Args:
@@ -180,21 +218,47 @@ class Tracer:
             TimeoutError: there was no answer in time.
             UsageError: the name or the timeout is invalid.
         """
-        lock = locks.question(name, data, timeout)
-        try:
-            await self._sink.ask_async(self.fid, lock)
-            outcome = await self._sink.ask_async(self.fid, WaitForLock(lid=lock.lid))
-        except asyncio.CancelledError:
-            # The flow gave up (with `asyncio.wait_for`, for example), so it needs no answer.
-            locks.ask_in_background(self._sink.ask_async(self.fid, WithdrawLock(lid=lock.lid)))
-            raise
+        lock = locks.question(name, data, timeout, place=self._lock_place)
+        return self._wait_for(lock)
+
+    async def _wait_for(self, lock: OpenLock) -> Any:
+        if (settled := self._settled(lock)) is not None:
+            if settled.status == "withdrawn" and self._journal is not None:
+                await give_up(self._journal)
+            return locks.answer(lock, settled)
+        with self._waiting(lock):
+            try:
+                await self._sink.ask_async(self.fid, lock)
+                outcome = await self._sink.ask_async(self.fid, WaitForLock(lid=lock.lid))
+            except asyncio.CancelledError:
+                # The flow gave up (with `asyncio.wait_for`, for example), so it needs no answer.
+                # If it is parked, it still does.
+                if self._journal is None or not self._journal.is_closed:
+                    withdrawing = self._sink.ask_async(self.fid, WithdrawLock(lid=lock.lid))
+                    ask_in_background(withdrawing)
+                raise
         return locks.answer(lock, outcome)
 
     def lock_sync(self, name: str, data: Any = None, timeout: float | None = None) -> Any:
         """Ask a person, and block until there is an answer; see `lock`."""
-        lock = locks.question(name, data, timeout)
-        self._sink.ask(self.fid, lock)
-        return locks.answer(lock, self._sink.ask(self.fid, WaitForLock(lid=lock.lid)))
+        lock = locks.question(name, data, timeout, place=self._lock_place)
+        if (settled := self._settled(lock)) is not None:
+            return locks.answer(lock, settled)
+        with self._waiting(lock):
+            self._sink.ask(self.fid, lock)
+            outcome = self._sink.ask(self.fid, WaitForLock(lid=lock.lid))
+        return locks.answer(lock, outcome)
+
+    def _lock_place(self, name: str, data: Any) -> tuple[str, str]:
+        return ("", "") if self._journal is None else self._journal.lock_place(name, data)
+
+    def _settled(self, lock: OpenLock) -> LockOutcome | None:
+        return None if self._journal is None else self._journal.settled_lock(lock.lid)
+
+    def _waiting(self, lock: OpenLock) -> AbstractContextManager[None]:
+        if self._journal is None:
+            return nullcontext()
+        return self._journal.wait(self._journal.locks, lock.lid, lock.name)
 
     async def fs(self) -> "AsyncFiles":
         """Return the execution's files, for `async with`."""
@@ -222,6 +286,11 @@ on_arrival: Callable[[Tracer], None] | None = None
 def sink_of(tracer: Tracer) -> Sink:
     """Return where a tracer's events go."""
     return tracer._sink
+
+
+def journal_of(tracer: Tracer) -> Journal | None:
+    """Return the journal of a tracer's execution; None outside of the flow's own process."""
+    return tracer._journal
 
 
 def arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:

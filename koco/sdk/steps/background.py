@@ -1,0 +1,31 @@
+"""Questions whose answer nobody waits for: that a lock or a wait is given up."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from koco.sdk.steps import places
+
+log = logging.getLogger(__name__)
+
+#: Questions in progress, kept here because a loop holds its tasks only weakly.
+_pending: set[asyncio.Task[Any]] = set()
+
+
+def ask_in_background(asking: Coroutine[Any, Any, Any]) -> None:
+    """Ask something without waiting for the answer."""
+    # Not a task of the flow's: it must not count among those when the flow runs again.
+    context = contextvars.copy_context()
+    context.run(places.here.set, None)
+    task = asyncio.get_running_loop().create_task(asking, context=context)
+    _pending.add(task)
+    task.add_done_callback(_on_done)
+
+
+def _on_done(task: asyncio.Task[Any]) -> None:
+    _pending.discard(task)
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        # Most likely its execution has ended, which withdraws the lock anyway.
+        log.debug("a wait could not be withdrawn: %s", exc)

@@ -1,0 +1,361 @@
+"""What is recorded of one execution, and what goes on in it just now.
+
+A call takes its place when it is made, and finds there what was recorded of it before. The runner
+looks here to see whether an execution only waits.
+"""
+
+import asyncio
+import hashlib
+import re
+import threading
+import time
+from _thread import get_ident
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+
+import msgspec
+
+from koco.events.questions import A, LockOutcome, Question
+from koco.events.steps import Past, PastStep, StepKind, StepStatus
+from koco.sdk.steps import digests, places, previews
+from koco.sdk.steps.divergence import NonDeterministic
+from koco.sdk.steps.places import UNORDERED, Branch, Tree
+
+_HINT = (
+    "a resumed flow must make the same calls in the same order: put what differs from run to run "
+    "(times, random numbers, what is read) into steps; after a change of the code, "
+    "`koco resume FID --from STEP` runs it again from a step on"
+)
+
+_INVALID = re.compile(r"[^A-Za-z0-9_.-]")
+#: The longest name of a step (characters).
+_NAME_CHARS = 100
+
+
+class Sink(Protocol):
+    """What a journal needs of `koco.sdk.tracer.Sink`."""
+
+    def record(self, fid: str, event: bytes) -> None:
+        """Take a step's event without waiting."""
+
+    def commit(self, fid: str, event: bytes) -> None:
+        """Take a step's event, and block until it is committed."""
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        """Do the same, without blocking."""
+
+    def ask(self, fid: str, question: Question[A]) -> A:
+        """Ask the control plane; block for the answer."""
+        ...
+
+    async def ask_async(self, fid: str, question: Question[A]) -> A:
+        """Do the same, without blocking."""
+        ...
+
+
+class Call:
+    """A call at its place in the flow: of a step, or a wait."""
+
+    __slots__ = (
+        "arguments",
+        "branch",
+        "digest",
+        "journal",
+        "key",
+        "kind",
+        "name",
+        "past",
+        "position",
+    )
+
+    def __init__(
+        self,
+        journal: "Journal",
+        kind: StepKind,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Any,
+        *,
+        shown: str | None,
+    ) -> None:
+        self.branch = branch = journal.branch()
+        self.journal = journal
+        self.kind = kind
+        self.name = name
+        #: The call's arguments, for people.
+        self.arguments = previews.of_arguments(args, kwargs) if shown is None else shown
+        digest = digests.digest(args, kwargs)
+        with journal.gate:
+            if branch.id == UNORDERED:
+                self.digest = digest
+                self.key = _unordered_key(branch, name, digest)
+            else:
+                branch.calls += 1
+                # The number of the call in its branch belongs to what must be equal on replay.
+                self.digest = f"{digest}.{branch.calls}"
+                self.key = _key(branch, name)
+            journal.position += 1
+            self.position = journal.position
+            #: What was recorded of this call before; None if nothing was.
+            self.past = journal.take(self)
+
+
+def _key(branch: Branch, name: str) -> str:
+    key = f"{name}:{branch.count(name)}"
+    return f"{branch.id}/{key}" if branch.id else key
+
+
+def _unordered_key(branch: Branch, name: str, digest: str) -> str:
+    name = f"{name}.{digest[:12]}"
+    return f"{UNORDERED}/{name}:{branch.count(name)}"
+
+
+def clean_name(name: str) -> str:
+    """Return a function's name as the name of a step."""
+    return _INVALID.sub("_", name)[:_NAME_CHARS] or "_"
+
+
+class Journal(Tree):
+    """The journal of one execution, in one process. Any thread of it may use it.
+
+    Args:
+        fid: the execution.
+        sink: takes its records.
+        past: what is recorded of it already.
+        durable: whether it resumes after the death of its process.
+        step_bytes: the largest result of a step (bytes).
+    """
+
+    def __init__(
+        self,
+        fid: str,
+        sink: Sink,
+        past: Past | None = None,
+        *,
+        durable: bool = False,
+        step_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        super().__init__()
+        self.fid = fid
+        self.sink = sink
+        self.durable = durable
+        self.step_bytes = step_bytes
+        #: Guards places and numbers. Nothing blocks while it is held.
+        self.gate = threading.Lock()
+        #: The number of the latest call.
+        self.position = 0
+        past = past or Past()
+        self._past = {each.key: each for each in past.steps}
+        #: The key of each ordered call by its branch and its number there.
+        self._orders = {order: each.key for each in past.steps if (order := _order(each))}
+        self._locks = {each.lid: each.outcome for each in past.locks}
+        #: The keys of the steps that are running, of pending waits, and pending locks by their id.
+        self.running: dict[str, str] = {}
+        self.waits: dict[str, str] = {}
+        self.locks: dict[str, str] = {}
+        #: The asyncio tasks and the numbers of the threads that are inside a wait or a lock.
+        self.waiters: set[asyncio.Task[Any] | int] = set()
+        #: Since when no step and no wait has begun or ended (`time.monotonic`).
+        self.idle_since = time.monotonic()
+        #: Called, in any thread, when the execution has begun to only wait.
+        self.on_idle: Callable[[], object] | None = None
+        #: Why the execution has failed although its flow goes on.
+        self.failure: NonDeterministic | None = None
+        self._closed: BaseException | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no step runs, and something is waited for."""
+        return not self.running and bool(self.waits or self.locks)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every further call raises an exception."""
+        return self._closed is not None
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether there are recorded calls that were not made again yet."""
+        return bool(self._past)
+
+    def enter(self) -> None:
+        """Make this context the main branch of the execution."""
+        places.here.set(self.main)
+
+    def close(self, exc: BaseException) -> None:
+        """Make every further call raise an exception: the execution goes on elsewhere."""
+        self._closed = exc
+
+    def check(self) -> None:
+        """Raise the exception with which the journal was closed, if it was."""
+        if self._closed is not None:
+            if self._closed is self.failure:
+                raise self.failure
+            raise type(self._closed)(*self._closed.args)
+
+    def branch(self) -> Branch:
+        """Return the branch in which a call is made just now."""
+        branch = places.here.get()
+        if branch is None or branch.tree is not self:
+            branch = self.main
+        if branch.attempt is not None or places.is_ordered(branch):
+            return branch
+        return self.unordered
+
+    def place(
+        self,
+        kind: StepKind,
+        name: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        shown: str | None = None,
+    ) -> Call:
+        """Return a call with its place, which is taken now.
+
+        `args` and `kwargs` must be equal when the flow runs again. `shown` are its arguments for
+        people, if those are others.
+
+        Raises:
+            NonDeterministic: something else is recorded at this place.
+            BaseException: the journal is closed.
+        """
+        self.check()
+        return Call(self, kind, name, args, kwargs or {}, shown=shown)
+
+    def lock_place(self, name: str, data: Any) -> tuple[str, str]:
+        """Return the key and the id of a lock that is opened now: those of its place.
+
+        Both are empty inside a step, which has no place of its own.
+        """
+        self.check()
+        branch = self.branch()
+        if branch.attempt is not None:
+            return "", ""
+        name = f"lock.{name}"
+        digest = digests.digest((data,), {}) if branch.id == UNORDERED else ""
+        with self.gate:
+            key = _unordered_key(branch, name, digest) if digest else _key(branch, name)
+        return key, hashlib.blake2b(f"{self.fid}/{key}".encode(), digest_size=8).hexdigest()
+
+    def settled_lock(self, lid: str) -> LockOutcome | None:
+        """Return how a lock ended before, if it did."""
+        outcome = self._locks.pop(lid, None)
+        return None if outcome is None else msgspec.json.decode(outcome, type=LockOutcome)
+
+    # what goes on
+
+    @contextmanager
+    def step(self, call: Call) -> Iterator[None]:
+        """Count a step as running."""
+        self.idle_since = time.monotonic()
+        self.running[call.key] = call.name
+        try:
+            yield
+        finally:
+            self.running.pop(call.key, None)
+            self._note()
+
+    @contextmanager
+    def wait(self, pending: dict[str, str], key: str, name: str) -> Iterator[None]:
+        """Count a wait as pending, in `waits` or `locks`, and the caller as a waiter."""
+        me = _caller()
+        self.waiters.add(me)
+        pending[key] = name
+        self._note()
+        try:
+            yield
+        finally:
+            pending.pop(key, None)
+            self.waiters.discard(me)
+            self._note()
+
+    def _note(self) -> None:
+        self.idle_since = time.monotonic()
+        if self.on_idle is not None and self.is_idle and not self.is_closed:
+            self.on_idle()
+
+    # replay
+
+    def take(self, call: Call) -> PastStep | None:
+        """Return what is recorded of a call. Called with the gate held."""
+        if not self._past:
+            return None
+        past = self._past.get(call.key)
+        order = _order(call)
+        key_there = self._orders.get(order) if order else None
+        if key_there is not None and key_there != call.key:
+            self._fail(
+                f"the flow calls {_shown(call)} where it called {_shown(self._past[key_there])} "
+                "before"
+            )
+        if past is None:
+            return None
+        if past.kind != call.kind or past.name != call.name:
+            self._fail(f"{call.key!r} is a {call.kind} now, and was a {past.kind}")
+        if _digest(past) != _digest(call):
+            self._fail(
+                f"the flow calls {_shown(call)}, and called {_shown(past)} before: "
+                "with other arguments"
+            )
+        if past.digest != call.digest:
+            self._fail(
+                f"the flow calls {_shown(call)} as call {_number(call)} of its branch, and "
+                f"called it as call {_number(past)} before"
+            )
+        del self._past[call.key]
+        if order:
+            self._orders.pop(order, None)
+        call.position = past.position
+        self.position = max(self.position, past.position)
+        return past
+
+    def _fail(self, message: str) -> NoReturn:
+        self.failure = NonDeterministic(message, hint=_HINT)
+        self._closed = self.failure
+        raise self.failure
+
+
+def journal_here() -> Journal | None:
+    """Return the journal in which a call of a step is recorded; None outside of executions.
+
+    None inside of steps, too: what they call is part of them.
+    """
+    branch = places.here.get()
+    if branch is None or branch.attempt is not None:
+        return None
+    journal = branch.tree
+    assert isinstance(journal, Journal)
+    return journal
+
+
+def _digest(call: Call | PastStep) -> str:
+    """Return the digest of a call's arguments, without its number."""
+    return call.digest.partition(".")[0]
+
+
+def _order(call: Call | PastStep) -> tuple[str, str] | None:
+    """Return the branch of a call and its number there; None if it has no order."""
+    number = call.digest.partition(".")[2]
+    return (call.key.rpartition("/")[0], number) if number else None
+
+
+def _number(call: Call | PastStep) -> str:
+    return call.digest.partition(".")[2] or "?"
+
+
+def _shown(call: Call | PastStep) -> str:
+    return f"{call.key}({call.arguments})"
+
+
+def _caller() -> asyncio.Task[Any] | int:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        task = None
+    return get_ident() if task is None else task
+
+
+#: Statuses of a recorded call whose outcome is used.
+SETTLED = frozenset({StepStatus.FINISHED, StepStatus.ERROR, StepStatus.EXPIRED})

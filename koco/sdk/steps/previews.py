@@ -1,0 +1,64 @@
+"""Short texts of arguments and results, for people: at most 200 characters, without secrets."""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from koco import tokens
+from koco.events import line
+
+#: How long a text is at most (characters).
+LONGEST = 200
+#: How much of a value is looked at: characters of a text, parts of a container, levels.
+_CHARS, _PARTS, _LEVELS = 8192, 50, 5
+
+
+def of_value(value: Any) -> str:
+    """Return the beginning of a value's JSON."""
+    return _shorten(_json(value))
+
+
+def of_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Return the beginning of a call's arguments, as `1, "a", name=true`."""
+    shown = [_json(each) for each in args[:_PARTS]]
+    shown += [f"{name}={_json(each)}" for name, each in islice(kwargs.items(), _PARTS)]
+    return _shorten(", ".join(shown))
+
+
+def of_error(exc: BaseException) -> str:
+    """Return the type and the beginning of the message of an exception."""
+    try:
+        message = str(exc)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        message = f"<its str raised {type(failure).__name__}>"
+    text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
+    # As JSON and back, because that is how secrets are masked.
+    return _shorten(_json(text)[1:-1].replace("\\n", " ").replace('\\"', '"'))
+
+
+def _json(value: Any) -> str:
+    text = line.encode_payload(_part(value, _LEVELS)).decode()
+    return tokens.mask_all(text) if "koco" in text else text
+
+
+def _part(value: Any, levels: int) -> Any:
+    """Return a value's beginning: the whole of it may have megabytes.
+
+    A cut runs far behind what is shown, so half a secret is never seen.
+    """
+    kind = type(value)
+    if kind is str:
+        return value[:_CHARS]
+    if kind is bytes:
+        return value[:_CHARS]
+    if kind is dict:
+        if not levels:
+            return {}
+        return {key: _part(each, levels - 1) for key, each in islice(value.items(), _PARTS)}
+    if kind in (list, tuple):
+        return [_part(each, levels - 1) for each in value[:_PARTS]] if levels else []
+    return value
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,217 @@
+"""Waits that outlive a process: for a time, a message, another execution."""
+
+import asyncio
+import base64
+import datetime as dt
+import math
+import re
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from koco import errors
+from koco.errors import FlowError, KocoError, UsageError
+from koco.events import datetimes, line
+from koco.events.questions import (
+    CallFlow,
+    Question,
+    ReadStep,
+    Receive,
+    Sleep,
+    WaitOutcome,
+    WithdrawWait,
+)
+from koco.events.steps import StepKind, StepStatus
+from koco.manifest.rules import LOCK_NAME
+from koco.sdk.steps import previews
+from koco.sdk.steps.background import ask_in_background
+from koco.sdk.steps.exceptions import RecordedTraceback
+from koco.sdk.steps.journal import SETTLED, Call, Journal, clean_name
+
+#: The longest wait (seconds): ten years.
+LONGEST_S = 10 * 366 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a flow waits for: its question, apart from its place."""
+
+    kind: StepKind
+    name: str
+    question: type[Question[WaitOutcome]]
+    #: The fields of the question.
+    fields: dict[str, Any]
+    #: What must be equal when the flow runs again, and what people see.
+    counted: tuple[Any, ...] = ()
+    shown: dict[str, Any] = field(default_factory=dict)
+
+
+def sleep(seconds: Any) -> Wait:
+    """Return the wait for a number of seconds."""
+    _check_seconds(seconds, "tracer.sleep takes a number of seconds")
+    # How long is not compared: it may well be computed from a time.
+    fields = {"seconds": float(seconds)}
+    return Wait(StepKind.SLEEP, "sleep", Sleep, fields, shown=fields)
+
+
+def sleep_until(moment: Any) -> Wait:
+    """Return the wait for a time."""
+    if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
+        raise UsageError(
+            f"tracer.sleep_until takes a datetime with a time zone, got {moment!r}",
+            hint="for example datetime.now(timezone.utc) + timedelta(days=1)",
+        )
+    fields = {"until": moment.timestamp()}
+    return Wait(StepKind.SLEEP, "sleep", Sleep, fields, shown={"until": moment})
+
+
+def receive(name: Any, timeout: Any) -> Wait:
+    """Return the wait for a message."""
+    if not isinstance(name, str) or not re.fullmatch(LOCK_NAME[1:-1], name):
+        raise UsageError(
+            f"{name!r} cannot name a message: letters, digits, '_', '.' and '-', at most 63"
+        )
+    if timeout is not None:
+        _check_seconds(timeout, "the timeout of tracer.receive is a number of seconds")
+        timeout = float(timeout)
+    fields = {"name": name, "timeout_s": timeout}
+    return Wait(StepKind.RECEIVE, f"receive.{name}", Receive, fields, (name,), {"timeout": timeout})
+
+
+def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
+    """Return the wait for another execution, or the order to launch one."""
+    if not isinstance(flow, str) or not flow:
+        raise UsageError(f"the flow to call must be named as 'service/flow', got {flow!r}")
+    if inputs is not None and not isinstance(inputs, dict):
+        raise UsageError(f"the inputs of {flow!r} must be a dict, got {type(inputs).__name__}")
+    if key is not None and (not isinstance(key, str) or not key):
+        raise UsageError(f"the key of a call of {flow!r} must be a text, got {key!r}")
+    plain = msgspec.json.decode(line.encode_payload(inputs or {}))
+    kind = StepKind.CALL if waits else StepKind.LAUNCH
+    fields = {"flow": flow, "inputs": plain, "launch_key": key, "waits": waits}
+    name = clean_name(f"{kind}.{flow}")
+    return Wait(kind, name, CallFlow, fields, (flow, inputs or {}, key), inputs or {})
+
+
+def _check_seconds(seconds: Any, what: str) -> None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_S:
+        raise UsageError(f"{what} from 0 to {LONGEST_S:.0f} (ten years), got {seconds!r}")
+
+
+def start(journal: Journal | None, wait: Wait) -> Coroutine[Any, Any, Any]:
+    """Take the wait's place now; return a coroutine that waits and returns the value."""
+    call = _place(journal, wait)
+    return _run(call, wait)
+
+
+async def _run(call: Call, wait: Wait) -> Any:
+    journal, past = call.journal, call.past
+    if past is not None and past.status in SETTLED:
+        result = past.result
+        if past.is_apart:
+            text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
+            result = base64.b64decode(text)
+        return _value(wait, _decode(result))
+    if wait.kind is StepKind.LAUNCH:
+        with journal.step(call):
+            return _value(wait, await journal.sink.ask_async(journal.fid, _question(call, wait)))
+    if past is not None and past.status is StepStatus.WITHDRAWN:
+        await give_up(journal)
+    with journal.wait(journal.waits, call.key, call.name):
+        try:
+            outcome = await journal.sink.ask_async(journal.fid, _question(call, wait))
+        except asyncio.CancelledError:
+            # The flow gave up (with `asyncio.wait_for`, for example). If it is parked, it did not.
+            if not journal.is_closed:
+                question = WithdrawWait(key=call.key)
+                ask_in_background(journal.sink.ask_async(journal.fid, question))
+            raise
+    return _value(wait, outcome)
+
+
+def block(journal: Journal | None, wait: Wait) -> Any:
+    """Block until the wait is over; return the value."""
+    call = _place(journal, wait)
+    journal, past = call.journal, call.past
+    if past is not None and past.status in SETTLED:
+        result = past.result
+        if past.is_apart:
+            result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
+        return _value(wait, _decode(result))
+    if wait.kind is StepKind.LAUNCH:
+        with journal.step(call):
+            return _value(wait, journal.sink.ask(journal.fid, _question(call, wait)))
+    with journal.wait(journal.waits, call.key, call.name):
+        outcome = journal.sink.ask(journal.fid, _question(call, wait))
+    return _value(wait, outcome)
+
+
+async def give_up(journal: Journal) -> None:
+    """Wait until the flow gives up a wait again, which it gave up before.
+
+    Never returns: the flow's own code cancels the caller.
+    """
+    with journal.wait({}, "", ""):
+        await asyncio.get_running_loop().create_future()
+
+
+def _place(journal: Journal | None, wait: Wait) -> Call:
+    what = f"tracer.{wait.name.partition('.')[0]}"
+    if journal is None:
+        raise UsageError(
+            f"{what} works only in the flow's own process, not in a Ray task",
+            hint="call it in the flow's body, or use asyncio.sleep and time.sleep in the task",
+        )
+    journal.check()
+    if (attempt := journal.branch().attempt) is not None:
+        raise UsageError(
+            f"{what} was called inside the step {attempt.name!r}, which would wait all the time",
+            hint="call it in the flow's body",
+        )
+    shown = previews.of_arguments((), wait.shown)
+    return journal.place(wait.kind, wait.name, wait.counted, shown=shown)
+
+
+def _question(call: Call, wait: Wait) -> Question[WaitOutcome]:
+    return wait.question(
+        key=call.key,
+        position=call.position,
+        digest=call.digest,
+        arguments=call.arguments,
+        **wait.fields,
+    )
+
+
+def _decode(result: bytes | None) -> WaitOutcome:
+    return msgspec.json.decode(result or b"", type=WaitOutcome)
+
+
+def _value(wait: Wait, outcome: WaitOutcome) -> Any:
+    """Return what a wait has brought, or raise its error."""
+    if outcome.status == StepStatus.EXPIRED:
+        raise TimeoutError(
+            f"no message {wait.fields['name']!r} arrived within {wait.fields['timeout_s']:g} s"
+        )
+    if outcome.status == StepStatus.ERROR:
+        raise _error(wait, outcome)
+    if wait.kind is StepKind.LAUNCH:
+        return outcome.fid
+    return datetimes.restore(outcome.value, outcome.moments)
+
+
+def _error(wait: Wait, outcome: WaitOutcome) -> KocoError:
+    error = outcome.error or {}
+    kind, reason = str(error.get("type") or ""), str(error.get("message") or "")
+    own = getattr(errors, kind, None) if not outcome.fid else None
+    if isinstance(own, type) and issubclass(own, KocoError) and own is not errors.InputsError:
+        return own(reason, hint=error.get("hint"))  # it could not be launched
+    told = ": ".join(each for each in (kind, reason) if each) or "it was cancelled"
+    failed = FlowError(f"{wait.fields['flow']} ({outcome.fid or 'not launched'}) failed: {told}")
+    failed.fid, failed.type, failed.reason = outcome.fid, kind, reason
+    failed.traceback = str(error.get("traceback") or "")
+    if failed.traceback:
+        failed.__cause__ = RecordedTraceback(failed.traceback)
+    return failed
