@@ -8,10 +8,14 @@ from koco.cluster.placement import ClusterState
 from koco.cluster.serve import Serve
 from koco.control.deploy.deployer import Deployer
 from koco.control.deploy.serve_apps import Applications
+from koco.control.executions.children import Children
+from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.schedules import Schedules
+from koco.control.executions.waiters import Waiters
+from koco.control.executions.waits import Waits
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -59,6 +63,9 @@ async def complete(
     parts.launches = Launches(
         store, parts.supervisor, catalog, endpoints=parts.endpoints, files=parts.files
     )
+    children = Children(store, catalog, parts.launches)
+    parts.waits = Waits(store, parts.spooler, waiters=Waiters(), children=children)
+    parts.histories = Histories(store, blobs=parts.files.blobs, opener=parts.vault.opener)
     parts.schedules = Schedules(store, catalog, parts.launches)
     parts.vault = Vault(store, api.data_dir)
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)

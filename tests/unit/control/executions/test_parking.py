@@ -240,22 +240,6 @@ def test_a_restart_does_not_load_parked_executions(check: Callable[[Body], None]
     check(body)
 
 
-def test_children_end_with_their_parent(check: Callable[[Body], None]) -> None:
-    """A running one is asked to end, one without a runner ends at once."""
-
-    async def body(w: Durable) -> None:
-        await w.durable()
-        parent = await w.running()
-        made = []
-        for _ in range(2):
-            child = await w.launch()
-            made.append(child)
-        await w.supervisor.cancel(parent.fid, grace_s=0.05)
-        await w.until(parent.fid, Status.CANCELLED)
-
-    check(body)
-
-
 def test_the_alarm_rings_for_the_earliest() -> None:
     """It goes on with the next one, and tries again if the store fails."""
     rung: list[float] = []

@@ -1,0 +1,222 @@
+"""Records of steps: out of batches, into the store, the blobs and, if asked for, encrypted."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.control.events.chunk_reader import Wanted
+from koco.control.events.spooler import Spooler
+from koco.control.events.step_records import ENCRYPTED, StepRecords
+from koco.control.executions.history import Histories
+from koco.control.services.secrets import KEY_FILE, SecretError, Vault
+from koco.control.settings import Settings
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.disk import Disk
+from koco.events import line, steps, wire
+from koco.events.model import Kind, Status
+from koco.events.steps import StepRecord, StepStatus
+from koco.events.wire import Ack, Batch
+from koco.sizes import MB
+from koco.store.model import Execution, NewExecution
+from koco.store.store import Store
+from tests.support.releases import manifest
+
+
+def record(key: str = "fetch:0", result: bytes | None = b"r", **more: Any) -> StepRecord:
+    return StepRecord(
+        key=key,
+        name=key.partition(":")[0],
+        position=1,
+        digest="d",
+        status=more.pop("status", StepStatus.FINISHED),
+        attempt=1,
+        failures=0,
+        started=1.0,
+        duration_s=0.5,
+        arguments="'plain argument'",
+        preview="'plain result'",
+        result=result,
+        size_bytes=len(result or b""),
+        **more,
+    )
+
+
+class Plane:
+    """What a control plane has of recorded steps."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self.store, self.path = store, path
+        self.settings = Settings()
+        disk = Disk(path, self.settings, store.engine)
+        self.blobs = Blobs(path, store, self.settings, disk)
+        self.vault = Vault(store, path)
+        records = StepRecords(store, self.settings, blobs=self.blobs, box=self.vault.box)
+        self.spooler = Spooler(store, self.settings, disk=disk, records=records)
+        self.histories = Histories(store, blobs=self.blobs, opener=self.vault.opener)
+
+    async def running(self, **keys: Any) -> Execution:
+        declared = manifest(**keys)
+        made = await self.store.releases.create(
+            "svc", bundle="", fingerprint="", manifest=declared, by=""
+        )
+        new = NewExecution(flow="svc/flow", service="svc", release=made.number, inputs={})
+        execution, _ = await self.store.executions.create(new)
+        await self.store.executions.assign(execution.fid, "r1")
+        batch = Batch(execution.fid, "p", 1, 0, b"", "r1", Status.RUNNING)
+        await self.store.events.append([batch])
+        return await self.store.executions.get(execution.fid)
+
+    async def send(self, fid: str, *lines: bytes, producer: str = "p", runner: str = "r1") -> Ack:
+        batch = Batch(fid, producer, 1, len(lines), b"\n".join(lines), runner)
+        [ack] = wire.decode_acks(await self.spooler.append(wire.encode_batches([batch])))
+        return ack
+
+    async def events(self, execution: Execution) -> str:
+        wanted = Wanted()
+        return b"".join(
+            [piece.data async for piece in self.spooler.read(execution, wanted)]
+        ).decode()
+
+    async def past(self, execution: Execution) -> steps.Past:
+        return steps.decode_past(await self.histories.past(execution.fid))
+
+
+Body = Callable[[Plane], Awaitable[None]]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[[Body], None]:
+    def run(body: Body) -> None:
+        async def main() -> None:
+            store = Store.at(tmp_path / "store.db")
+            await store.open()
+            try:
+                await asyncio.wait_for(body(Plane(store, tmp_path)), 60)
+            finally:
+                await store.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_records_leave_their_events(check: Callable[[Body], None]) -> None:
+    """The stream has the events as if there were no records; each is stored once."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.running()
+        lines = [
+            line.encode(Kind.DEBUG, {"text": '"record":"QUJD",'}),
+            steps.encode_line(record()),
+            line.encode(Kind.STDOUT, "between"),
+            steps.encode_line(record("fetch:1", b"other")),
+        ]
+        assert (await w.send(execution.fid, *lines)).last == 4
+        await w.send(execution.fid, *lines)
+        events = await w.events(execution)
+        assert events.count('"kind":"step","payload"') == 2
+        assert [(each.key, each.result) for each in (await w.past(execution)).steps] == [
+            ("fetch:0", b"r"),
+            ("fetch:1", b"other"),
+        ]
+
+    check(body)
+
+
+def test_large_results_are_blobs(check: Callable[[Body], None]) -> None:
+    """They are not collected while a step names them, and are asked for one by one."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.running()
+        large = b"x" * (MB + 1)
+        await w.send(execution.fid, steps.encode_line(record(result=large)))
+        [past] = (await w.past(execution)).steps
+        assert (past.result, past.is_apart) == (None, True)
+        step = await w.store.steps.get(execution.id, "fetch:0")
+        assert step.blob is not None
+        assert w.blobs.path(step.blob).read_bytes() == large
+        assert step.size_bytes == len(large)
+        unused = await w.store.uploads.find_unused([step.blob], before="9", keep_releases=1)
+        assert unused == []
+        read = await w.histories.result(execution.fid, "fetch:0")
+        assert len(read) == 4 * ((len(large) + 2) // 3)
+        await w.store.executions.settle(execution.fid, Status.CANCELLED)
+        await w.store.executions.delete(execution.fid)
+        unused = await w.store.uploads.find_unused([step.blob], before="9", keep_releases=1)
+        assert unused == [step.blob]
+        assert [*(w.path / "parts").iterdir()] == []
+
+    check(body)
+
+
+@pytest.mark.parametrize(
+    ("fault", "runner"), [("large", "r1"), ("unreadable", "r1"), ("foreign", "")]
+)
+def test_refuses_records(check: Callable[[Body], None], fault: str, runner: str) -> None:
+    """Results above the setting, records that cannot be read, and those of no runner."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.running()
+        w.settings.max_step_mb = 0.001
+        text = steps.encode_line(record(result=b"x" * 2000 if fault == "large" else b""))
+        if fault == "unreadable":
+            text = line.with_member(line.encode(Kind.STEP, {}), "record", b"QUJD")
+        ack = await w.send(execution.fid, text, runner=runner, producer="q")
+        assert ack.closed
+        now = await w.store.executions.get(execution.fid)
+        if not runner:
+            assert now.status is Status.RUNNING
+            return
+        assert now.error is not None
+        assert now.error.type == "BadEvents"
+        assert ("max_step_mb" if fault == "large" else "cannot be read") in now.error.message
+
+    check(body)
+
+
+def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_path: Path) -> None:
+    """Neither the store's file nor a blob has the values; whoever replays gets them."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.running(encrypt=True)
+        small, large = b"plain secret", b"plain secret" * 200_000
+        text = steps.encode_line(record(result=small), error="plain error")
+        other = steps.encode_line(record("fetch:1", large))
+        await w.send(execution.fid, text, other)
+        events = await w.events(execution)
+        assert "plain" not in events
+        assert events.count(ENCRYPTED) == 3
+        step = await w.store.steps.get(execution.id, "fetch:1")
+        assert (step.arguments, step.preview) == (ENCRYPTED, ENCRYPTED)
+        assert b"plain" not in w.blobs.path(step.blob or "").read_bytes()
+        first, _ = (await w.past(execution)).steps
+        assert first.result == small
+        history = await w.histories.export(execution)
+        results = [base64.b64decode(each.result or "") for each in history.steps]
+        assert results == [small, large]
+        (w.path / KEY_FILE).unlink()
+        with pytest.raises(SecretError, match="is missing"):
+            await w.histories.past(execution.fid)
+
+    check(body)
+    assert all(b"plain" not in each.read_bytes() for each in tmp_path.glob("store.db*"))
+
+
+def test_the_key_is_that_of_the_secrets(check: Callable[[Body], None]) -> None:
+    """If there are secrets and their key is missing, nothing is encrypted with another one."""
+
+    async def body(w: Plane) -> None:
+        await w.vault.put("TOKEN", "t", by="ada")
+        (w.path / KEY_FILE).unlink()
+        execution = await w.running(encrypt=True)
+        assert (await w.send(execution.fid, steps.encode_line(record()))).closed
+        now = await w.store.executions.get(execution.fid)
+        assert now.error is not None
+        assert "the key for all secrets is missing" in now.error.message
+        assert not (w.path / KEY_FILE).exists()
+
+    check(body)
