@@ -48,6 +48,13 @@ _GRACE_S = 5.0
 #: Kinds of events with an execution's outcome.
 OUTCOMES = {Kind.FINAL.encode(), Kind.ERROR.encode()}
 
+#: Whether an execution has open locks or waits, or others wait for it.
+_HAS_OPEN = (
+    "SELECT EXISTS (SELECT 1 FROM locks WHERE execution = :id AND status = 'open')"
+    " OR EXISTS (SELECT 1 FROM steps WHERE execution = :id AND status = 'waiting')"
+    " OR EXISTS (SELECT 1 FROM steps WHERE child = :fid AND status = 'waiting')"
+)
+
 #: The text before the end of a stream that was cut: see `koco.store.stream.events`.
 _WAS_CUT = "koco: {:,} events of this execution, {:,.1f} MB, were not kept"
 
@@ -329,11 +336,13 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     )
     for row in ended.fetchall():
         usage.count(db, now.id, usage.Ended(*row), status=status, finished=finished)
-    _withdraw_locks(db, now)
-    waits.withdraw_all(db, now)
     # No producer may write from now on, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})
-    waits.end_calls(db, now.fid, status, events.last if kind in OUTCOMES else None)
+    # One question for all, because most executions have nothing open.
+    if db.execute(_HAS_OPEN, {"id": now.id, "fid": now.fid}).fetchone()[0]:
+        _withdraw_locks(db, now)
+        waits.withdraw_all(db, now)
+        waits.end_calls(db, now.fid, status, events.last if kind in OUTCOMES else None)
     if status is not Status.FINISHED:
         _cancel_children(db, now.fid, max(now.grace_s, _GRACE_S))
 
