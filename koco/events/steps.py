@@ -9,6 +9,7 @@ Structs are encoded as arrays: add fields only at the end, and remove none.
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -205,6 +206,9 @@ _OWN = frozenset(
     for kind in (Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR, Kind.ACTION, Kind.RESULT)
 )
 _DIGITS = re.compile(rb"\d+")
+_STEP, _STATUS = Kind.STEP.encode(), Kind.STATUS.encode()
+#: A member of the status after which a step that had failed is tried again.
+_FROM = b'"from":'
 
 
 def mark_of(text: bytes) -> bytes:
@@ -218,9 +222,28 @@ def mark_of(text: bytes) -> bytes:
 
 
 def marks_of(lines: Iterable[bytes]) -> dict[str, list[bytes]]:
-    """Return the marks of the events that a flow's own process wrote, by their place, in order."""
-    found: dict[str, list[bytes]] = {}
-    for text in lines:
-        if line.kind_of(text) in _OWN and (at := line.place_of(text)) is not None:
-            found.setdefault(at, []).append(mark_of(text))
-    return found
+    """Return the marks of the events that a flow's own process wrote, by their place, in order.
+
+    Where a step that had failed was tried again, the events after its beginning do not count: the
+    flow writes them again.
+    """
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    steps: list[tuple[int, bytes]] = []
+    for number, text in enumerate(lines):
+        kind = line.kind_of(text)
+        if kind in _OWN and (at := line.place_of(text)) is not None:
+            found.setdefault(at, []).append((number, mark_of(text)))
+        elif kind == _STEP:
+            steps.append((number, text))
+        elif kind == _STATUS and _FROM in text:
+            again = json.loads(line.payload_of(text))["from"]
+            end = next((at for at, step in steps if _key_of(step) == again), number)
+            found = {at: [each for each in marks if each[0] < end] for at, marks in found.items()}
+            found.pop(again, None)
+            steps.clear()
+    return {at: [mark for _, mark in marks] for at, marks in found.items() if marks}
+
+
+def _key_of(text: bytes) -> str:
+    key: str = json.loads(line.payload_of(text))["step"]
+    return key

@@ -163,9 +163,14 @@ class Locks(Repository):
 
     async def next_expiry(self) -> float | None:
         """Return when the next open lock expires (seconds since the epoch), or None."""
-        look = "SELECT min(expires) FROM locks WHERE status = 'open'"
-        row: tuple[float | None] = await self._read(lambda db: db.execute(look).fetchone())
-        return row[0]
+
+        def look(db: Connection) -> float | None:
+            by_time = db.dialect.by_index("locks", "locks_open")
+            query = f"SELECT min(expires) FROM {by_time} WHERE status = 'open'"
+            row: tuple[float | None] = db.execute(query).fetchone()
+            return row[0]
+
+        return await self._read(look)
 
 
 def open_ones(db: Connection, execution: int, *, limit: int) -> list[Lock]:

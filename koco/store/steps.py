@@ -25,7 +25,7 @@ from koco.store.stream.ledger import State
 from koco.store.stream.waits import MESSAGES, STEPS, Outcome
 
 #: How many waits end in one change.
-_PIECE = 500
+_PIECE = 100
 #: How many messages an execution may have that it has not received.
 _MOST_UNREAD = 10_000
 #: One step.

@@ -236,6 +236,22 @@ class Executions(Repository):
         """End up to a number of a service's queued, cancelled executions; return their fids."""
         return await self._write(lambda db: lifecycle.end_waiting(db, service, most))
 
+    async def services_to_end(self) -> list[str]:
+        """Return the services that have parked executions whose cancellation was requested.
+
+        `end_waiting` ends them.
+        """
+
+        def look(db: Connection) -> list[str]:
+            to_end = db.dialect.by_index("executions", "executions_to_end")
+            query = (
+                f"SELECT DISTINCT service FROM {to_end}"
+                " WHERE parked = 1 AND cancel_requested IS NOT NULL ORDER BY service"
+            )
+            return [service for (service,) in db.execute(query)]
+
+        return await self._read(look)
+
     async def delete(self, fid: str) -> None:
         """Remove an execution that has ended, with its events, files and locks.
 
@@ -430,7 +446,8 @@ def _count_by_status(db: Connection, sight: Sight) -> dict[str, int]:
     # second.
     seen, values = conditions(sight, db.dialect)
     where = " AND ".join([IS_OPEN, "service <> ''", *seen])
-    by_status = db.dialect.by_index("executions", "executions_by_status")
+    index = "executions_by_status" if sight.user is None else "executions_by_user_and_status"
+    by_status = db.dialect.by_index("executions", index)
     count = f"SELECT status, count(*) FROM {by_status} WHERE {where} GROUP BY status"
     return dict(db.execute(count, values).fetchall())
 

@@ -195,10 +195,11 @@ def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
 def end_waiting(db: Connection, service: str, most: int) -> list[str]:
     """End some of a service's cancelled executions that no runner has."""
     fids: list[str] = []
-    for where in ("status = 'queued'", "parked = 1"):
+    to_end = db.dialect.by_index("executions", "executions_to_end")
+    for table, where in (("executions", "status = 'queued'"), (to_end, "parked = 1")):
         found = db.execute(
-            f"SELECT fid FROM executions WHERE {where} AND service = :service"
-            " AND cancel_requested IS NOT NULL LIMIT :most",
+            f"SELECT fid FROM {table} WHERE {where} AND service = :service"
+            " AND cancel_requested IS NOT NULL ORDER BY id LIMIT :most",
             {"service": service, "most": most - len(fids)},
         )
         fids += [fid for (fid,) in found.fetchall()]

@@ -374,7 +374,10 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE executions ADD COLUMN deaths_at INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX executions_by_parent ON executions (parent, id) WHERE parent IS NOT NULL;
     -- There may be very many parked executions. These find them, and those that are not.
-    CREATE INDEX executions_parked ON executions (service, release, status) WHERE parked = 1;
+    CREATE INDEX executions_parked ON executions (parked, service, release, status)
+        WHERE parked = 1;
+    CREATE INDEX executions_to_end ON executions (service)
+        WHERE parked = 1 AND cancel_requested IS NOT NULL;
     CREATE INDEX executions_awaiting ON executions (id) WHERE status = 'awaiting' AND parked = 0;
 
     -- `key` is the lock's place in its flow's code (`koco.events.steps`), empty if it has none, and
