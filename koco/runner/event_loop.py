@@ -17,6 +17,7 @@ from typing import Any
 
 from koco.runner.output.lines import current
 from koco.runner.process import identity
+from koco.sdk.steps import places
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,12 @@ class FlowLoop(asyncio.SelectorEventLoop):
                 os._exit(identity.FAILED)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Create a task that belongs to the execution in whose context it runs."""
+        """Create a task that belongs to the execution in whose context it runs.
+
+        It is a branch of its own in the flow's code: see `koco.sdk.steps.places`.
+        """
+        context = options["context"] = places.context_for_task(options.get("context"))
         task: asyncio.Task[Any] = super().create_task(coro, **options)
-        context = options.get("context")
         owner = context.get(current) if context is not None else current.get()
         task.koco_output = owner  # type: ignore[attr-defined]
         return task

@@ -13,19 +13,17 @@ import msgspec
 import ray
 
 from koco.errors import DeployError, KocoError, UnreachableError
-from koco.events import line
 from koco.events.model import Kind, Status
 from koco.manifest.descriptions import AppDescription
 from koco.plurals import counted
-from koco.runner import flows, ray_cleanup, result_encoding, stack_report, task_crash
+from koco.runner import flows, ray_cleanup, result_encoding, stack_report, task_crash, work
 from koco.runner.event_loop import FlowLoop
-from koco.runner.flow import Outcome, Run
+from koco.runner.flow import Outcome
 from koco.runner.flows import Flows
 from koco.runner.home import Home
 from koco.runner.output.capture import Capture
-from koco.runner.output.lines import Output
 from koco.runner.output.spool import Spool
-from koco.runner.process import identity, memory_watch
+from koco.runner.process import fence, identity, memory_watch
 from koco.runner.process.memory_watch import Watch
 from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
@@ -37,12 +35,13 @@ from koco.runner.spec import (
     Presence,
     RunnerSpec,
 )
+from koco.runner.work import Parted, Work
 from koco.sdk.process import memory
 from koco.sdk.process.control_client import Control
 from koco.sdk.process.tracebacks import describe
 from koco.sdk.ray_work import registry, tasks
 from koco.sdk.ray_work.registry import Started
-from koco.sdk.tracer import Tracer
+from koco.sdk.steps import threads
 
 #: How long a runner that uses too much memory may take to report it (seconds).
 _FAREWELL_S = 1.0
@@ -63,8 +62,9 @@ class Executor:
         self._cancelled_early: set[str] = set()
         self._is_ready = False
         self._shared: Shared | None = None
-        self._runs: dict[str, Run] = {}
-        self._started: dict[str, Started] = {}
+        #: The executions that belong to this runner, and those that have left it but still unwind.
+        self._works: dict[str, Work] = {}
+        self._parted = Parted(self._on_stuck)
         self._served = 0
         self._held = asyncio.Event()
         #: Why this process must end although it works; empty if it need not.
@@ -83,6 +83,8 @@ class Executor:
         self._capture.install()
         registry.install(self._current_started)
         tasks.current_tracer = self._capture.tracer
+        # Steps with a timeout run in threads of their own, which are interrupted as flows' are.
+        threads.new_guard, threads.protected = fence.Fence, fence.inside
         # Flows run in their own threads, so waiting for Ray blocks nothing else. Ray would
         # still warn, into the first flow's stderr.
         ray._private.worker.blocking_get_inside_async_warned = True
@@ -92,7 +94,7 @@ class Executor:
             question=functools.partial(self._call_control, "ask"),
             control=self._control,
             backlog=self._directory.backlog,
-            on_closed=self._stop_execution,
+            on_closed=self._on_closed,
         )
         self._loop = FlowLoop()
         self._loop.start()
@@ -163,50 +165,43 @@ class Executor:
     async def launch(self, blob: bytes) -> None:
         """Begin an execution; return before it ends. A repeated call changes nothing."""
         launch = msgspec.json.decode(blob, type=Launch)
-        if launch.fid in self._runs or launch.fid in self._launching:
+        if launch.fid in self._launching:
             return
+        if (former := self._works.get(launch.fid)) is not None:
+            if launch.attempt <= former.launch.attempt:
+                return
+            self._part(former)  # it was parked and woken before this runner was told
         if self._is_spent:
             await asyncio.Future()  # it never began, so it is queued again when this process ends
         self._pulse.set_active(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
         flow, inputs = await self._flows.prepare(launch)
-        output = Output(
-            lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.on_kept),
-            lines=self._directory.lines_of(launch.fid, launch.attempt),
-        )
-        output.started = self._started[launch.fid] = Started()
-        output.tracer = flow.trace(Tracer(launch.fid, sink))
-        run = Run(
-            flow,
-            inputs,
-            tracer=output.tracer,
-            output=output,
-            loop=self._loop,
-        )
-        self._runs[launch.fid] = run
+        lines = self._directory.lines_of(launch.fid, launch.attempt)
+        made = work.prepare(launch, flow, inputs, sink=sink, lines=lines, loop=self._loop)
+        self._works[launch.fid] = made
         if self._watch:
             self._watch.begin()
         self._launching.discard(launch.fid)
         if launch.fid in self._cancelled_early:
             self._cancelled_early.discard(launch.fid)
-            run.cancel()
-        self._spawn(self._run(launch, run, output))
+            made.run.cancel()
+        self._spawn(self._run(made))
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
-        if fid in self._runs:
+        if fid in self._works:
             self._stop_execution(fid)
         elif fid in self._launching:
             self._cancelled_early.add(fid)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
         """Return the current stacks of an execution; see `koco.sdk.process.stacks`."""
-        run = self._runs.get(fid)
+        run = self._works[fid].run if fid in self._works else None
         found = stack_report.stacks_of(
             run, self._loop, everything=everything, has_returned=fid not in self._launching
         )
-        if not everything and len(self._runs) == 1:
+        if not everything and len(self._works) == 1:
             found += stack_report.stacks_of_other_threads(run, self._loop)
         return msgspec.msgpack.encode(found)
 
@@ -228,34 +223,26 @@ class Executor:
             log.error("a task of koco's in this process was ended", exc_info=exc)
             os._exit(identity.FAILED)
 
-    async def _run(self, launch: Launch, run: Run, output: Output) -> None:
-        fid, since = launch.fid, time.time()
+    async def _run(self, mine: Work) -> None:
+        fid, since = mine.launch.fid, time.time()
         try:
+            if self._capture.dedicated:
+                await self._parted.wait()  # they may still print into the same pipes
+            await mine.read_past()
             # Once this is committed, the execution belongs to this runner alone.
             # Until then no user code has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
-            if self._capture.dedicated:
-                self._directory.set_pipe_owner(fid, launch.attempt)
-            flows.enter(launch, is_alone=self._capture.dedicated)
-            self._capture.begin(output)
-            outcome = await run.outcome()
-            if self._shared is not None and not self._shared.restore(is_alone=len(self._runs) == 1):
-                self._is_spent = True
-            # The remaining output may have to wait for room in the spool, which this loop makes.
-            await asyncio.to_thread(self._capture.end, output)
+            outcome = await self._outcome(mine)
         except Exception as exc:  # noqa: BLE001 - after a bug in koco it must not stay "running"
             outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
         finally:
-            await flows.leave(launch)
-            self._served += 1
-            del self._runs[fid]
-            self._pulse.set_active(bool(self._runs or self._launching))
-            if self._watch and not self._runs:
-                self._watch.pause()
-            begun = self._started.pop(fid)
+            await self._leave(mine)
+        if mine.is_parted:
+            self._exit_if_spent()
+            return
         try:
-            await self._conclude(fid, outcome, begun, since)
+            await self._conclude(mine, outcome, since)
         except Exception as exc:  # a bug in koco, as above
             log.exception("could not send the outcome of an execution")
             try:
@@ -264,26 +251,87 @@ class Executor:
                 log.exception("could not send the error either")
                 os._exit(identity.FAILED)  # the control plane settles executions of dead runners
 
-    async def _conclude(self, fid: str, outcome: Outcome, begun: Started, since: float) -> None:
+    async def _outcome(self, mine: Work) -> Outcome:
+        """Call the flow, and capture its output."""
+        launch = mine.launch
+        if self._capture.dedicated:
+            self._directory.set_pipe_owner(launch.fid, launch.attempt)
+        flows.enter(launch, is_alone=self._capture.dedicated)
+        self._capture.begin(mine.output)
+        if launch.durable:
+            mine.watch(flows=self._loop, part=functools.partial(self._part, mine))
+        try:
+            outcome = await mine.run.outcome()
+        finally:
+            mine.stop_watching()
+        is_alone = len(self._works) + len(self._parted) == 1
+        if self._shared is not None and not self._shared.restore(is_alone=is_alone):
+            self._is_spent = True
+        # The remaining output may have to wait for room in the spool, which this loop makes.
+        await asyncio.to_thread(self._capture.end, mine.output)
+        if (failure := mine.journal.failure) is not None:
+            return Outcome(Status.ERROR, Kind.ERROR, describe(failure))
+        return outcome
+
+    async def _leave(self, mine: Work) -> None:
+        """Free the place of an execution whose flow has ended."""
+        await flows.leave(mine.launch)
+        self._served += 1
+        if mine.is_parted:
+            self._parted.remove(mine)
+            if self._capture.dedicated:
+                self._directory.set_pipe_owner("", 0)
+        else:
+            del self._works[mine.launch.fid]
+        self._pulse.set_active(bool(self._works or self._launching))
+        if self._watch and not self._works:
+            self._watch.pause()
+
+    def _part(self, mine: Work) -> None:
+        """Let go of an execution that no longer belongs to this runner; its flow still unwinds."""
+        fid = mine.launch.fid
+        if self._works.get(fid) is not mine:
+            return
+        del self._works[fid]
+        self._parted.add(mine)
+        mine.part()
+        self._spool.drop(fid, mine.launch.attempt)
+        ray_cleanup.end(mine.started, fid, self._control, keep=False)
+
+    def _on_stuck(self) -> None:
+        """A parted flow does not end: only the end of this process will end it."""
+        self._is_spent = True
+        # With one place, the next execution waits for it, and has not begun.
+        if self._capture.dedicated:
+            os._exit(0)
+        self._exit_if_spent()
+
+    def _exit_if_spent(self) -> None:
+        if self._is_spent and not self._works:
+            os._exit(0)  # the next execution gets a fresh process
+
+    async def _conclude(self, mine: Work, outcome: Outcome, since: float) -> None:
         """Send the outcome of an execution, and leave if no other may run here."""
-        ray_cleanup.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
+        fid = mine.launch.fid
+        keep = outcome.status is Status.FINISHED
+        ray_cleanup.end(mine.started, fid, self._control, keep=keep)
         is_error = outcome.kind is Kind.ERROR
         if is_error and task_crash.is_crash(outcome.payload):
             outcome = await self._add_crash_cause(fid, outcome, since)
         ran_out = is_error and memory.is_out_of_memory(outcome.payload)
-        if ran_out and not self._runs:
+        if ran_out and not self._works:
             gc.collect()
             # Before the outcome is sent: after that, this runner may get another execution.
             self._is_spent = self._is_spent or memory.is_crowded()
         await self._send_outcome(fid, outcome)
-        if self._capture.dedicated and not self._runs:
+        if self._capture.dedicated and not self._works:
             self._directory.set_pipe_owner("", 0)
         if ran_out and self._is_spent:
             await asyncio.to_thread(self._end_out_of_memory, outcome.payload["message"])
         elif ran_out:
             memory.restore()
-        elif self._is_spent and not self._runs:
-            os._exit(0)  # the next execution gets a fresh process
+        else:
+            self._exit_if_spent()
 
     def _current_started(self) -> Started | None:
         """Return the record of Ray tasks and actors of the execution whose code runs here."""
@@ -313,18 +361,23 @@ class Executor:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _fail_hold(self, message: str) -> None:
-        others = len(self._runs) - 1
+        others = len(self._works) - 1
         if others > 0:
             message += f", in a process with {counted(others, 'other execution')}"
         self._exceeded = memory.CAUSE + message
         self._held.set()
 
+    def _on_closed(self, fid: str) -> None:
+        if mine := self._works.get(fid):
+            mine.journal.close(asyncio.CancelledError())
+        self._stop_execution(fid)
+
     def _stop_execution(self, fid: str) -> None:
         """Stop an execution that was cancelled, ended or given to another runner."""
-        if run := self._runs.get(fid):
-            run.cancel()
+        if mine := self._works.get(fid):
+            mine.run.cancel()
             self._spool.forget_questions(fid)
-            ray_cleanup.interrupt(self._started.get(fid))
+            ray_cleanup.interrupt(mine.started)
 
     async def _call_control(self, method: str, blob: bytes) -> bytes:
         try:

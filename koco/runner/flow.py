@@ -110,12 +110,15 @@ class Run:
         tracer: Tracer,
         output: Output,
         loop: asyncio.AbstractEventLoop,
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take what it calls. `enter` is called in the flow's context before the flow."""
         self._flow = flow
         self._inputs = inputs
         self._tracer = tracer
         self._output = output
         self._loop = loop
+        self._enter = enter
         self._task: asyncio.Task[None] | None = None
         self._fence: Fence | None = None
         self._steps = Fence()
@@ -128,6 +131,7 @@ class Run:
             return Outcome(Status.CANCELLED)  # cancelled before it began
         context = contextvars.copy_context()
         context.run(current.set, self._output)
+        context.run(self._enter)
         rest = Rest.LOOP if self._flow.is_async else Rest.THREAD
         exc, result, rest = await self._run_part(rest, self._call_entrypoint, context)
         while rest is not Rest.NOTHING:
@@ -136,6 +140,11 @@ class Run:
         if exc is None:
             return Outcome(Status.FINISHED, Kind.FINAL, self._flow.payload_of(result))
         return self._outcome_of_error(exc)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to end."""
+        return self._cancelled
 
     @property
     def thread(self) -> int | None:

@@ -17,6 +17,7 @@ from koco.events.model import Kind
 from koco.runner.output.partial_lines import Lines
 from koco.sdk.process import secrets
 from koco.sdk.ray_work.registry import Started
+from koco.sdk.steps import places
 from koco.sdk.tracer import Tracer
 
 #: An unfinished line is kept in a file up to this length (characters).
@@ -81,6 +82,8 @@ class Output:
         self._is_open = True
         #: The receiver of a line calls this as soon as the line is kept, before anything else.
         self.on_kept: Callable[[], None] | None = None
+        #: Whether the line that is being emitted comes from a pipe.
+        self.is_piped = False
         self._home: int | None = None
         self._partials: dict[tuple[Kind, int | None], _Partial] = {}
         self._decoders = {kind: _decoder("backslashreplace") for kind in (Kind.STDOUT, Kind.STDERR)}
@@ -97,15 +100,22 @@ class Output:
             return self._is_open
 
     def write_bytes(
-        self, kind: Kind, data: bytes, done: Callable[[int], None] | None = None
+        self,
+        kind: Kind,
+        data: bytes,
+        done: Callable[[int], None] | None = None,
+        *,
+        is_piped: bool = False,
     ) -> bool:
         """Write bytes in the same way. The last bytes of a character may follow later.
 
-        `done` is called with the number of bytes that are kept elsewhere.
+        `done` is called with the number of bytes that are kept elsewhere. `is_piped` says that they
+        come from another process, or from C code.
         """
         with self._lock:
             if not self._is_open:
                 return False
+            self.is_piped = is_piped
             size = 0
             for piece in [data] if done is None else data.splitlines(keepends=True):
                 size += len(piece)
@@ -114,7 +124,7 @@ class Output:
                 self._add(kind, None, self._decoders[kind].decode(piece))
                 if self.on_kept is not None:
                     self.on_kept()
-            self.on_kept = None
+            self.on_kept, self.is_piped = None, False
             return True
 
     def finish(self) -> None:
@@ -221,11 +231,14 @@ def patch_threads() -> None:
 
 
 def _with_output(function: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
+    branch = places.of_thread()
+
     def carried(*args: Any, **kwargs: Any) -> Any:
-        token = current.set(output)
+        token, former = current.set(output), places.here.set(branch)
         try:
             return function(*args, **kwargs)
         finally:
             current.reset(token)
+            places.here.reset(former)
 
     return carried

@@ -125,7 +125,8 @@ class Pipe:
 
     def pass_on(self, data: bytes) -> bool:
         """Write data to the execution; return False if that has ended."""
-        return self.output is not None and self.output.write_bytes(self.kind, data)
+        output = self.output
+        return output is not None and output.write_bytes(self.kind, data, is_piped=True)
 
     def release(self) -> None:
         """Called when the pipe has no writer left."""
@@ -179,7 +180,8 @@ class _ReusedPipe(Pipe):
         """Write data to the execution, and empty the file."""
         file = self._file
         done = None if file is None else file.mark_done
-        is_taken = self.output is not None and self.output.write_bytes(self.kind, data, done)
+        output = self.output
+        is_taken = output is not None and output.write_bytes(self.kind, data, done, is_piped=True)
         if not is_taken:
             write_all(self._log, data)
         if file is not None:

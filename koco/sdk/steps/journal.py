@@ -145,11 +145,12 @@ class Journal(Tree):
         self.gate = threading.Lock()
         #: The number of the latest call.
         self.position = 0
-        past = past or Past()
-        self._past = {each.key: each for each in past.steps}
+        self._past: dict[str, PastStep] = {}
         #: The key of each ordered call by its branch and its number there.
-        self._orders = {order: each.key for each in past.steps if (order := _order(each))}
-        self._locks = {each.lid: each.outcome for each in past.locks}
+        self._orders: dict[tuple[str, str], str] = {}
+        self._locks: dict[str, bytes] = {}
+        if past is not None:
+            self.load(past)
         #: The keys of the steps that are running, of pending waits, and pending locks by their id.
         self.running: dict[str, str] = {}
         self.waits: dict[str, str] = {}
@@ -182,6 +183,12 @@ class Journal(Tree):
     def enter(self) -> None:
         """Make this context the main branch of the execution."""
         places.here.set(self.main)
+
+    def load(self, past: Past) -> None:
+        """Take what is recorded of the execution already, before its flow begins."""
+        self._past = {each.key: each for each in past.steps}
+        self._orders = {order: each.key for each in past.steps if (order := _order(each))}
+        self._locks = {each.lid: each.outcome for each in past.locks}
 
     def close(self, exc: BaseException) -> None:
         """Make every further call raise an exception: the execution goes on elsewhere."""

@@ -94,6 +94,13 @@ def adopt() -> None:
         branch.thread = get_ident()
 
 
+def of_thread() -> Branch | None:
+    """Return the branch of a thread that is started here: it has no order."""
+    if (branch := here.get()) is None or branch.attempt is not None:
+        return branch
+    return branch.tree.unordered
+
+
 def attempt_here() -> Attempt | None:
     """Return the attempt of the step whose code is running."""
     return branch.attempt if (branch := here.get()) is not None else None
