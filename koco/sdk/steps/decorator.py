@@ -113,6 +113,11 @@ def step(
 def _decorate(function: Any, *, name: str | None, options: Options) -> Any:
     if isinstance(function, staticmethod | classmethod):
         return type(function)(_decorate(function.__func__, name=name, options=options))
+    if inspect.isclass(function):
+        raise UsageError(
+            f"{function.__name__} cannot be a step: it is a class, not a function",
+            hint="decorate its methods",
+        )
     target = describe(function, name, options)
     function = target.function
 
@@ -141,10 +146,7 @@ def describe(function: Any, name: str | None, options: Options | None = None) ->
         )
     target = getattr(function, _TARGET, None)
     if isinstance(target, Target):
-        chosen = target.options if options is None else options
-        return Target(
-            target.function, name or target.name, chosen, target.is_async, target.is_method
-        )
+        return _renamed(target, function, name, options)
     own_name = _name_of(function)
     _check_function(function, own_name)
     return Target(
@@ -156,8 +158,20 @@ def describe(function: Any, name: str | None, options: Options | None = None) ->
     )
 
 
+def _renamed(target: Target, function: Any, name: str | None, options: Options | None) -> Target:
+    """Return the target of a decorated function, or of a method that it is, for another name."""
+    is_bound = inspect.ismethod(function)
+    return Target(
+        target.function.__get__(function.__self__) if is_bound else target.function,
+        name or target.name,
+        target.options if options is None else options,
+        target.is_async,
+        target.is_method and not is_bound,
+    )
+
+
 def _check_function(function: Any, name: str) -> None:
-    if inspect.isclass(function) or not callable(function):
+    if not callable(function):
         raise UsageError(
             f"{name} cannot be a step: it is not a function", hint="decorate a def or an async def"
         )

@@ -64,7 +64,7 @@ def _convert(value: Any, kind: type, depth: int) -> Any:
             return convert(value, depth)
     if (fields := _fields(value, kind)) is not None:
         return [_name(kind), _pairs(fields, depth)]
-    if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and value.dtype.kind != "O":
+    if kind.__module__ == "numpy" and hasattr(kind, "tobytes") and value.dtype.kind != "O":
         return [str(value.dtype), list(value.shape), value.tobytes()]
     return _name(kind)
 

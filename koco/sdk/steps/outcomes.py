@@ -3,6 +3,7 @@
 Only runners decode this, because unpickling runs code.
 """
 
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,8 @@ def encode_value(value: Any, *, step: str) -> bytes:
     Raises:
         StepResultError: the result cannot be kept.
     """
+    if inspect.isawaitable(value):
+        raise _still_running(value, step)
     if _is_plain(value):
         try:
             return _PLAIN + _encode(value)
@@ -82,6 +85,15 @@ def decode(outcome: bytes) -> tuple[Any, BaseException | None]:
     if kind == _ERROR:
         return None, exceptions.decode(bytes(content))
     raise ValueError(f"an outcome of an unknown kind: {kind!r}")
+
+
+def _still_running(value: Any, step: str) -> StepResultError:
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that nobody has awaited it
+    return StepResultError(
+        f"the step {step!r} has returned an awaitable, which is no result yet",
+        hint="define the step with async def, and await inside",
+    )
 
 
 def _is_plain(value: Any) -> bool:

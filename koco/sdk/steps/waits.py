@@ -5,7 +5,7 @@ import base64
 import datetime as dt
 import math
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +40,10 @@ class Wait:
 
     kind: StepKind
     name: str
-    question: type[Question[WaitOutcome]]
-    #: The fields of the question.
-    fields: dict[str, Any]
+    #: Makes the question, from the fields that all waits have.
+    question: Callable[..., Question[WaitOutcome]]
+    #: What it is about, for errors: a message's name, a flow.
+    subject: str = ""
     #: What must be equal when the flow runs again, and what people see.
     counted: tuple[Any, ...] = ()
     shown: dict[str, Any] = field(default_factory=dict)
@@ -51,9 +52,12 @@ class Wait:
 def sleep(seconds: Any) -> Wait:
     """Return the wait for a number of seconds."""
     _check_seconds(seconds, "tracer.sleep takes a number of seconds")
+
     # How long is not compared: it may well be computed from a time.
-    fields = {"seconds": float(seconds)}
-    return Wait(StepKind.SLEEP, "sleep", Sleep, fields, shown=fields)
+    def question(**place: Any) -> Sleep:
+        return Sleep(**place, seconds=float(seconds))
+
+    return Wait(StepKind.SLEEP, "sleep", question, shown={"seconds": seconds})
 
 
 def sleep_until(moment: Any) -> Wait:
@@ -63,8 +67,11 @@ def sleep_until(moment: Any) -> Wait:
             f"tracer.sleep_until takes a datetime with a time zone, got {moment!r}",
             hint="for example datetime.now(timezone.utc) + timedelta(days=1)",
         )
-    fields = {"until": moment.timestamp()}
-    return Wait(StepKind.SLEEP, "sleep", Sleep, fields, shown={"until": moment})
+
+    def question(**place: Any) -> Sleep:
+        return Sleep(**place, until=moment.timestamp())
+
+    return Wait(StepKind.SLEEP, "sleep", question, shown={"until": moment})
 
 
 def receive(name: Any, timeout: Any) -> Wait:
@@ -76,8 +83,12 @@ def receive(name: Any, timeout: Any) -> Wait:
     if timeout is not None:
         _check_seconds(timeout, "the timeout of tracer.receive is a number of seconds")
         timeout = float(timeout)
-    fields = {"name": name, "timeout_s": timeout}
-    return Wait(StepKind.RECEIVE, f"receive.{name}", Receive, fields, (name,), {"timeout": timeout})
+
+    def question(**place: Any) -> Receive:
+        return Receive(**place, name=name, timeout_s=timeout)
+
+    shown = {} if timeout is None else {"timeout": timeout}
+    return Wait(StepKind.RECEIVE, f"receive.{name}", question, name, shown=shown)
 
 
 def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
@@ -89,10 +100,13 @@ def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
     if key is not None and (not isinstance(key, str) or not key):
         raise UsageError(f"the key of a call of {flow!r} must be a text, got {key!r}")
     plain = msgspec.json.decode(line.encode_payload(inputs or {}))
+
+    def question(**place: Any) -> CallFlow:
+        return CallFlow(**place, flow=flow, inputs=plain, launch_key=key, waits=waits)
+
     kind = StepKind.CALL if waits else StepKind.LAUNCH
-    fields = {"flow": flow, "inputs": plain, "launch_key": key, "waits": waits}
-    name = clean_name(f"{kind}.{flow}")
-    return Wait(kind, name, CallFlow, fields, (flow, inputs or {}, key), inputs or {})
+    counted = (flow, inputs or {}, key)
+    return Wait(kind, clean_name(f"{kind}.{flow}"), question, flow, counted, inputs or {})
 
 
 def _check_seconds(seconds: Any, what: str) -> None:
@@ -181,7 +195,6 @@ def _question(call: Call, wait: Wait) -> Question[WaitOutcome]:
         position=call.position,
         digest=call.digest,
         arguments=call.arguments,
-        **wait.fields,
     )
 
 
@@ -192,9 +205,7 @@ def _decode(result: bytes | None) -> WaitOutcome:
 def _value(wait: Wait, outcome: WaitOutcome) -> Any:
     """Return what a wait has brought, or raise its error."""
     if outcome.status == StepStatus.EXPIRED:
-        raise TimeoutError(
-            f"no message {wait.fields['name']!r} arrived within {wait.fields['timeout_s']:g} s"
-        )
+        raise TimeoutError(f"no message {wait.subject!r} arrived in time")
     if outcome.status == StepStatus.ERROR:
         raise _error(wait, outcome)
     if wait.kind is StepKind.LAUNCH:
@@ -209,7 +220,7 @@ def _error(wait: Wait, outcome: WaitOutcome) -> KocoError:
     if isinstance(own, type) and issubclass(own, KocoError) and own is not errors.InputsError:
         return own(reason, hint=error.get("hint"))  # it could not be launched
     told = ": ".join(each for each in (kind, reason) if each) or "it was cancelled"
-    failed = FlowError(f"{wait.fields['flow']} ({outcome.fid or 'not launched'}) failed: {told}")
+    failed = FlowError(f"{wait.subject} ({outcome.fid or 'not launched'}) failed: {told}")
     failed.fid, failed.type, failed.reason = outcome.fid, kind, reason
     failed.traceback = str(error.get("traceback") or "")
     if failed.traceback:
