@@ -11,6 +11,11 @@ If the service has an app, `submit` asks it for the launch, and `run` runs that:
 
     outcome = testing.run(testing.submit("hello.app:app", {"who": "Ada"}))
 
+A flow that uses steps is crashed and resumed, and replayed with the history of former runs:
+
+    testing.run("hello.app:greet", {"who": "Ada"}, crash_after="*")
+    testing.replays("hello.app:greet", "history.json")
+
 This package may use everything below the API. Begin reading in `execution`.
 """
 
@@ -18,6 +23,17 @@ from koco.sdk.in_memory import Event, Tracer
 from koco.testing.apps import submit
 from koco.testing.entrypoints import use_kodosumi
 from koco.testing.execution import run
-from koco.testing.outcome import Outcome
+from koco.testing.outcome import Outcome, Step
+from koco.testing.replay import Replay, replays
 
-__all__ = ["Event", "Outcome", "Tracer", "run", "submit", "use_kodosumi"]
+__all__ = [
+    "Event",
+    "Outcome",
+    "Replay",
+    "Step",
+    "Tracer",
+    "replays",
+    "run",
+    "submit",
+    "use_kodosumi",
+]

@@ -157,6 +157,8 @@ async def run_async(call: Call, function: Callable[[], Awaitable[Any]], options:
             text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
             result = base64.b64decode(text)
         return _give(result)
+    if journal.admit_async is not None:
+        await journal.admit_async(call)
     step = _Step(call, options)
     with journal.step(call):
         while True:
@@ -164,7 +166,7 @@ async def run_async(call: Call, function: Callable[[], Awaitable[Any]], options:
             await journal.sink.commit_async(journal.fid, step.settle(value, error))
             if step.pause_s is None:
                 return step.give()
-            await asyncio.sleep(step.pause_s)
+            await asyncio.sleep(step.pause_s if journal.pauses else 0)
             journal.check()
 
 
@@ -176,6 +178,8 @@ def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
         if call.past.is_apart:
             result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
         return _give(result)
+    if journal.admit is not None:
+        journal.admit(call)
     step = _Step(call, options)
     with journal.step(call):
         while True:
@@ -183,7 +187,8 @@ def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
             journal.sink.commit(journal.fid, step.settle(value, error))
             if step.pause_s is None:
                 return step.give()
-            threads.pause(step.pause_s)
+            if journal.pauses:
+                threads.pause(step.pause_s)
             journal.check()
 
 

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from _thread import get_ident
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
@@ -161,6 +161,11 @@ class Journal(Tree):
         self.idle_since = time.monotonic()
         #: Called, in any thread, when the execution has begun to only wait.
         self.on_idle: Callable[[], object] | None = None
+        #: Called before a step that has no outcome runs: a test may hold it there.
+        self.admit: Callable[[Call], object] | None = None
+        self.admit_async: Callable[[Call], Awaitable[object]] | None = None
+        #: Whether a step pauses between its attempts. In a test, it does not.
+        self.pauses = True
         #: Why the execution has failed although its flow goes on.
         self.failure: NonDeterministic | None = None
         self._closed: BaseException | None = None

@@ -1,0 +1,173 @@
+"""A tracer for tests: what it writes is kept in memory."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from koco import file_paths
+from koco.events import line
+from koco.events.model import Kind
+from koco.events.questions import A, CallFlow, FileAccess, Question, Receive, Sleep, WaitForLock
+from koco.sdk import tracer
+from koco.sdk.in_memory.answers import Lease
+from koco.sdk.in_memory.memory import Event, Memory
+from koco.sdk.in_memory.place import Place
+from koco.sdk.steps.journal import Journal
+
+#: Called with the key of an outcome that was just recorded; returns whether to crash now.
+Crash = Callable[[str], bool]
+
+
+class Process:
+    """The sink of one process of an execution. Once it has crashed, nothing of it is stored."""
+
+    def __init__(self, memory: Memory, crash: Crash = lambda key: False) -> None:
+        self._memory = memory
+        self._crash = crash
+        #: Whether nothing is stored of it any more.
+        self.is_over = False
+        #: The key of the outcome after which it crashed; None if it did not.
+        self.crashed: str | None = None
+        #: Called when it crashes.
+        self.on_crash: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """Store nothing more."""
+        self.is_over = True
+
+    def put(self, fid: str, event: bytes) -> None:
+        """Store an event."""
+        if not self.is_over:
+            self._memory.put(event)
+
+    async def put_async(self, fid: str, event: bytes) -> None:
+        """Store an event."""
+        self.put(fid, event)
+
+    def record(self, fid: str, event: bytes) -> None:
+        """Store a step's event and its record."""
+        if not self.is_over:
+            self._memory.keep(event)
+
+    def commit(self, fid: str, event: bytes) -> None:
+        """Store a step's event and its record; crash then if the test wants it.
+
+        Raises:
+            CancelledError: the process has crashed.
+        """
+        self._check()
+        record = self._memory.keep(event)
+        if record is not None and record.status.is_final:
+            self._crash_after(record.key)
+
+    async def commit_async(self, fid: str, event: bytes) -> None:
+        """Do the same as `commit`."""
+        self.commit(fid, event)
+
+    def ask(self, fid: str, question: Question[A]) -> Any:
+        """Answer a question; crash then if the test wants it.
+
+        Raises:
+            CancelledError: the process has crashed.
+        """
+        self._check()
+        answer = self._memory.ask(question)
+        if isinstance(question, Sleep | Receive | CallFlow):
+            self._crash_after(question.key)
+        elif isinstance(question, WaitForLock):
+            self._crash_after(self._memory.key_of(question.lid))
+        return answer
+
+    async def ask_async(self, fid: str, question: Question[A]) -> Any:
+        """Do the same as `ask`."""
+        return self.ask(fid, question)
+
+    def _check(self) -> None:
+        if self.is_over:
+            raise asyncio.CancelledError
+
+    def _crash_after(self, key: str) -> None:
+        if key and self._crash(key):
+            self.crashed = key
+            self.end()
+            self.on_crash()
+            raise asyncio.CancelledError
+
+    def travel(self) -> tuple[Any, tuple[Any, ...]]:
+        """Raise `TypeError`: a Ray task needs a control plane."""
+        raise TypeError("a testing tracer stays in its process: call the task's function itself")
+
+
+class Tracer(tracer.Tracer):
+    """A tracer that keeps its `events` for inspection, to test parts of a flow.
+
+    `files` are the files that `fs()` and `fs_sync()` find, by path; the flow's changes are made
+    there as well. `answers`, `messages` and `children` are what comes to it from outside: see
+    `run`. `lease` makes what the flow gets of the answers.
+    """
+
+    __slots__ = ("_memory", "files", "process")
+
+    def __init__(
+        self,
+        files: dict[str, bytes] | None = None,
+        *,
+        answers: Mapping[str, Any] | None = None,
+        messages: Mapping[str, Any] | None = None,
+        children: Mapping[str, Any] | None = None,
+        lease: Lease = lambda lock, answer: None,
+    ) -> None:
+        memory = Memory(answers=answers, messages=messages, children=children, lease=lease)
+        self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
+        self._begin(memory, Process(memory))
+
+    def _begin(self, memory: Memory, process: Process, journal: Journal | None = None) -> None:
+        self._memory = memory
+        self.process = process
+        if journal is None:
+            journal = Journal(memory.fid, process, memory.records.past(), durable=True)
+            journal.pauses = False
+        super().__init__(memory.fid, process, journal)
+
+    @classmethod
+    def of(cls, memory: Memory, process: Process, journal: Journal | None = None) -> "Tracer":
+        """Return the tracer of a process of an execution; its journal is made if it is None."""
+        tracer = cls.__new__(cls)
+        tracer.files = {}
+        tracer._begin(memory, process, journal)
+        return tracer
+
+    def restarted(self, crash: Crash) -> "Tracer":
+        """Return the tracer of another process of the same execution, with what it recorded."""
+        other = Tracer.of(self._memory, Process(self._memory, crash))
+        other.files = self.files
+        return other
+
+    def _place(self, access: FileAccess) -> Place:
+        return Place(self.files, self.note)
+
+    def note(self, kind: Kind, payload: Any) -> None:
+        """Write an event as koco itself writes it."""
+        self.process.put(self.fid, line.encode(kind, payload))
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of this process."""
+        journal = tracer.journal_of(self)
+        assert journal is not None
+        return journal
+
+    @property
+    def memory(self) -> Memory:
+        """What is stored of the execution."""
+        return self._memory
+
+    @property
+    def events(self) -> list[Event]:
+        """The events that were written so far."""
+        return self._memory.events
+
+    @property
+    def failures(self) -> list[str]:
+        """The flow's questions for which the test has no answer, or none that is accepted."""
+        return self._memory.failures

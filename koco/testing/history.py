@@ -1,0 +1,104 @@
+"""What an execution has recorded, as plain data: what `koco steps --export` writes, too."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from koco.errors import UsageError
+from koco.events import datetimes, line
+from koco.events.questions import LockOutcome
+from koco.events.steps import Past, PastLock, PastStep
+from koco.sdk.in_memory import Memory
+from koco.store.model import History, PastAnswer, PastResult
+
+#: A history as a test names it: a file, or its content.
+Given = str | Path | Mapping[str, Any]
+
+
+def export(memory: Memory, inputs: Any, flow: str) -> dict[str, Any]:
+    """Return everything that an execution in a test has recorded."""
+    steps = sorted(memory.records.entries.values(), key=lambda entry: entry.position)
+    history = History(
+        fid=memory.fid,
+        flow=flow,
+        inputs=msgspec.json.decode(line.encode_payload(inputs)),
+        moments=datetimes.find(inputs),
+        steps=[_exported(entry.past()) for entry in steps],
+        locks=[
+            PastAnswer(
+                key=each.key,
+                name=each.name,
+                status=each.outcome.status,
+                answer=each.outcome.answer,
+                moments=each.outcome.moments,
+            )
+            for each in memory.records.locks.values()
+            if each.key
+        ],
+    )
+    plain: dict[str, Any] = msgspec.to_builtins(history)
+    return plain
+
+
+def load(given: Given) -> History:
+    """Return a history of a file, or of its content.
+
+    Raises:
+        UsageError: it is no history.
+    """
+    try:
+        if isinstance(given, str | Path):
+            return msgspec.json.decode(Path(given).read_bytes(), type=History)
+        return msgspec.convert(dict(given), History)
+    except (msgspec.MsgspecError, OSError) as exc:
+        raise UsageError(
+            f"this is no history of an execution: {exc}",
+            hint="`koco steps FID --export FILE` writes one, and `testing.run(…).history` is one",
+        ) from exc
+
+
+def past_of(history: History) -> Past:
+    """Return a history as the runner that replays it gets it."""
+    return Past(
+        steps=[_restored(each) for each in history.steps],
+        locks=[
+            PastLock(_lock_id(history.fid, each.key), _outcome(each))
+            for each in history.locks
+            if each.key
+        ],
+    )
+
+
+def inputs_of(history: History) -> Any:
+    """Return the inputs of an execution, with their dates."""
+    return datetimes.restore(history.inputs, history.moments)
+
+
+def _exported(step: PastStep) -> PastResult:
+    result = None if step.result is None else base64.b64encode(step.result).decode()
+    fields = {name: getattr(step, name) for name in PastResult.__struct_fields__ if name != "blob"}
+    return PastResult(**{**fields, "result": result})
+
+
+def _restored(step: PastResult) -> PastStep:
+    if step.result is None and step.blob is not None:
+        raise UsageError(
+            f"the history has no result of the step {step.key!r}, because it is large",
+            hint="export it again with `koco steps FID --export FILE`",
+        )
+    fields = {name: getattr(step, name) for name in PastResult.__struct_fields__ if name != "blob"}
+    result = None if step.result is None else base64.b64decode(step.result)
+    return PastStep(**{**fields, "result": result})
+
+
+def _lock_id(fid: str, key: str) -> str:
+    return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
+
+
+def _outcome(lock: PastAnswer) -> bytes:
+    outcome = LockOutcome(status=lock.status, answer=lock.answer, moments=lock.moments)
+    return msgspec.json.encode(outcome)
