@@ -205,6 +205,17 @@ class Releases(Repository):
         where = f"WHERE {_PRESENT} ORDER BY service, number"
         return await self._read(lambda db: _RELEASES.select(db, where))
 
+    async def awaited(self) -> list[tuple[str, int]]:
+        """Return the releases with an endpoint of their own of which parked executions await
+        somebody.
+        """
+        look = (
+            "SELECT service, number FROM releases WHERE app IS NOT NULL AND EXISTS (SELECT 1 FROM"
+            " executions AS e WHERE e.parked = 1 AND e.service = releases.service"
+            " AND e.release = releases.number AND e.status = 'awaiting')"
+        )
+        return await self._read(lambda db: db.execute(look).fetchall())
+
     async def have_bundle(self, bundle: str) -> bool:
         """Whether any release was made from a bundle."""
         where = "WHERE bundle = :bundle"

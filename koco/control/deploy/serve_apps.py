@@ -49,6 +49,7 @@ class Applications:
     ) -> None:
         self._serve = serve
         self._supervisor = supervisor
+        self._store = store
         self._catalog = catalog
         self._make = make
         #: Why a live release's own endpoint is not up, by service.
@@ -61,6 +62,8 @@ class Applications:
         self._again: set[tuple[str, int]] = set()
         #: When each application was last needed, by its name (monotonic seconds).
         self._needed_at: dict[str, float] = {}
+        #: The releases of which parked executions await somebody.
+        self._awaited: list[tuple[str, int]] = []
         #: The names of applications whose releases were given up before they served.
         self._given_up: set[str] = set()
 
@@ -161,8 +164,8 @@ class Applications:
     async def sweep(self) -> None:
         """Remove applications of releases whose runners are all gone. Runs for ever.
 
-        A release's pool exists until its last execution has ended, because until then its own code
-        answers its locks.
+        A release's pool exists until its last execution has ended or is parked. As long as one has
+        an open lock, its own code must be there to answer it.
         """
         is_known = False
         while True:
@@ -170,6 +173,7 @@ class Applications:
                 if not is_known:
                     await self._serve.look()
                     is_known = True
+                self._awaited = await self._store.releases.awaited()
                 await self._serve.sweep(self._is_needed)
             except KocoError as exc:
                 log.warning("could not remove unneeded Serve applications: %s", exc.message)
@@ -180,6 +184,6 @@ class Applications:
         if name in self._given_up:
             return False
         now = time.monotonic()
-        for key in self._supervisor.pools:
+        for key in (*self._supervisor.pools, *self._awaited):
             self._needed_at[name_of(*key)] = now
         return now - self._needed_at.get(name, -math.inf) < _STAY_S

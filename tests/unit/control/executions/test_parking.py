@@ -5,16 +5,22 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from koco.cluster.serve import name_of
+from koco.control.deploy import serve_apps
+from koco.control.deploy.serve_apps import Applications
 from koco.control.executions.alarm import Alarm
 from koco.control.executions.news import Listener
 from koco.control.executions.waiters import Waiters
+from koco.control.services.catalog import Catalog
 from koco.errors import ConflictError, TooManyError
 from koco.events.model import Status
 from koco.events.steps import StepKind
+from koco.manifest.descriptions import AppHandlers
 from koco.runner.spec import Launch
 from koco.sizes import MB
 from koco.store.model import Answer, Execution, NewWait, Release
@@ -34,7 +40,9 @@ class Durable(World):
         self.supervisor._waiters = self.waiters
         self.store.listen(Listener(self.supervisor, self.spooler, self.waiters).heed)
 
-    async def durable(self, *, limits: Any = None, **runner: Any) -> Release:
+    async def durable(
+        self, *, limits: Any = None, app: AppHandlers | None = None, **runner: Any
+    ) -> Release:
         usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
         declared = manifest(
             flows=[{"name": "flow", "entrypoint": "m:f", "durable": True}],
@@ -44,7 +52,7 @@ class Durable(World):
         made = await self.store.releases.create(
             "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
         )
-        release = await self.store.releases.go_live("svc", made.number, [])
+        release = await self.store.releases.go_live("svc", made.number, [], app)
         self.supervisor.retire("svc", keep=release.number)
         self.supervisor.pool(release).keep_warm()
         return release
@@ -263,3 +271,38 @@ def test_the_alarm_rings_for_the_earliest() -> None:
         assert rung[1] >= now + 0.1
 
     asyncio.run(body())
+
+
+def test_the_endpoint_stays_while_a_parked_execution_awaits_somebody(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its release's own code answers the lock, though the release has no runners any more."""
+    monkeypatch.setattr(serve_apps, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(serve_apps, "_STAY_S", 0.02)
+    needed: list[bool] = []
+
+    async def look() -> None:
+        """Ask Serve for nothing."""
+
+    async def sweep(is_needed: Callable[[str], bool]) -> None:
+        needed.append(is_needed(name_of("svc", 1)))
+
+    async def body(w: Durable) -> None:
+        release = await w.durable(app=AppHandlers(locks=("ok",)))
+        execution = await w.running()
+        await w.store.locks.open(
+            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
+        )
+        serve: Any = SimpleNamespace(look=look, sweep=sweep, messages={})
+        applications = Applications(
+            serve, w.store, supervisor=w.supervisor, catalog=Catalog(), make=serve
+        )
+        asyncio.create_task(applications.sweep())  # noqa: RUF006 - ended with the test
+        assert await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        del w.supervisor.pools["svc", release.number]
+        await asyncio.sleep(0.1)
+        assert needed[-1]
+        await w.store.executions.request_cancel(execution.fid, grace_s=0)
+        await eventually(lambda: not needed[-1])
+
+    check(body)
