@@ -27,7 +27,7 @@ _OURS = {Kind.META, Kind.INPUTS, Kind.STATUS, Kind.UPLOAD, Kind.LOCK, Kind.LEASE
 #: for all lines, without optional parts, because those would double the time.
 _LINES = re.compile(
     rb'(?:\n"ts":".{26}Z","kind":"(?:%b)","'
-    rb'(?:payload":|at":"[\w./:-]*+","payload":|record":"[A-Za-z0-9+/=]*+","payload":'
+    rb'(?:payload":|at":"[\w./:~-]*+","payload":|record":"[A-Za-z0-9+/=]*+","payload":'
     rb'|task":"[^"\\]*+(?:\\.[^"\\]*+)*+","payload":)[^\n]*+)*+'
     % "|".join(kind for kind in Kind if kind not in _OURS).encode(),
     re.DOTALL,

@@ -38,6 +38,8 @@ def batch(*lines: bytes, **more: Any) -> Batch:
         batch(line.encode(Kind.RESULT, 1, task='\\"' * 500_000), GOOD),
         batch(line.encode(Kind.FINAL, "\u2028"), runner="r", status=Status.FINISHED),
         batch(runner="r", status=Status.RUNNING),
+        batch(line.with_member(GOOD, "at", b"1.2/fetch_page-2:0"), GOOD),
+        batch(line.with_member(GOOD, "at", b"~pipe")),
         batch(line.encode(Kind.DEBUG, "x" * 1_000_000)),
     ],
 )
