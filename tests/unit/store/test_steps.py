@@ -125,7 +125,7 @@ def test_pages_follow_the_order_of_the_calls(check: Callable[[Check], None]) -> 
 def test_the_past_has_what_a_replay_needs(
     check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outcomes, attempts, settled locks and marks; large results and withdrawn waits are left out."""
+    """Outcomes, attempts, settled locks and marks. Large results are asked for, one by one."""
     monkeypatch.setattr(past, "_LARGE", 10)
 
     async def body(store: Store) -> None:

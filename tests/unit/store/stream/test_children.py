@@ -1,0 +1,128 @@
+"""Executions that other executions launched."""
+
+from collections.abc import Callable
+
+from koco.events.model import Status
+from koco.store.model import Execution, FailureEvent, NewExecution, Topic
+from koco.store.store import Store
+from tests.support.durable_executions import about, call, heard, parked, resumed, sleep, started
+from tests.support.stores import Check, events, fids, statuses
+
+ERROR = FailureEvent(type="ValueError", message="no")
+
+
+async def launched(store: Store, parent: Execution) -> Execution:
+    new = NewExecution(flow="svc/child", service="svc", release=1, inputs={}, parent=parent.fid)
+    execution, _ = await store.executions.create(new)
+    return execution
+
+
+async def status_of(store: Store, execution: Execution) -> Status:
+    return (await store.executions.get(execution.fid)).status
+
+
+def test_knows_its_parent_and_its_children(check: Callable[[Check], None]) -> None:
+    """In its row, in its stream and in lists."""
+
+    async def body(store: Store) -> None:
+        parent, other = await started(store), await started(store)
+        children = [await launched(store, parent) for _ in range(2)]
+        await launched(store, other)
+        assert children[0].parent == parent.fid
+        meta = (await events(store, children[0]))[0]["payload"]
+        assert meta["parent"] == parent.fid
+        assert await fids(store, parent=parent.fid) == [each.fid for each in reversed(children)]
+        assert await fids(store, parent=parent.fid, statuses=("running",)) == []
+        await store.executions.settle(children[0].fid, Status.FINISHED)
+        queued = {"parent": parent.fid, "statuses": ("queued",), "flow": "svc/child"}
+        assert await fids(store, **queued) == [children[1].fid]
+
+    check(body)
+
+
+def test_the_end_of_a_child_wakes_its_parent(check: Callable[[Check], None]) -> None:
+    """In the same change."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        child = await launched(store, parent)
+        parent = await parked(store, parent, call(child))
+        news = heard(store)
+        await store.executions.settle(child.fid, Status.FINISHED)
+        assert await status_of(store, parent) is Status.QUEUED
+        assert about(news, Topic.WOKEN) == about(news, Topic.SETTLED) == [parent.fid]
+        last = (await events(store, parent))[-1]["payload"]
+        assert last["because"] == f"the execution {child.fid} has ended: finished"
+
+    check(body)
+
+
+def test_cancelling_a_parent_cancels_its_children(check: Callable[[Check], None]) -> None:
+    """Those without a runner end at once, theirs too; the others are told by their runners."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        runs = await resumed(store, await launched(store, parent), "r2")
+        waits = await parked(store, await started(store, "r3", parent=parent.fid), sleep())
+        grandchild = await launched(store, waits)
+        done = await launched(store, parent)
+        await store.executions.settle(done.fid, Status.FINISHED)
+        news = heard(store)
+        await store.executions.request_cancel(parent.fid, grace_s=3)
+        assert about(news, Topic.CANCELLED) == [runs.fid]
+        assert set(about(news, Topic.ENDED)) == {waits.fid, grandchild.fid}
+        told = await store.executions.get(runs.fid)
+        assert (told.status, told.grace_s) == (Status.RUNNING, 3)
+        assert told.cancel_requested is not None
+        assert await status_of(store, waits) is Status.CANCELLED
+        assert await status_of(store, grandchild) is Status.CANCELLED
+
+    check(body)
+
+
+def test_cancelling_a_parked_parent_does_not_wake_it(check: Callable[[Check], None]) -> None:
+    """Although the end of its child ends its wait."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        child = await launched(store, parent)
+        parent = await parked(store, parent, call(child))
+        news = heard(store)
+        await store.executions.request_cancel(parent.fid, grace_s=3)
+        assert about(news, Topic.WOKEN) == []
+        assert await status_of(store, child) is Status.CANCELLED
+        assert statuses(await events(store, parent))[-2:] == ["sleeping", "cancelled"]
+
+    check(body)
+
+
+def test_children_end_with_the_error_of_their_parent(check: Callable[[Check], None]) -> None:
+    """Those of a parent that has finished go on."""
+
+    async def body(store: Store) -> None:
+        for status, expected in (
+            (Status.ERROR, Status.CANCELLED),
+            (Status.CANCELLED, Status.CANCELLED),
+            (Status.FINISHED, Status.QUEUED),
+        ):
+            parent = await started(store)
+            child = await launched(store, parent)
+            error = ERROR if status is Status.ERROR else None
+            await store.executions.settle(parent.fid, status, error)
+            assert await status_of(store, child) is expected
+
+    check(body)
+
+
+def test_a_child_that_is_ending_is_told_once(check: Callable[[Check], None]) -> None:
+    """Its runner is not asked again when its parent ends."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        await resumed(store, await launched(store, parent), "r2")
+        news = heard(store)
+        await store.executions.request_cancel(parent.fid, grace_s=3)
+        await store.executions.settle(parent.fid, Status.CANCELLED)
+        assert len(about(news, Topic.CANCELLED)) == 1
+
+    check(body)
