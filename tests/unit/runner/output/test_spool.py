@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from koco.errors import NotFoundError
@@ -228,7 +229,7 @@ def test_questions_wait_until_earlier_events_are_committed(monkeypatch: pytest.M
         await asyncio.sleep(0.05)
         assert not seen
         shelf.gate.set()
-        asked = ["lock.open", {"lid": "l1", "name": "ok", "data": None, "timeout_s": 1.0}]
+        asked = ["lock.open", msgspec.structs.asdict(LOCK)]
         assert await asking == asked
         assert await in_thread == asked
         assert seen == [5, 5]
