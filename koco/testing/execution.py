@@ -9,11 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from koco.events.model import Kind
+from koco.events.steps import marks_of
 from koco.runner.flow import Flow, Run
 from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output
+from koco.runner.output.replay import Replay
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.in_memory import Tracer
+from koco.sdk.in_memory.tracer import Process
 from koco.sdk.steps import places
 from koco.testing import apps, entrypoints, history
 from koco.testing.crashes import Crashes
@@ -98,13 +101,16 @@ def _run_to_the_end(flow: Flow, inputs: Any, tracer: Tracer, crashes: Crashes) -
     """Run a flow in one process after the other, until one does not crash."""
     resumed = 0
     while True:
-        process = tracer.restarted(crashes)
-        outcome = asyncio.run(attempt(flow, _copied(inputs), process))
-        if process.journal.failure is not None:
-            raise process.journal.failure
+        process = Process(tracer.memory, crashes)
+        front = Replay(process)
+        front.load(marks_of(tracer.memory.lines))
+        resuming = Tracer.of(tracer.memory, process, files=tracer.files, sink=front)
+        outcome = asyncio.run(attempt(flow, _copied(inputs), resuming, front))
+        if resuming.journal.failure is not None:
+            raise resuming.journal.failure
         for failure in tracer.failures:
             raise AssertionError(failure)
-        if process.process.crashed is None:
+        if process.crashed is None:
             break
         resumed += 1
     entries = sorted(tracer.memory.records.entries.values(), key=lambda entry: entry.position)
@@ -124,17 +130,21 @@ def _copied(inputs: Any) -> Any:
         return inputs
 
 
-async def attempt(flow: Flow, inputs: Any, tracer: Tracer) -> Outcome:
-    """Run a flow in one process, to its end or its crash."""
-    output = Output(tracer.note)
+async def attempt(flow: Flow, inputs: Any, tracer: Tracer, front: Replay) -> Outcome:
+    """Run a flow in one process, to its end or its crash. `front` takes its events."""
+
+    def emit(kind: Kind, text: str) -> None:
+        front.put_line(tracer.fid, kind, text, output)
+
+    output = Output(emit)
     stdout, stderr = sys.stdout, sys.stderr
     capture = Capture(dedicated=False)
     capture.install()
     loop = asyncio.get_running_loop()
     loop.set_task_factory(places.make_task)  # type: ignore[arg-type]  # its options are any
-    tracer.journal.enter()
     try:
-        run = Run(flow, inputs, tracer=flow.trace(tracer), output=output, loop=loop)
+        traced, enter = flow.trace(tracer), tracer.journal.enter
+        run = Run(flow, inputs, tracer=traced, output=output, loop=loop, enter=enter)
         tracer.process.on_crash = lambda: _stop(run, tracer)
         ended = await run.outcome()
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 from koco.events.questions import AccessFiles, OpenLock, Question, WaitForLock
 from koco.events.steps import PastStep
 from koco.runner.flow import Flow
+from koco.runner.output.replay import Replay as Front
 from koco.sdk.in_memory import Memory, Tracer
 from koco.sdk.in_memory.tracer import Process
 from koco.sdk.steps.journal import SETTLED, Call, Journal
@@ -58,7 +59,7 @@ def replays(
     memory = Memory(fid=found.fid)
     process = _Replaying(memory)
     journal = _Journal(found, process)
-    tracer = Tracer.of(memory, process, journal)
+    tracer = Tracer.of(memory, process, journal=journal)
     outcome = asyncio.run(_replay(target, inputs, tracer, process, journal))
     if journal.failure is not None:
         raise journal.failure
@@ -152,7 +153,7 @@ async def _replay(
     flow: Flow, inputs: Any, tracer: Tracer, process: _Replaying, journal: _Journal
 ) -> Outcome | None:
     """Run a flow until it ends, or until all that it could do is not in the history."""
-    running = asyncio.create_task(attempt(flow, inputs, tracer))
+    running = asyncio.create_task(attempt(flow, inputs, tracer, Front(process)))
     seen = (-1, -1)
     while not running.done():
         await asyncio.wait({running}, timeout=_QUIET_S)

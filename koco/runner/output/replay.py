@@ -9,12 +9,13 @@ from there on.
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from koco.events import line
 from koco.events.model import Kind
 from koco.events.steps import mark_of
 from koco.runner.output.lines import Output
-from koco.runner.output.spool import Attempt
+from koco.sdk import tracer
 from koco.sdk.steps import places
 
 #: How many of the next stored events one is compared with. Their order may differ a little, for
@@ -41,10 +42,17 @@ class _Stored:
         return True
 
 
-class Replay:
-    """A sink (see `koco.sdk.tracer.Sink`) in front of an attempt's, for a durable execution."""
+class Sink(tracer.Sink, Protocol):
+    """What a replay needs of the sink behind it: of an attempt's, or of a test's."""
 
-    def __init__(self, sink: Attempt) -> None:
+    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
+        """Take an event; call `then` once it is kept."""
+
+
+class Replay:
+    """A sink (see `koco.sdk.tracer.Sink`) in front of another one, for a durable execution."""
+
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._lock = threading.Lock()
         self._stored: dict[str, _Stored] = {}

@@ -68,7 +68,8 @@ class Memory:
         """Store an event."""
         with self._lock:
             self.lines.append(event)
-            self.events.append(Event(**line.decode(len(self.events) + 1, event)))
+            shown = line.decode(len(self.events) + 1, event)
+            self.events.append(Event(shown["seq"], shown["ts"], shown["kind"], shown["payload"]))
 
     def note(self, kind: Kind, payload: Any) -> None:
         """Write an event as koco itself writes it."""

@@ -1,9 +1,12 @@
 """What a flow in a test has recorded: its steps, waits and locks, which survive its crashes."""
 
+import asyncio
+import inspect
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,7 +204,7 @@ class Records:
         try:
             if isinstance(child, BaseException):
                 raise child
-            value = child(wait.inputs) if callable(child) else child
+            value = _called(child, wait.inputs) if callable(child) else child
         except Exception as exc:  # noqa: BLE001 - it is the child's error
             error = {
                 "type": type(exc).__name__,
@@ -214,6 +217,18 @@ class Records:
     def _fail(self, reason: str) -> None:
         self._failures.append(reason)
         raise AssertionError(reason)
+
+
+def _called(child: Callable[[Any], Any], inputs: Any) -> Any:
+    """Return what a test's function makes of the inputs: it may run another flow."""
+
+    def call() -> Any:
+        value = child(inputs)
+        return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+    # In a thread, because the flow's own loop may be running in this one.
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(call).result()
 
 
 def _finished(value: Any, *, fid: str = "") -> WaitOutcome:

@@ -35,10 +35,12 @@ class Process:
         """Store nothing more."""
         self.is_over = True
 
-    def put(self, fid: str, event: bytes) -> None:
-        """Store an event."""
+    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
+        """Store an event; call `then` after that."""
         if not self.is_over:
             self._memory.put(event)
+        if then is not None:
+            then()
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Store an event."""
@@ -121,27 +123,45 @@ class Tracer(tracer.Tracer):
         self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
         self._begin(memory, Process(memory))
 
-    def _begin(self, memory: Memory, process: Process, journal: Journal | None = None) -> None:
+    def _begin(
+        self,
+        memory: Memory,
+        process: Process,
+        *,
+        sink: tracer.Sink | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self._memory = memory
         self.process = process
+        sink = sink or process
         if journal is None:
-            journal = Journal(memory.fid, process, memory.records.past(), durable=True)
+            journal = Journal(memory.fid, sink, memory.records.past(), durable=True)
             journal.pauses = False
-        super().__init__(memory.fid, process, journal)
+        super().__init__(memory.fid, sink, journal)
 
     @classmethod
-    def of(cls, memory: Memory, process: Process, journal: Journal | None = None) -> "Tracer":
-        """Return the tracer of a process of an execution; its journal is made if it is None."""
-        tracer = cls.__new__(cls)
-        tracer.files = {}
-        tracer._begin(memory, process, journal)
-        return tracer
+    def of(
+        cls,
+        memory: Memory,
+        process: Process,
+        *,
+        files: dict[str, bytes] | None = None,
+        sink: tracer.Sink | None = None,
+        journal: Journal | None = None,
+    ) -> "Tracer":
+        """Return the tracer of one process of an execution.
 
-    def restarted(self, crash: Crash) -> "Tracer":
-        """Return the tracer of another process of the same execution, with what it recorded."""
-        other = Tracer.of(self._memory, Process(self._memory, crash))
-        other.files = self.files
-        return other
+        Args:
+            memory: what is stored of the execution.
+            process: takes what the process writes.
+            files: the execution's files.
+            sink: stands in front of the process, if it is given.
+            journal: the process's journal; None makes one of what is recorded.
+        """
+        made = cls.__new__(cls)
+        made.files = {} if files is None else files
+        made._begin(memory, process, sink=sink, journal=journal)
+        return made
 
     def _place(self, access: FileAccess) -> Place:
         return Place(self.files, self.note)
