@@ -23,8 +23,11 @@ from koco.api.routes.executions import (
     executions,
     files,
     locks,
+    messages,
+    repeats,
     results,
     stacks,
+    steps,
 )
 from koco.control.container import Parts
 from koco.control.health.doctor import Doctor
@@ -34,7 +37,7 @@ MODULES = (
     *(node_app, metrics, doctor, flows, openapi, status, usage),
     *(audit, keys, session, users),
     *(apps, bundles, plan, releases, secrets, services),
-    *(bulk, changes, events, executions, files, locks, results, stacks),
+    *(bulk, changes, events, executions, files, locks, messages, repeats, results, stacks, steps),
 )
 
 

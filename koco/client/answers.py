@@ -135,6 +135,11 @@ class Execution(Named, Progress):
     deadline: NotRequired[Time | None]
     attempt: NotRequired[int]
     attempts: NotRequired[int]
+    parent: NotRequired[Fid | None]
+    resume_of: NotRequired[Fid | None]
+    retry_of: NotRequired[Fid | None]
+    resumed: NotRequired[int]
+    parked: NotRequired[bool]
 
 
 class Executions(Page[Execution]):
@@ -200,6 +205,34 @@ class StatusEvent(Event):
     """An event with a status."""
 
     payload: _Status
+
+
+class RecordedStep(TypedDict):
+    """A recorded step of an execution."""
+
+    key: str
+    kind: str
+    status: str
+    attempt: int
+    started: Time
+    duration_s: float | None
+    size_bytes: Size
+    preview: str
+    due: Time | None
+    child: Fid | None
+
+
+class History(TypedDict):
+    """Everything that is recorded of an execution."""
+
+    flow: str
+    steps: list[Any]
+
+
+class Message(Named):
+    """A message that an execution gets."""
+
+    name: str
 
 
 class Frame(TypedDict):

@@ -128,6 +128,7 @@ class Client:
         self,
         *,
         search: str | None = None,
+        parent: str | None = None,
         active: bool = False,
         limit: int = 50,
         cursor: str | None = None,
@@ -137,6 +138,7 @@ class Client:
         """Return a page of executions that match all filters, newest first: `{items, next}`.
 
         `filters` may have `statuses`, `flow`, `service`, `user`, `tags`, `since` and `until`.
+        `parent` is the fid of the execution that launched them.
 
         A page may have few items or none and still have a `next`. For a search, `complete` is true
         if all executions were searched. Pages that are collected together share a `room`.
@@ -144,6 +146,7 @@ class Client:
         query = {
             **_filters(**filters),
             "search": search,
+            "parent": "latest" if parent == "-" else parent,
             "active": "true" if active else None,
             "limit": str(limit),
             "cursor": cursor,
@@ -240,6 +243,42 @@ class Client:
             repeatable=False,
         )
 
+    def steps(
+        self,
+        fid: str,
+        *,
+        statuses: Sequence[str] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+    ) -> answers.Page[answers.RecordedStep]:
+        """Return a page of an execution's recorded steps, in the order of their calls."""
+        query = {"status": ",".join(statuses), "limit": str(limit), "cursor": cursor}
+        return self._transport.json(
+            "GET",
+            f"{_execution(fid)}/steps",
+            answers.Page[answers.RecordedStep],
+            query=query,
+            room=room,
+        )
+
+    def history(self, fid: str) -> answers.History:
+        """Return everything that is recorded of an execution, for `koco.testing.replays`."""
+        path, room = f"{_execution(fid)}/steps/history", Room(PAYLOAD_BYTES)
+        return self._transport.json("GET", path, answers.History, room=room)
+
+    def send(self, fid: str, name: str, data: Any) -> answers.Message:
+        """Send a message to an execution: any JSON value.
+
+        Raises:
+            ConflictError: the execution has ended.
+        """
+        path = f"{_execution(fid)}/messages/{_part(name, 'name of a message')}"
+        # Repeated if the connection breaks: the flow gets it once.
+        return self._transport.json(
+            "POST", path, answers.Message, body={"data": data}, headers=_once()
+        )
+
     def cancel(self, fid: str, *, grace_s: float) -> answers.Execution:
         """Ask an execution to end and return it. It is killed after `grace_s`."""
         path = f"{_execution(fid)}/cancel"
@@ -256,6 +295,27 @@ class Client:
             f"{_execution(fid)}/retry",
             answers.Named,
             headers=headers,
+            repeatable=key is not None,
+        )
+
+    def resume(
+        self, fid: str, *, step: str | None, is_live: bool, key: str | None = None
+    ) -> answers.Named:
+        """Launch an ended execution again with its recorded steps before `step`; return the new.
+
+        Without a step, those before the one that failed are kept. With `is_live`, the new one runs
+        on the live release instead of the execution's own. The key works as with `launch`.
+
+        Raises:
+            ConflictError: it has not ended.
+            NotFoundError: there is no such step.
+        """
+        return self._transport.json(
+            "POST",
+            f"{_execution(fid)}/resume",
+            answers.Named,
+            body={"from": step, "release": "live" if is_live else "own"},
+            headers=None if key is None else {"Idempotency-Key": _key(key)},
             repeatable=key is not None,
         )
 

@@ -5,6 +5,7 @@ wait tells it by `Store.listen`.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -53,10 +54,18 @@ class Steps(Repository):
         return await self._scan(lambda db: past.export(db, execution))
 
     async def page_of(
-        self, execution: int, *, limit: int = 50, cursor: str | None = None
+        self,
+        execution: int,
+        *,
+        statuses: Sequence[str] = (),
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[Step]:
-        """Return a page of an execution's steps, in the order of their calls."""
-        return await self._scan(lambda db: _page(db, execution, limit, cursor))
+        """Return a page of an execution's steps, in the order of their calls.
+
+        With `statuses`, only those that have one of them.
+        """
+        return await self._scan(lambda db: _page(db, execution, statuses, limit, cursor))
 
     async def waiting(self, execution: int) -> list[Step]:
         """Return the open waits of an execution, a thousand at most."""
@@ -219,9 +228,15 @@ def _outcome(db: Connection, execution: int, step: Step) -> WaitOutcome | None:
     return None if result is None else _decode_outcome(result)
 
 
-def _page(db: Connection, execution: int, limit: int, cursor: str | None) -> Page[Step]:
+def _page(
+    db: Connection, execution: int, statuses: Sequence[str], limit: int, cursor: str | None
+) -> Page[Step]:
     wanted = "WHERE execution = :execution"
     values: dict[str, Any] = {"execution": execution}
+    if statuses:
+        values |= {f"status{number}": each for number, each in enumerate(statuses)}
+        names = ", ".join(f":status{number}" for number in range(len(statuses)))
+        wanted += f" AND status IN ({names})"
     if cursor is not None:
         after, tilde, number = cursor.partition("~")
         if not tilde:

@@ -56,6 +56,9 @@ class Plane:
     #: Keys by name, and how many of their secrets were told.
     key_rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: int = 0
+    #: Recorded steps, by execution, and its messages.
+    recorded: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    messages: list[tuple[str, str, Any]] = field(default_factory=list)
     #: Services' secrets.
     secrets: dict[str, str] = field(default_factory=dict)
     #: The audit log, newest first.
@@ -137,6 +140,7 @@ class Plane:
             "inputs": {"who": "Ada"},
             "last_seq": 0,
             "error": None,
+            **{"parent": None, "retry_of": None, "resume_of": None, "resumed": 0, "parked": False},
             **facts,
         }
         self.events[fid] = []
@@ -187,6 +191,19 @@ class Plane:
         more = {"deployed": self.deployed, "former": self.former}
         more["expect"] = 3 if self.deployed else 0
         return {**told, **more, "executions": running}
+
+    def step(self, fid: str, key: str, status: str = "finished", **facts: Any) -> None:
+        """Record a step of an execution."""
+        steps = self.recorded.setdefault(fid, [])
+        steps.append(
+            {
+                **{"key": key, "name": key.partition(":")[0], "kind": "step", "status": status},
+                **{"position": len(steps) + 1, "attempt": 1, "failures": 0, "started": TS},
+                **{"duration_s": 1.24, "size_bytes": 2048, "arguments": "()", "preview": "'x'"},
+                **{"due": None, "child": None},
+                **facts,
+            }
+        )
 
     def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
         """Have an execution ask a person; return the lock's id."""
@@ -418,6 +435,33 @@ class _Handler(BaseHTTPRequestHandler):
                 plane.keys.append(self.headers["Idempotency-Key"])
                 again = plane.launch(*plane.script, inputs=former["inputs"])
                 return 201, {**plane.executions[again], "retry_of": former["fid"]}
+            case "POST", "executions", fid, "resume":
+                former = plane.find(fid)
+                if former["status"] not in FINAL:
+                    raise ConflictError(f"execution {former['fid']} has not ended")
+                plane.keys.append(self.headers["Idempotency-Key"])
+                again = plane.launch(*plane.script, resume_of=former["fid"])
+                return 201, plane.executions[again]
+            case "GET", "executions", fid, "steps":
+                statuses = query["status"].split(",") if query.get("status") else None
+                found = plane.recorded.get(plane.find(fid)["fid"], [])
+                found = [each for each in found if not statuses or each["status"] in statuses]
+                limit, start = int(query["limit"]), int(query.get("cursor", 0))
+                more = start + limit < len(found)
+                items = found[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "GET", "executions", fid, "steps", "history":
+                execution = plane.find(fid)
+                steps = plane.recorded.get(execution["fid"], [])
+                told = [{"key": each["key"], "status": each["status"]} for each in steps]
+                return 200, {"flow": execution["flow"], "steps": told}
+            case "POST", "executions", fid, "messages", name:
+                execution = plane.find(fid)
+                if execution["status"] in FINAL:
+                    raise ConflictError(f"execution {execution['fid']} has ended")
+                plane.messages.append((execution["fid"], name, data.get("data")))
+                facts = {"created": TS, "by": "admin", "taken": None}
+                return 201, {"fid": execution["fid"], "name": name, **facts}
             case "DELETE", "executions", fid:
                 del plane.executions[plane.find(fid)["fid"]]
                 return 204, None
@@ -566,6 +610,7 @@ class _Handler(BaseHTTPRequestHandler):
             if (not statuses or each["status"] in statuses)
             and query.get("flow") in (None, each["flow"], each["flow"].partition("/")[2])
             and (not query.get("active") or each["status"] not in FINAL)
+            and query.get("parent") in (None, each["parent"])
         ]
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
         more = start + limit < len(items)
@@ -573,7 +618,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _piece(self, is_deletion: bool, query: dict[str, str]) -> dict[str, Any]:
         """Delete or cancel one execution, and skip those that cannot be."""
-        default = FINAL if is_deletion else ("queued", "running", "awaiting")
+        default = FINAL if is_deletion else ("queued", "running", "awaiting", "sleeping")
         query = {"status": ",".join(default), "limit": "1000"} | query | {"cursor": "0"}
         done, skipped = [], []
         for each in self._list(query)["items"]:

@@ -9,6 +9,7 @@ from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events.model import Kind, Status
+from koco.events.steps import StepStatus
 from koco.store.errors import invalid_cursor
 from koco.store.model import Page
 
@@ -60,13 +61,15 @@ def full_name(request: Request, flow: str | None) -> str | None:
     return flow if flow is None or "/" in flow else auth.find_flow(request, flow).name
 
 
-def names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:
+def names(
+    given: str | None, known: type[Kind] | type[Status] | type[StepStatus]
+) -> tuple[str, ...]:
     """Return the names in a comma-separated parameter, each checked."""
     names = tuple(name for name in (given or "").split(",") if name)
     for name in names:
         if name not in set(known):
             raise UsageError(
-                f"no {known.__name__.lower()} is called {name!r}",
+                f"no {known.__name__.removeprefix('Step').lower()} is called {name!r}",
                 hint=f"one of: {', '.join(known)}",
             )
     return names

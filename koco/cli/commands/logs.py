@@ -6,7 +6,10 @@ import typer
 
 from koco.cli import arguments, connection
 from koco.cli.arguments import Fid
-from koco.cli.terminal import event_view
+from koco.cli.terminal import event_view, family_view
+from koco.cli.terminal.event_view import View
+from koco.client.client import Client, Stream
+from koco.events.model import FINAL
 
 
 def command(
@@ -26,6 +29,10 @@ def command(
         list[str] | None,
         typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
     ] = None,
+    children: Annotated[
+        bool,
+        typer.Option("--children", help="Also of the executions that it launches, as they come."),
+    ] = False,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Show the time of each event.")
     ] = False,
@@ -36,16 +43,40 @@ def command(
     """Show an execution's events.
 
     With --follow, the exit code is the outcome: 0 finished, 1 error, 7 cancelled. Following
-    survives a restart of the control plane. Ctrl-C leaves the execution running.
+    survives a restart of the control plane. Ctrl-C leaves the execution running. With
+    --children, each line of another execution begins with its fid and flow.
 
     Example: koco logs -f 5wzk
     """
     wanted = tuple(name for given in kinds or () for name in given.split(",") if name)
-    view = event_view.View(as_json=as_json, timestamps=timestamps, kinds=wanted)
+    view = View(as_json=as_json, timestamps=timestamps, kinds=wanted)
     client = connection.connect()
     fid = arguments.resolve_fid(client, fid)
+    if children:
+        return _show_family(client, fid, view, since=since, tail=tail, follow=follow)
     events = client.stream(fid, since=since, kinds=wanted, tail=tail, follow=follow)
     if follow:
         return event_view.EXIT_CODES[event_view.follow(events, view)]
     event_view.show(events, view)
     return 0
+
+
+def _show_family(
+    client: Client, fid: str, view: View, *, since: int, tail: int | None, follow: bool
+) -> int:
+    """Show an execution's events together with those of the executions that it launches."""
+    kinds = tuple({*view.kinds, *family_view.KINDS}) if view.kinds else ()
+
+    def open_stream(child: str) -> Stream:
+        # A client of its own, because each stream is read in a thread of its own.
+        return connection.connect().stream(child, kinds=kinds, follow=follow)
+
+    root = client.stream(fid, since=since, kinds=kinds, tail=tail, follow=follow)
+    if not follow:
+        family_view.show(root, open_stream, view)
+        return 0
+    other = connection.connect()
+    status = family_view.follow(
+        root, open_stream, view, has_ended=lambda child: other.execution(child)["status"] in FINAL
+    )
+    return event_view.EXIT_CODES[status]

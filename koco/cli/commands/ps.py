@@ -35,6 +35,10 @@ def command(
         list[str] | None,
         typer.Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(metavar="FID", help="Only launched by this execution, ended or not."),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -58,16 +62,18 @@ def command(
 ) -> None:
     """List executions, newest first.
 
-    Ended executions are listed only with -a, or with --status, --since, --until or --search.
+    Ended executions are listed only with -a, or with --status, --parent, --since, --until or
+    --search.
 
     Example: koco ps -a --status error --limit 5
     """
-    includes_ended = everything or bool(status or since or until or search)
+    includes_ended = everything or bool(status or parent or since or until or search)
     page = pages.gather(
         connection.connect().executions,
         limit,
         **selection.make_filters(status, flow, service, user, tag, since, until),
         search=search,
+        parent=parent,
         active=not includes_ended,
     )
     if as_json:

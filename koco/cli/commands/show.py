@@ -5,10 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from koco.cli import approvals, arguments, connection
+from koco.cli import approvals, arguments, connection, pages
 from koco.cli.arguments import Fid
-from koco.cli.terminal import output, times
+from koco.cli.terminal import event_text, output, times
 from koco.client.answers import Execution, Lock
+from koco.client.client import Client
+from koco.plurals import counted
+
+#: How many waits and children are listed.
+_SHOWN = 10
 
 
 def command(
@@ -29,8 +34,34 @@ def command(
         lines += [
             ("awaits", _describe(lock)) for lock in approvals.open_locks(client, execution["fid"])
         ]
+    if "parked" in execution:  # older control planes have neither steps nor children
+        lines += _waits(client, execution) + _children(client, execution["fid"])
     for label, value in lines:
         output.print_line(f"{label:<9} {value}")
+
+
+def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
+    """Return what an execution waits for besides people: times, messages, other executions."""
+    if execution["status"] not in ("sleeping", "awaiting"):
+        return []
+    page = client.steps(execution["fid"], statuses=["waiting"], limit=_SHOWN)
+    lines = []
+    for step in page["items"]:
+        facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
+        what = f"{step['key']} {event_text.describe_wait(facts)}, since {times.at(step['started'])}"
+        lines.append(("waits", what))
+    return [*lines, ("waits", f"and more: `koco steps {execution['fid']}`")][
+        : len(lines) + bool(page["next"])
+    ]
+
+
+def _children(client: Client, fid: str) -> list[tuple[str, str]]:
+    """Return the executions that an execution launched, the newest first."""
+    page = pages.gather(client.executions, _SHOWN, parent=fid)
+    lines = [("child", f"{each['fid']} {each['flow']} {each['status']}") for each in page["items"]]
+    if page["next"]:
+        lines.append(("child", f"and more: `koco ps --parent {fid}`"))
+    return lines
 
 
 def _describe(lock: Lock) -> str:
@@ -51,8 +82,17 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     if execution["started"]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))
-    if (attempt := execution.get("attempt", 1)) > 1:
-        lines.append(("attempt", f"{attempt} of at most {execution.get('attempts', attempt)}"))
+    resumed = execution.get("resumed", 0)
+    # Each resume counts as an attempt, too, but not against the limit.
+    if (attempt := execution.get("attempt", 1) - resumed) > 1:
+        most = execution.get("attempts", attempt + resumed) - resumed
+        lines.append(("attempt", f"{attempt} of at most {most}"))
+    if resumed:
+        lines.append(("resumed", counted(resumed, "time")))
+    if execution.get("parked"):
+        lines.append(("parked", "it has no process until its wait ends"))
+    names = {"parent": "parent", "retry_of": "retry of", "resume_of": "resume of"}
+    lines += [(label, facts.get(name)) for name, label in names.items()]
     lines += [("waits", execution.get("waits")), ("deadline", _at(execution.get("deadline")))]
     lines += [("user", output.inline(execution["user"]))]
     lines += [("tags", output.inline(", ".join(execution["tags"] or ())))]

@@ -46,12 +46,17 @@ _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Options of the view. `kinds` are those requested by name, `fid` is the execution's."""
+    """Options of the view. `kinds` are those requested by name, `fid` is the execution's.
+
+    `label` stands before each line of text. With `marks_fid`, lines of JSON get the fid.
+    """
 
     as_json: bool = False
     timestamps: bool = False
     kinds: tuple[str, ...] = ()
     fid: str = ""
+    label: str = ""
+    marks_fid: bool = False
 
 
 def follow(
@@ -70,20 +75,30 @@ def follow(
         typer.Exit: the user pressed Ctrl-C. The execution continues, and the user sees the command
             to follow it again.
     """
-    stream.on_beat = _Heartbeats(stream).report
+    stream.on_beat = Heartbeats(stream).report
+    with interruptible(stream), times.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
+        show(stream, view, on_lock=on_lock)
+    assert stream.status is not None
+    return stream.status
+
+
+@contextlib.contextmanager
+def interruptible(stream: Stream) -> Iterator[None]:
+    """Exit on Ctrl-C, with the command that follows the stream again.
+
+    Raises:
+        typer.Exit: the user pressed Ctrl-C.
+    """
     try:
-        with times.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
-            show(stream, view, on_lock=on_lock)
+        yield
     except KeyboardInterrupt:
         if output.is_terminal(sys.stderr):
             output.note("")  # after the `^C` that a terminal shows
         output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` follows it again")
         raise typer.Exit(Interrupted.exit_code) from None
-    assert stream.status is not None
-    return stream.status
 
 
-class _Heartbeats:
+class Heartbeats:
     """Reports on stderr, once each, the reasons why a stream has no new events."""
 
     def __init__(self, stream: Stream) -> None:
@@ -91,6 +106,7 @@ class _Heartbeats:
         self._reported: str | None = None
 
     def report(self) -> None:
+        """Write the reason, unless it was the last one that was written."""
         with contextlib.suppress(KocoError):  # the stream itself reports the error
             waits = self._stream.waits()
             if waits and _without_numbers(waits) != self._reported:
@@ -106,16 +122,25 @@ def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | Non
     """Write the lines of a stream to stdout, each list of lines at once."""
     for lines in stream:
         if view is not None:
-            _show(stream, lines, replace(view, fid=stream.fid))
+            show_lines(stream, lines, view)
         if on_lock is not None and any(_may_ask(stream, line) for line in lines):
             on_lock()
+    if view is not None:
+        report_end(stream, view)
+
+
+def report_end(stream: Stream, view: View) -> None:
+    """Note on stderr that an execution did not finish, unless stdout has already said so."""
     # A terminal has already drawn it, and NDJSON contains it.
-    reports = view is not None and not view.as_json and not output.is_terminal()
-    if reports and stream.status in _STATUS_STYLES:
+    if view.as_json or output.is_terminal():
+        return
+    if stream.status is not None and EXIT_CODES[stream.status]:
         output.note(f"{stream.fid} has ended: {stream.status}")
 
 
-def _show(stream: Stream, lines: list[bytes], view: View) -> None:
+def show_lines(stream: Stream, lines: list[bytes], view: View) -> None:
+    """Write lines of a stream to stdout at once."""
+    view = replace(view, fid=stream.fid)
     if view.as_json:
         _write_json(stream, lines, view)
     elif output.is_terminal():
@@ -148,6 +173,9 @@ def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
         lines = lines[:-1]  # it was sent to mark the end, and was not requested
     if not lines:
         return
+    if view.marks_fid:
+        start = b'{"fid":"%b",' % stream.fid.encode()
+        lines = [start + line[1:] for line in lines]
     raw = b"\n".join(lines) + b"\n"
     sys.stdout.flush()
     if output.is_terminal():
@@ -160,7 +188,7 @@ def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
     for event in events:
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
-            text = _label_task(_text(kind, payload, view.fid), event)
+            text = _label(_text(kind, payload, view.fid), event, view)
             yield _add_time(text, event["ts"], view) + "\n"
 
 
@@ -170,7 +198,7 @@ def _draw(events: Iterable[Event], view: View) -> None:
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
             _print_text(
-                f"· {_text(kind, payload, view.fid)}",
+                _label(f"· {_text(kind, payload, view.fid)}", event, view),
                 ts,
                 view,
                 _STATUS_STYLES.get(status, output.DIM),
@@ -178,10 +206,10 @@ def _draw(events: Iterable[Event], view: View) -> None:
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
-                    _print_text(_label_task(body, event), ts, view, _style(kind, payload))
+                    _print_text(_label(body, event, view), ts, view, _style(kind, payload))
                     continue
-                if view.timestamps:
-                    _print_text("", ts, view, "")
+                if view.timestamps or view.label:
+                    _print_text(_label("", event, view), ts, view, "")
                 output.print_markdown(body)
 
 
@@ -245,11 +273,13 @@ def _labelled(kind: str, payload: Any, *, indent: int | None) -> str:
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
 
 
-def _label_task(text: str, event: Event) -> str:
-    """Return the output of a Ray task, with the task's name before each line."""
-    if not (task := event.get("task")):
+def _label(text: str, event: Event, view: View) -> str:
+    """Return text with the view's label before each line, and the name of a Ray task."""
+    names = [output.inline(name) for name in (view.label, event.get("task")) if name]
+    if not names:
         return text
-    return "\n".join(f"[{output.inline(task)}] {line}" for line in text.split("\n"))
+    start = "".join(f"[{name}] " for name in names)
+    return "\n".join(f"{start}{line}" for line in text.split("\n"))
 
 
 def _add_time(text: str, ts: str, view: View) -> str:

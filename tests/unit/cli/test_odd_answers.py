@@ -43,6 +43,10 @@ COMMANDS = [
     "result ended --html",
     "wait ended",
     "retry ended",
+    "resume ended",
+    "steps ended",
+    "steps ended --export history.json",
+    "send asks note",
     "delete ended --yes",
     "cancel asks",
     "delete --status finished --yes",
@@ -83,8 +87,11 @@ def full(plane: Plane, tmp_path: Any) -> Plane:
     (tmp_path / "koco.yaml").write_text(MANIFEST)
     (tmp_path / "app.py").write_text("def greet(inputs, tracer): ...\n")
     (tmp_path / "value.json").write_text("1")
+    relatives = {"parent": "asks", "resume_of": "x", "resumed": 1, "parked": True}
     more = {"waits": "x", "deadline": LATER, "attempt": 2, "attempts": 3, "tags": ["x"]}
-    ended = plane.launch(("stdout", "hi"), fid="ended", **more)
+    ended = plane.launch(("stdout", "hi"), fid="ended", **more, **relatives)
+    plane.step(ended, "fetch:0")
+    plane.step(ended, "sleep:0", "waiting", kind="sleep", due=LATER)
     plane.end(ended, "finished")
     asks = plane.launch(("status", {"status": "running"}), fid="asks")
     plane.lock(asks, form=None)

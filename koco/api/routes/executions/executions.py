@@ -1,12 +1,13 @@
-"""Executions: list, show, follow, cancel, try again, delete."""
+"""Executions: list, show, cancel, delete."""
 
 from typing import Annotated, Any, Self
 
 import msgspec
-from litestar import Response, delete, get, post
+from litestar import delete, get, post
+from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
-from koco.api.http import audit, auth, list_query, time_query
+from koco.api.http import auth, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
@@ -15,7 +16,7 @@ from koco.api.openapi.shapes import Fid, Shape, Time, text
 from koco.api.routes.executions.locks import Lock
 from koco.api.routes.executions.results import Result, outcome_of
 from koco.control.container import Parts
-from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
+from koco.errors import ConflictError, TimedOutError, UsageError
 from koco.events import line
 from koco.events.model import OPEN, Status
 from koco.store import model
@@ -50,8 +51,10 @@ class Execution(Shape):
         str, Meta(description="the entrypoint that the service's own endpoint chose, or empty")
     ]
     key: Annotated[str | None, Meta(description="the idempotency key of its launch")]
-    attempt: int
-    attempts: Annotated[int, Meta(description="the most attempts that it may have")]
+    attempt: Annotated[int, Meta(description="the number of its process; each resume adds one")]
+    attempts: Annotated[
+        int, Meta(description="the most attempts that it may have; each resume adds one")
+    ]
     not_before: Time | None
     deadline: Time | None
     waits: Annotated[
@@ -59,6 +62,12 @@ class Execution(Shape):
         Meta(description="why it is queued, or what its process does if it does not answer"),
     ]
     retry_of: Annotated[Fid | None, Meta(description="the execution that it is a retry of")]
+    resume_of: Annotated[
+        Fid | None, Meta(description="the execution whose recorded steps it took over")
+    ]
+    parent: Annotated[Fid | None, Meta(description="the execution that launched it")]
+    resumed: Annotated[int, Meta(description="how often another process went on with it")]
+    parked: Annotated[bool, Meta(description="whether it has no process, because it only waits")]
 
     @classmethod
     def render(cls, parts: Parts, execution: model.Execution, **others: Any) -> Self:
@@ -68,7 +77,7 @@ class Execution(Shape):
             inputs=masked(execution.inputs, execution.hidden),
             not_before=line.timestamp_if_any(execution.not_before),
             deadline=line.timestamp_if_any(execution.deadline),
-            attempts=1 + execution.policy.retries,
+            attempts=1 + execution.policy.retries + execution.resumed,
             waits=parts.supervisor.why(execution),
             **others,
         )
@@ -118,6 +127,9 @@ async def list_executions(
     tag: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    parent: Annotated[
+        str | None, Parameter(description="only those that this execution launched")
+    ] = None,
     search: str | None = None,
     active: bool = False,
     limit: int = 50,
@@ -141,6 +153,7 @@ async def list_executions(
         since=time_query.parse("since", since),
         until=time_query.parse("until", until),
         search=search,
+        parent=None if parent is None else (await auth.find_execution(request, parent)).fid,
     )
     page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor
@@ -198,33 +211,6 @@ async def cancel_execution(request: Request, fid: str) -> Execution:
     return Execution.render(request.parts, ending)
 
 
-@post(
-    "/v1/executions/{fid:str}/retry",
-    guards=[requires("launch")],
-    headers=["Idempotency-Key"],
-    answers={201: Execution, 200: Execution},
-    errors=[InputsError, ConflictError, LimitError],
-)
-async def retry_execution(request: Request, fid: str) -> Response[Execution]:
-    """Launch an ended execution again, on the live release.
-
-    The new one has the same inputs (hidden ones, too), files in `in/`, tags and entrypoint. The
-    live form must accept the inputs; a service's own endpoint is not asked again. The answer is
-    201, or 200 if the idempotency key was already used for this retry.
-    """
-    parts = request.parts
-    former = await auth.find_execution(request, fid)
-    execution, is_new = await parts.launches.retry(
-        parts.catalog.find(former.flow),
-        former,
-        user=request.auth.name,
-        key=request.headers.get("idempotency-key"),
-        audited=audit.launch_entry(request, retry_of=former.fid),
-        asker=request.asker,
-    )
-    return Response(Execution.render(parts, execution), status_code=201 if is_new else 200)
-
-
 @delete(
     "/v1/executions/{fid:str}",
     status_code=204,
@@ -246,6 +232,5 @@ ROUTES = (
     list_executions,
     show_execution,
     cancel_execution,
-    retry_execution,
     delete_execution,
 )

@@ -1,0 +1,62 @@
+"""Messages to executions, for `tracer.receive`."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from msgspec import Meta
+
+from koco.api.http import auth
+from koco.api.http.auth import requires
+from koco.api.http.request import Request
+from koco.api.middleware import idempotency
+from koco.api.openapi import shapes
+from koco.api.openapi.annotations import JSON, Body
+from koco.api.openapi.shapes import Fid, Shape, Time, text
+from koco.errors import ConflictError, LimitError, UsageError
+
+
+class NewMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """The data of a message: any JSON value."""
+
+    data: shapes.Json = None
+
+
+class Message(Shape):
+    """A message that an execution gets, or already has."""
+
+    fid: Fid
+    name: Annotated[str, text("note")]
+    created: Time
+    by: shapes.Person
+    taken: Annotated[
+        str | None, Meta(description="the key of the step that received it; null until one does")
+    ]
+
+
+@post(
+    "/v1/executions/{fid:str}/messages/{name:str}",
+    guards=[requires("launch")],
+    body=Body(media={JSON: NewMessage}, required=False),
+    headers=[idempotency.HEADER],
+    errors=[ConflictError, LimitError],
+)
+# The message may contain a password.
+@idempotency.keyed(has_secret=True)
+async def send_message(request: Request, fid: str, name: str) -> Message:
+    """Send a message to an execution; it is stored when this returns.
+
+    `tracer.receive` gets the messages of a name in their order, each once. Those that come before
+    it wait.
+    """
+    execution = await auth.find_execution(request, fid)
+    body = await request.body()
+    try:
+        given = msgspec.json.decode(body or b"{}", type=NewMessage)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UsageError(f"the body: {exc}", hint='such as {"data": {"ok": true}}') from exc
+    sent = await request.parts.waits.send(execution, name, given.data, by=request.auth.name)
+    return Message.of(sent, fid=execution.fid)
+
+
+ROUTES = (send_message,)

@@ -1,0 +1,82 @@
+"""Recorded steps of executions, and their export for tests."""
+
+from typing import Annotated, Self
+
+from litestar import get
+from msgspec import Meta
+
+from koco.api.http import auth, list_query
+from koco.api.http.auth import requires
+from koco.api.http.request import Request
+from koco.api.openapi.shapes import Fid, Shape, Time, text
+from koco.errors import NotAllowedError
+from koco.events import line
+from koco.events.steps import StepKind, StepStatus
+from koco.store import model
+from koco.store.model import History, Page
+
+
+class RecordedStep(Shape):
+    """A recorded step: a call of the flow's own code, or a wait."""
+
+    key: Annotated[str, text("fetch:3", "its place in the flow: its name, and which call of it")]
+    name: Annotated[str, text("fetch")]
+    kind: StepKind
+    position: Annotated[int, Meta(description="the order of the calls, from 1")]
+    status: StepStatus
+    attempt: Annotated[int, Meta(description="the number of its latest attempt, from 1")]
+    failures: Annotated[int, Meta(description="how many attempts have failed")]
+    started: Time
+    duration_s: float | None
+    size_bytes: Annotated[int, Meta(description="the size of its recorded outcome")]
+    arguments: Annotated[str, text("('https://example.com',)", "for people: shortened")]
+    preview: Annotated[str, text("'a page'", "its result or error, for people: shortened")]
+    due: Annotated[Time | None, Meta(description="when the wait ends at the latest")]
+    child: Annotated[Fid | None, Meta(description="the execution that it launched")]
+
+    @classmethod
+    def render(cls, step: model.Step) -> Self:
+        """Return a step as answers show it."""
+        started, due = line.timestamp(step.started), line.timestamp_if_any(step.due)
+        return cls.of(step, started=started, due=due)
+
+
+@get("/v1/executions/{fid:str}/steps", guards=[requires("read")])
+async def list_steps(
+    request: Request,
+    fid: str,
+    *,
+    status: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[RecordedStep]:
+    """List the recorded steps of an execution in the order of their calls, without results."""
+    list_query.check_limit(limit)
+    execution = await auth.find_execution(request, fid)
+    page = await request.parts.store.steps.page_of(
+        execution.id,
+        statuses=list_query.names(status, StepStatus),
+        limit=limit,
+        cursor=cursor,
+    )
+    return Page([RecordedStep.render(step) for step in page.items], page.next)
+
+
+@get("/v1/executions/{fid:str}/steps/history", guards=[requires("launch")])
+async def export_history(request: Request, fid: str) -> History:
+    """Export everything that is recorded of an execution, for `koco.testing.replays`.
+
+    It has the results as the flow's own process encoded them, with whatever is in them, so only
+    the user who launched the execution and admins may have it.
+    """
+    execution = await auth.find_execution(request, fid)
+    caller = request.auth
+    if execution.user != caller.name and not caller.may("admin"):
+        raise NotAllowedError(
+            f"{caller.name!r} may not export the steps of {execution.fid}",
+            hint=f"{execution.user} and admins may: they have the results unmasked",
+        )
+    return await request.parts.histories.export(execution)
+
+
+ROUTES = (list_steps, export_history)

@@ -1,0 +1,77 @@
+"""`koco send`: send a message to an execution."""
+
+import json
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from koco.cli import connection
+from koco.cli.inputs import file_inputs, key_values
+from koco.cli.terminal import output
+from koco.errors import UsageError
+
+
+def command(
+    fid: Annotated[
+        str,
+        typer.Argument(
+            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
+        ),
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the message.")],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="KEY=VALUE",
+            help="A value of the message (repeatable); KEY=@PATH uploads a file.",
+        ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="Read the message from a JSON or YAML file; - is stdin.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="JSON", help="The message: any JSON value.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the message as JSON.")] = False,
+) -> None:
+    """Send a message to an execution, which gets it from `tracer.receive`.
+
+    It is stored when the command returns. The flow gets the messages of a name in their
+    order, each once, also those that came before it asked. Without -i, --inputs and --data
+    the message has no value (None).
+
+    Example: koco send 5wzk note -i text=shorter
+    """
+    if "=" in name:
+        what = f"{name!r} is not the name of a message"
+        raise UsageError(what, hint=f"to give a value: `-i {shlex.quote(name)}`")
+    value = _read(pairs or [], file, data)
+    client = connection.connect()
+    if isinstance(value, dict):
+        value = file_inputs.resolve(client, value, fid=fid)
+    sent = client.send(fid, name, value)
+    if as_json:
+        output.print_json(sent)
+    else:
+        output.print_line(f"{sent['fid']}\t{sent['name']}")
+
+
+def _read(pairs: list[str], file: str | None, data: str | None) -> Any:
+    """Return the value of the message in a command's options."""
+    if data is None:
+        return key_values.anything(pairs, file) if pairs or file else None
+    if pairs or file:
+        raise UsageError("--data excludes -i and --inputs", hint="-i makes an object of values")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        hint = f"text needs quotes of its own: --data {shlex.quote(json.dumps(data))}"
+        raise UsageError(f"--data is not JSON: {exc}", hint=hint) from exc

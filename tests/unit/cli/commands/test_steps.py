@@ -1,0 +1,173 @@
+"""`koco steps`, `send` and `resume`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.memory_plane import LATER, TS, Plane
+from tests.unit.conftest import Cli
+
+FINISHED = ("status", {"status": "finished"})
+
+
+@pytest.fixture
+def fid(plane: Plane) -> str:
+    """An execution with recorded steps."""
+    found = plane.launch(fid="aaaa")
+    plane.step(found, "fetch:0")
+    plane.step(found, "1.2/summarise_a_long_text:0", attempt=3, duration_s=0.0042, preview="x" * 99)
+    plane.step(found, "ask:0", "error", preview="ValueError: no\nsecond", size_bytes=0)
+    plane.step(found, "sleep:0", "waiting", kind="sleep", duration_s=None, due=LATER)
+    plane.step(found, "call.a.b:0", "waiting", kind="call", duration_s=None, child="bbbb")
+    plane.step(found, "receive.n:0", "waiting", kind="receive", duration_s=None, due=LATER)
+    return found
+
+
+def test_piped_the_steps_are_a_table_for_scripts(fid: str, cli: Cli) -> None:
+    """With a header, whole times and sizes; a preview stays on its line."""
+    header, *rows = [line.split("\t") for line in cli("steps", fid).out.splitlines()]
+    assert header == [
+        *("key", "kind", "status", "attempt", "started", "duration_s", "size_bytes", "preview")
+    ]
+    assert rows[0] == ["fetch:0", "step", "finished", "1", TS, "1.24", "2048", "'x'"]
+    assert rows[2][-1] == r"ValueError: no\nsecond"
+    assert [row[-1] for row in rows[3:]] == [
+        f"until {LATER}",
+        "for bbbb",
+        f"for a message until {LATER}",
+    ]
+
+
+def test_the_steps_fit_a_terminal_of_80_columns(plane: Plane, fid: str, terminal: Cli) -> None:
+    """Only the outcome is shortened. The attempt is shown if there were several."""
+    out = re.sub(r"\x1b\[[0-9;]*m", "", terminal("steps", fid).out)
+    header, *rows = out.splitlines()
+    assert header.split() == ["STEP", "STATUS", "ATTEMPT", "TOOK", "SIZE", "OUTCOME"]
+    assert all(len(row) <= 80 for row in rows)
+    assert rows[1].split()[:5] == ["1.2/summarise_a_long_text:0", "finished", "3", "4ms", "2"]
+    assert rows[1].rstrip().endswith("…")
+    other = plane.launch()
+    plane.step(other, "fetch:0")
+    assert "ATTEMPT" not in terminal("steps", other).out
+    assert "it has no recorded steps" in terminal("steps", plane.launch()).out
+
+
+def test_steps_as_json_are_one_list(plane: Plane, cli: Cli) -> None:
+    """Made of as many pages as it takes; with a status, only those."""
+    fid = plane.launch()
+    for number in range(1100):
+        plane.step(fid, f"fetch:{number}")
+    plane.step(fid, "ask:0", "error")
+    page = json.loads(cli("steps", "--json", "--limit", "2000").out)
+    assert (len(page["items"]), page["next"]) == (1101, None)
+    page = json.loads(cli("steps", "--json", "--status", "error").out)
+    assert [each["key"] for each in page["items"]] == ["ask:0"]
+    ran = cli("steps")
+    assert (len(ran.out.splitlines()), "there are more" in ran.err) == (1001, True)
+
+
+def test_the_export_is_a_file_for_tests(fid: str, cli: Cli, tmp_path: Path) -> None:
+    """With everything that is recorded; the number of steps is told."""
+    file = tmp_path / "history.json"
+    ran = cli("steps", fid, "--export", str(file))
+    assert (ran.code, ran.out, ran.err) == (0, "", f"{file} has 6 steps\n")
+    assert json.loads(file.read_text("utf-8"))["flow"] == "hello/greet"
+    ran = cli("steps", fid, "--export", str(tmp_path))
+    assert (ran.code, "Is a directory" in ran.err) == (74, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "data"),
+    [
+        ([], None),
+        (["-i", "text=Shorter", "-i", "by=Ada"], {"text": "Shorter", "by": "Ada"}),
+        (["--data", "[1, null]"], [1, None]),
+        (["--inputs", "-"], {"from": "stdin"}),
+    ],
+)
+def test_a_message_has_any_value(
+    plane: Plane, fid: str, cli: Cli, args: list[str], data: object
+) -> None:
+    """From pairs, a file, or JSON; none without."""
+    ran = cli("send", "aa", "note", *args, stdin='{"from": "stdin"}')
+    assert (ran.code, ran.out) == (0, "aaaa\tnote\n")
+    assert plane.messages == [("aaaa", "note", data)]
+    assert json.loads(cli("send", "aa", "note", "--json").out)["name"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["text=x"], "`-i text=x`"),
+        (["note", "--data", "a b"], """--data '"a b"'"""),
+        (["note", "--data", "1", "-i", "a=b"], "-i makes an object"),
+    ],
+)
+def test_a_wrong_message_is_explained(
+    plane: Plane, fid: str, cli: Cli, args: list[str], hint: str
+) -> None:
+    """Nothing is sent."""
+    ran = cli("send", "aa", *args)
+    assert (ran.code, hint in ran.err, plane.messages) == (2, True, [])
+
+
+def test_an_ended_execution_takes_no_message(plane: Plane, cli: Cli) -> None:
+    """Exit code 2, as for every conflict."""
+    plane.launch(FINISHED, fid="bbbb")
+    assert cli("send", "bbbb", "note").code == 2
+
+
+def test_a_resume_prints_the_new_fid(plane: Plane, cli: Cli) -> None:
+    """From the failed step on the execution's own release, unless told otherwise."""
+    former = plane.launch(("status", {"status": "error"}))
+    ran = cli("resume", former, "--key", "once")
+    assert (ran.code, plane.requests[-1][2]) == (0, {"from": None, "release": "own"})
+    assert plane.executions[ran.out.strip()]["resume_of"] == former
+    assert plane.keys[-1] == "once"
+    cli("resume", former, "--from", "fetch:3", "--release", "live")
+    assert plane.requests[-1][2] == {"from": "fetch:3", "release": "live"}
+
+
+def test_a_resume_can_follow_to_the_outcome(plane: Plane, cli: Cli) -> None:
+    """As a launch does."""
+    former = plane.launch(("status", {"status": "error"}))
+    plane.script = [("stdout", "hi"), FINISHED]
+    ran = cli("resume", former, "--follow")
+    assert (ran.code, ran.out) == (0, "hi\n")
+    assert cli("resume", former, "--release", "newest").code == 2
+    assert cli("resume", plane.launch()).code == 2
+
+
+def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: Cli) -> None:
+    """Where it comes from, what it has launched, and what it waits for."""
+    facts = {"resumed": 3, "attempt": 5, "attempts": 6, "parent": "pppp", "parked": True}
+    plane.executions[fid] |= {**facts, "status": "sleeping"}
+    plane.launch(FINISHED, fid="bbbb", parent=fid, resume_of="oooo", retry_of="rrrr")
+    lines = cli("show", fid).out.splitlines()
+    assert "attempt   2 of at most 3" in lines
+    assert "resumed   3 times" in lines
+    assert "parent    pppp" in lines
+    assert f"waits     sleep:0 until {LATER}, since {TS}" in lines
+    assert f"waits     call.a.b:0 for bbbb, since {TS}" in lines
+    assert "child     bbbb hello/greet finished" in lines
+    assert any(line.startswith("parked ") for line in lines)
+    lines = cli("show", "bbbb").out.splitlines()
+    assert {"resume of oooo", "retry of  rrrr"} <= {*lines}
+
+
+def test_ps_lists_children(plane: Plane, cli: Cli) -> None:
+    """Those that have ended, too."""
+    fid = plane.launch()
+    plane.launch(FINISHED, fid="bbbb", parent=fid)
+    assert re.findall("^....(?=\t)", cli("ps", "--parent", fid).out, re.M) == ["bbbb"]
+
+
+def test_a_sleeping_execution_has_not_ended(plane: Plane, cli: Cli) -> None:
+    """Waiting for it goes on; it is listed among those that run."""
+    fid = plane.launch(("status", {"status": "sleeping"}))
+    assert cli("wait", fid, "--timeout", "0.3").code == 124
+    assert cli("wait", fid, "--timeout", "0.3", "--no-input").code == 124
+    assert fid in cli("ps").out
+    assert fid in cli("ps", "--status", "parked").out
