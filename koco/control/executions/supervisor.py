@@ -365,7 +365,7 @@ class Supervisor:
                 grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
                 pool = self._pool_of[execution.fid]
                 self._tasks.spawn(pool.cancel(execution.fid, grace_s=grace_s))
-        for service in {e.service for e in executions if _is_withdrawn(e)}:
+        for service in await self._store.executions.withdrawn_services():
             self._tasks.spawn(self._end_waiting(service))
         for (service, number), pool in self.pools.items():
             live = await self._store.releases.live(service)

@@ -232,6 +232,15 @@ class Executions(Repository):
         """
         return await self._write(lambda db: lifecycle.request_cancels(db, service, grace_s))
 
+    async def withdrawn_services(self) -> list[str]:
+        """Return the services of which executions without a runner were asked to end."""
+        withdrawn = " UNION ".join(
+            f"SELECT service FROM executions WHERE {where} AND cancel_requested IS NOT NULL"
+            for where in ("status = 'queued'", "parked = 1")
+        )
+        rows = await self._scan(lambda db: db.execute(withdrawn).fetchall())
+        return [service for (service,) in rows if service]
+
     async def end_waiting(self, service: str, *, most: int) -> list[str]:
         """End up to a number of a service's queued, cancelled executions; return their fids."""
         return await self._write(lambda db: lifecycle.end_waiting(db, service, most))

@@ -248,6 +248,20 @@ def test_a_restart_does_not_load_parked_executions(check: Callable[[Body], None]
     check(body)
 
 
+def test_a_restart_ends_parked_executions_that_were_to_end(check: Callable[[Body], None]) -> None:
+    """If the former process died between the undeploy and their end."""
+
+    async def body(w: Durable) -> None:
+        await w.durable()
+        parked = await w.parked()
+        assert await w.store.executions.request_cancels("svc", grace_s=5) == []
+        w.restart()
+        await w.supervisor.recover({})
+        await w.until(parked.fid, Status.CANCELLED)
+
+    check(body)
+
+
 def test_the_alarm_rings_for_the_earliest() -> None:
     """It goes on with the next one, and tries again if the store fails."""
     rung: list[float] = []
