@@ -15,6 +15,7 @@ from koco.events import line
 from koco.events.model import Kind
 from koco.events.steps import mark_of
 from koco.runner.output.lines import Output
+from koco.runner.process import fence
 from koco.sdk import tracer
 from koco.sdk.steps import places
 
@@ -92,7 +93,8 @@ class Replay:
         if not self._stored or (stored := self._stored.get(place)) is None:
             return False
         mark = mark_of(event)
-        with self._lock:
+        # Inside the fence: an interruption must not leave the lock behind.
+        with fence.inside(), self._lock:
             is_stored = stored.take(mark)
             if not is_stored:
                 self._stored.pop(place, None)

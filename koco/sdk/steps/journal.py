@@ -18,7 +18,7 @@ import msgspec
 
 from koco.events.questions import A, LockOutcome, Question
 from koco.events.steps import Past, PastStep, StepKind, StepStatus
-from koco.sdk.steps import digests, places, previews
+from koco.sdk.steps import digests, places, previews, threads
 from koco.sdk.steps.divergence import NonDeterministic
 from koco.sdk.steps.places import UNORDERED, Branch, Tree
 
@@ -86,7 +86,7 @@ class Call:
         #: The call's arguments, for people.
         self.arguments = previews.of_arguments(args, kwargs) if shown is None else shown
         digest = digests.digest(args, kwargs)
-        with journal.gate:
+        with threads.protected(), journal.gate:
             if branch.id == UNORDERED:
                 self.digest = digest
                 self.key = _unordered_key(branch, name, digest)
@@ -141,7 +141,8 @@ class Journal(Tree):
         self.sink = sink
         self.durable = durable
         self.step_bytes = step_bytes
-        #: Guards places and numbers. Nothing blocks while it is held.
+        #: Guards places and numbers. Nothing blocks while it is held, and no thread is interrupted,
+        #: because the lock would never be released.
         self.gate = threading.Lock()
         #: The number of the latest call.
         self.position = 0
@@ -247,7 +248,7 @@ class Journal(Tree):
             return "", ""
         name = f"lock.{name}"
         digest = digests.digest((data,), {}) if branch.id == UNORDERED else ""
-        with self.gate:
+        with threads.protected(), self.gate:
             key = _unordered_key(branch, name, digest) if digest else _key(branch, name)
         return key, hashlib.blake2b(f"{self.fid}/{key}".encode(), digest_size=8).hexdigest()
 
