@@ -106,7 +106,9 @@ def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
 
     kind = StepKind.CALL if waits else StepKind.LAUNCH
     counted = (flow, inputs or {}, key)
-    return Wait(kind, clean_name(f"{kind}.{flow}"), question, flow, counted, inputs or {})
+    return Wait(
+        kind, clean_name(f"{kind}.{flow.replace('/', '.')}"), question, flow, counted, inputs or {}
+    )
 
 
 def _check_seconds(seconds: Any, what: str) -> None:
