@@ -1,0 +1,44 @@
+"""Random durable flows while runners and the control plane are killed: as if nothing happened.
+
+`KOCO_KILLS=2000` runs it longer, `KOCO_SEED` repeats the programs of another run.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from tests.support.driver import Koco
+from tests.support.durable_storm import Inspection, Storm
+
+_FLOWS = Path(__file__).parents[1] / "support" / "durable_flows.py"
+_KILLS = int(os.environ.get("KOCO_KILLS", "200"))
+_SEED = int(os.environ.get("KOCO_SEED", time.time_ns() % 1_000_000))
+
+
+def test_killing_changes_nothing(fresh: Koco) -> None:
+    """Results, outcomes of steps and streams are those of an undisturbed run; nothing is left."""
+    app = fresh.up("--set", "park_after=1").deploy(
+        "storm",
+        _FLOWS.read_text(),
+        flows=[{"name": "program", "entrypoint": "storm_app:program", "durable": True}],
+        runner={"min": 3, "max": 3, "concurrency": 6},
+    )
+    storm = Storm(app, seed=_SEED, kills=_KILLS)
+    began = time.monotonic()
+    storm.run()
+    took = time.monotonic() - began
+    inspection = Inspection(app)
+    for each in storm.launched:
+        inspection.look_at(each)
+    inspection.nothing_is_left()
+    seen = {
+        "seed": _SEED,
+        "seconds": round(took),
+        **storm.killed,
+        **{name: getattr(inspection, name) for name in ("executions", "steps", "resumed")},
+        "repeated": inspection.repeated,
+    }
+    print(seen)
+    faults = "\n".join(inspection.faults[:40])
+    assert not inspection.faults, f"{seen}: {len(inspection.faults)} faults\n{faults}"
+    assert inspection.resumed > storm.killed["runner"] / 4, seen
