@@ -106,8 +106,8 @@ CODE = """
         except TimeoutError:
             return "gave up"
 
-    async def parent(tracer, log: str, child: str = "nap", inputs=None):
-        return await tracer.call(f"durable/{child}", {"log": log, **(inputs or {})})
+    async def parent(tracer, log: str, child: str = "nap", given=None):
+        return await tracer.call(f"durable/{child}", {"log": log, **(given or {})})
 
     async def launcher(tracer, log: str):
         fid = await tracer.launch("durable/nap", {"log": log})
@@ -396,8 +396,7 @@ def test_a_parent_gets_its_childs_result(app: Koco, log: Path) -> None:
 
 def test_a_childs_error_is_its_parents(app: Koco, log: Path) -> None:
     """It is raised in the parent, with the child's type, message and traceback."""
-    inputs = {"fails": "a"}
-    ended = app.execute("parent", log=str(log), child="three", inputs=inputs)
+    ended = app.execute("parent", log=str(log), child="three", given={"fails": "a"})
     told = ended.error["message"] + ended.error["traceback"]
     assert ended.error["type"].endswith("FlowError")
     assert "ValueError" in told
@@ -407,7 +406,7 @@ def test_a_childs_error_is_its_parents(app: Koco, log: Path) -> None:
 
 def test_cancelling_a_parent_cancels_its_children(app: Koco, log: Path) -> None:
     """Also if both are parked."""
-    fid = app.launch("parent", log=str(log), inputs={"seconds": 600})
+    fid = app.launch("parent", log=str(log), given={"seconds": 600})
     until_parked(app, fid, "sleeping")
     [child] = app.get("/v1/executions", parent=fid)["items"]
     app.run("cancel", fid).ok()
