@@ -210,7 +210,7 @@ class Inspection:
         """Compare an execution and its children with what was expected."""
         ran = _ran(each.log)
         self._compare(each.fid, each.expected, ran)
-        found = self._all(f"/v1/executions?parent={each.fid}")
+        found = self._all("/v1/executions", parent=each.fid)
         # Children may not have children.
         texts = [json.dumps(child) for child in each.expected.children]
         actual = [self._app.get(f"/v1/executions/{child['fid']}")["inputs"] for child in found]
@@ -286,16 +286,15 @@ class Inspection:
                 [count] = db.execute(query).fetchone()
                 self._equal("all", what, count, 0)
 
-    def _all(self, path: str) -> list[Any]:
+    def _all(self, path: str, **params: Any) -> list[Any]:
         """Return all pages of a list."""
         found: list[Any] = []
-        cursor = None
         while True:
-            page = self._app.get(path, **({"cursor": cursor} if cursor else {}))
+            page = self._app.get(path, **params)
             found += page["items"]
-            cursor = page.get("next")
-            if not cursor:
+            if not page.get("next"):
                 return found
+            params["cursor"] = page["next"]
 
     def _equal(self, fid: str, what: str, actual: Any, expected: Any) -> None:
         if actual != expected:
