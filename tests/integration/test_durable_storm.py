@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.driver import Koco
 from tests.support.durable_storm import Inspection, Storm
 
@@ -15,6 +17,7 @@ _KILLS = int(os.environ.get("KOCO_KILLS", "200"))
 _SEED = int(os.environ.get("KOCO_SEED", time.time_ns() % 1_000_000))
 
 
+@pytest.mark.timeout(300 + 3 * _KILLS)
 def test_killing_changes_nothing(fresh: Koco) -> None:
     """Results, outcomes of steps and streams are those of an undisturbed run; nothing is left."""
     app = fresh.up("--set", "park_after=1").deploy(
@@ -34,6 +37,7 @@ def test_killing_changes_nothing(fresh: Koco) -> None:
     seen = {
         "seed": _SEED,
         "seconds": round(took),
+        "calm_s": round(storm.calm_s),
         **storm.killed,
         **{name: getattr(inspection, name) for name in ("executions", "steps", "resumed")},
         "repeated": inspection.repeated,

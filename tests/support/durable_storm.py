@@ -56,20 +56,20 @@ class Storm:
         self.launched: list[Launched] = []
         #: What was killed: `runner` and `control`.
         self.killed: Counter[str] = Counter()
+        #: How long everything took to end after the last kill (seconds).
+        self.calm_s = 0.0
 
     def run(self) -> None:
         """Run it, and wait until everything has ended."""
         with self._beside(self._answer), self._beside(self._kill):
-            open_: list[Launched] = []
             while sum(self.killed.values()) < self._kills and not self._errors:
-                open_ = [each for each in open_ if not self.has_ended(each.fid)]
-                while len(open_) < self._at_once:
-                    open_.append(self._launch())
-                time.sleep(0.2)
-            deadline = time.monotonic() + _CALM_S
-            while open_ and time.monotonic() < deadline and not self._errors:
-                open_ = [each for each in open_ if not self.has_ended(each.fid)]
-                time.sleep(0.2)
+                for _ in range(self._at_once - len(self._open())):
+                    self._launch()
+                time.sleep(0.3)
+            began = time.monotonic()
+            while self._open() and time.monotonic() - began < _CALM_S and not self._errors:
+                time.sleep(0.3)
+            self.calm_s = time.monotonic() - began
         if self._errors:
             raise self._errors[0]
 
@@ -89,9 +89,10 @@ class Storm:
             self._is_over.set()
             thread.join()
 
-    def has_ended(self, fid: str) -> bool:
-        """Whether an execution has its final status."""
-        return bool(self.get(f"/v1/executions/{fid}")["finished"])
+    def _open(self) -> list[str]:
+        """Return the executions that have not ended, without those that others wait for."""
+        items = self.get("/v1/executions", active=1, limit=500)["items"]
+        return [each["fid"] for each in items if each["parent"] is None]
 
     def get(self, path: str, **params: Any) -> Any:
         """Read something, however often the control plane dies meanwhile."""
