@@ -12,11 +12,18 @@ from typing import Any
 import msgspec
 import ray
 
-from koco.errors import DeployError, KocoError, UnreachableError
+from koco.errors import UnreachableError
 from koco.events.model import Kind, Status
-from koco.manifest.descriptions import AppDescription
 from koco.plurals import counted
-from koco.runner import flows, ray_cleanup, result_encoding, stack_report, task_crash, work
+from koco.runner import (
+    description,
+    flows,
+    ray_cleanup,
+    result_encoding,
+    stack_report,
+    task_crash,
+    work,
+)
 from koco.runner.event_loop import FlowLoop
 from koco.runner.flow import Outcome
 from koco.runner.flows import Flows
@@ -27,14 +34,7 @@ from koco.runner.process import fence, identity, memory_watch
 from koco.runner.process.memory_watch import Watch
 from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
-from koco.runner.spec import (
-    PROTOCOL,
-    Description,
-    ImportFailure,
-    Launch,
-    Presence,
-    RunnerSpec,
-)
+from koco.runner.spec import PROTOCOL, Launch, Presence, RunnerSpec
 from koco.runner.work import Parted, Work
 from koco.sdk.process import memory
 from koco.sdk.process.control_client import Control
@@ -108,27 +108,11 @@ class Executor:
 
     async def describe(self) -> bytes:
         """Import every entrypoint; return a `Description`."""
-        began = time.monotonic()
-        description = Description(forms={}, problems=[])
-        for flow in self._spec.flows:
-            try:
-                # In a thread: a slow import must not keep the runner from answering.
-                form = await asyncio.to_thread(self._flows.load, flow.name)
-            except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
-                description.problems.append(_failure(exc, flow.entrypoint, flow=flow.name))
-            else:
-                description.forms[flow.name] = form.to_list() if form else None
-        if self._spec.app is not None:
-            try:
-                app = await asyncio.to_thread(_describe_endpoint, self._spec.app, self._spec)
-                description = msgspec.structs.replace(description, app=app)
-            except BaseException as exc:  # noqa: BLE001 - as above
-                description.problems.append(_failure(exc, self._spec.app))
-        self._is_ready = not description.problems
+        described = await description.describe(self._spec, self._flows)
+        self._is_ready = not described.problems
         self._shared = Shared()  # the state after the author's modules were imported
-        took_s = time.monotonic() - began
         # JSON, because its numbers can have any size.
-        return msgspec.json.encode(msgspec.structs.replace(description, took_s=took_s))
+        return msgspec.json.encode(described)
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""
@@ -386,25 +370,3 @@ class Executor:
             # The control plane was shut down for good, so there is nowhere to send the rest.
             self._directory.leave()
             os._exit(0)
-
-
-def _describe_endpoint(path: str, spec: RunnerSpec) -> AppDescription:
-    # Imports the author's module, and FastAPI with it: only if the service has an endpoint.
-    from koco.sdk.endpoint import serving
-
-    app = serving.describe(path, spec.service, public=spec.public)
-    named = {flow.name for flow in spec.flows}
-    for flow in app.flows:
-        if flow.name in named:
-            raise DeployError(
-                f"the manifest and the endpoint's path {flow.path!r} "
-                f"both make a flow called {flow.name!r}",
-                hint="rename the flow in the manifest, or give the endpoint another path",
-            )
-    return app
-
-
-def _failure(exc: BaseException, entrypoint: str, *, flow: str | None = None) -> ImportFailure:
-    if isinstance(exc, KocoError):
-        return ImportFailure(flow=flow, entrypoint=entrypoint, message=exc.message, hint=exc.hint)
-    return ImportFailure(flow=flow, entrypoint=entrypoint, **describe(exc))
