@@ -35,6 +35,13 @@ class Model:
         self._base_url = base_url
         self._name = name
         self._key = key
+        self._client = httpx.AsyncClient(timeout=120)
+
+    async def __aenter__(self) -> "Model":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
 
     def __repr__(self) -> str:
         return f"Model({self._name!r})"
@@ -47,8 +54,8 @@ class Model:
         key = self._key or os.environ.get("OPENAI_API_KEY", "")
         request = {"model": name, "messages": [{"role": "user", "content": prompt}]}
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=120) as client:
-            answer = await client.post("chat/completions", json=request)
+        url = f"{base_url.rstrip('/')}/chat/completions"
+        answer = await self._client.post(url, json=request, headers=headers)
         if answer.is_error:
             raise RuntimeError(f"{answer.url} answered {answer.status_code}: {answer.text[:500]}")
         return str(answer.json()["choices"][0]["message"]["content"])
@@ -84,11 +91,12 @@ async def report(
     key: str = "",
 ) -> response.Markdown:
     """Write a report on a topic, have it reviewed, and have it published."""
-    asked = Model(base_url or "", model or "", key or "")
-    planned = await plan(asked, topic, questions)
-    await tracer.action({"planned": planned})
-    answers = await asyncio.gather(*(research(asked, question) for question in planned))
-    summary = await summarise(asked, topic, answers)
+    # Closed before the flow waits for somebody: then nothing keeps it in its process.
+    async with Model(base_url or "", model or "", key or "") as asked:
+        planned = await plan(asked, topic, questions)
+        await tracer.action({"planned": planned})
+        answers = await asyncio.gather(*(research(asked, question) for question in planned))
+        summary = await summarise(asked, topic, answers)
     text = write(summary, dict(zip(planned, answers, strict=True)))
 
     review = await tracer.lock("review", response.Markdown(text), PATIENCE_S)

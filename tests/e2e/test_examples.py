@@ -241,15 +241,20 @@ def _report(koco: Koco, url: str) -> dict:
 
 @contextlib.contextmanager
 def _killing(koco: Koco, chance: random.Random) -> Iterator[list[int]]:
-    """Kill the processes of `research` at random while the block runs; give their ids."""
+    """Kill the process of a report at random while the block runs; give the processes' ids.
+
+    Never one that starts: Ray would wait a minute for it to report.
+    """
     killed: list[int] = []
     is_over = threading.Event()
 
     def kill() -> None:
-        while len(killed) < _KILLS and not is_over.wait(chance.uniform(0.1, 1.5)):
-            for pid in _runners(koco, "research"):
-                kill9(pid)
-                killed.append(pid)
+        while len(killed) < _KILLS and not is_over.wait(chance.uniform(0.1, 1)):
+            [latest] = koco.get("/v1/executions", flow="research/report", limit=1)["items"]
+            if latest["status"] in ("running", "awaiting"):
+                for pid in _runners(koco, "research"):
+                    kill9(pid)
+                    killed.append(pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
