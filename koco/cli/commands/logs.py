@@ -66,17 +66,19 @@ def _show_family(
 ) -> int:
     """Show an execution's events together with those of the executions that it launches."""
     kinds = tuple({*view.kinds, *family_view.KINDS}) if view.kinds else ()
+    if tail == 0:
+        since, tail = client.execution(fid)["last_seq"], None
 
-    def open_stream(child: str) -> Stream:
-        # A client of its own, because each stream is read in a thread of its own.
-        return connection.connect().stream(child, kinds=kinds, follow=follow)
+    def open_stream(child: str, since: int, follows: bool) -> Stream:
+        # A client of its own, because streams are read in threads.
+        return connection.connect().stream(child, since=since, kinds=kinds, follow=follows)
 
-    root = client.stream(fid, since=since, kinds=kinds, tail=tail, follow=follow)
+    root = client.stream(fid, since=since, kinds=kinds, tail=tail)
     if not follow:
         family_view.show(root, open_stream, view)
         return 0
-    other = connection.connect()
-    status = family_view.follow(
-        root, open_stream, view, has_ended=lambda child: other.execution(child)["status"] in FINAL
-    )
-    return event_view.EXIT_CODES[status]
+
+    def is_final(child: str) -> bool:
+        return client.execution(child)["status"] in FINAL
+
+    return event_view.EXIT_CODES[family_view.follow(root, open_stream, view, is_final=is_final)]

@@ -83,9 +83,10 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))
     resumed = execution.get("resumed", 0)
-    # Each resume counts as an attempt, too, but not against the limit.
-    if (attempt := execution.get("attempt", 1) - resumed) > 1:
-        most = execution.get("attempts", attempt + resumed) - resumed
+    # Each resume counts as an attempt, too, but not against the limit; so does the one to come.
+    more = resumed + bool(execution.get("parked"))
+    if (attempt := execution.get("attempt", 1) - more) > 1:
+        most = execution.get("attempts", attempt + more) - more
         lines.append(("attempt", f"{attempt} of at most {most}"))
     if resumed:
         lines.append(("resumed", counted(resumed, "time")))

@@ -7,7 +7,7 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Queue
 from threading import Thread
 
@@ -17,8 +17,9 @@ from koco.client.client import Stream
 from koco.errors import NotAllowedError, NotFoundError
 from koco.events.model import Status
 
-#: Returns the stream of an execution, by its fid. Each is read in a thread of its own.
-OpenStream = Callable[[str], Stream]
+#: Returns the stream of an execution: its fid, after which seq, and whether to follow it. Streams
+#: that are followed are read in threads of their own.
+OpenStream = Callable[[str, int, bool], Stream]
 
 #: Kinds that are read in addition to those that the user has requested.
 KINDS = ("meta", "step", "status")
@@ -27,21 +28,28 @@ KINDS = ("meta", "step", "status")
 _STREAMS = 32
 #: How many lists of lines wait to be shown, so that fast streams do not fill the memory.
 _WAITING = 64
+#: How many lines of one execution are written at once.
+_LINES = 500
 #: The start of a fid that marks its lines (characters).
 _SHORT = 6
 
 
-@dataclass(slots=True, eq=False)
 class _Member:
-    """An execution of the family. The root has no label.
+    """An execution of the family. The root has no label."""
 
-    `is_checked` says that the root has ended, and it was found that this one ends, too.
-    """
+    def __init__(self, stream: Stream, *, is_root: bool = False) -> None:
+        self.stream = stream
+        self.is_root = is_root
+        self.label = "" if is_root else stream.fid[:_SHORT]
+        #: Whether the root has ended, and it was found that this one has, too.
+        self.is_checked = False
+        #: Whether it cannot be read.
+        self.is_gone = False
 
-    stream: Stream
-    label: str = ""
-    is_root: bool = False
-    is_checked: bool = False
+    @property
+    def is_open(self) -> bool:
+        """Whether more may come of it."""
+        return self.stream.status is None and not self.is_gone
 
 
 #: Lines of a member, its end, or what went wrong.
@@ -51,96 +59,129 @@ _Arrival = tuple[_Member, list[bytes] | BaseException | None]
 class _Family:
     """The executions that are shown, and those that wait for it."""
 
-    def __init__(self, open_stream: OpenStream, view: View) -> None:
-        self._open = open_stream
+    def __init__(self, root: Stream, open_stream: OpenStream, view: View) -> None:
+        self.root = _Member(root, is_root=True)
+        self.open_stream = open_stream
         self._view = replace(view, marks_fid=True)
         self._known: set[str] = set()
-        self.waiting: deque[str] = deque()
+        self._children: deque[str] = deque()
 
-    def next(self) -> _Member | None:
+    def next_child(self, *, follows: bool) -> _Member | None:
         """Return the next child to be read, if one waits."""
-        if not self.waiting:
+        if not self._children:
             return None
-        fid = self.waiting.popleft()
-        return _Member(self._open(fid), label=fid[:_SHORT])
+        return _Member(self.open_stream(self._children.popleft(), 0, follows))
+
+    def look(self, member: _Member, line: bytes) -> None:
+        """Take from a member's line its flow, or a child that it tells of."""
+        kind = member.stream.read_kind(line)
+        if kind == "meta" and not member.is_root:
+            member.label = _label(member.stream, line)
+        elif kind == "step" and b'"fid":' in line:
+            step = member.stream.decode(line)["payload"]
+            fid = step.get("fid") if isinstance(step, dict) else None
+            if isinstance(fid, str) and fid not in self._known:
+                self._known.add(fid)
+                self._children.append(fid)
 
     def show(self, member: _Member, lines: list[bytes]) -> None:
-        """Show lines of a member, and note the children that they tell of."""
+        """Show lines of a member."""
         stream, view = member.stream, replace(self._view, label=member.label)
-        for line in lines:
-            kind = stream.read_kind(line)
-            if kind == "meta" and not member.is_root:
-                member.label = _label(stream, line)
-                view = replace(view, label=member.label)
-            elif kind == "step" and b'"fid":' in line:
-                self._note_child(stream.decode(line)["payload"])
         if view.kinds and view.as_json:
             lines = [line for line in lines if stream.read_kind(line) in view.kinds]
         if lines:
             event_view.show_lines(stream, lines, view)
 
-    def _note_child(self, step: object) -> None:
-        fid = step.get("fid") if isinstance(step, dict) else None
-        if isinstance(fid, str) and fid not in self._known:
-            self._known.add(fid)
-            self.waiting.append(fid)
-
 
 def show(root: Stream, open_stream: OpenStream, view: View) -> None:
     """Show the stored events of an execution and its children, in the order of their times."""
-    family = _Family(open_stream, view)
-    heap: list[tuple[str, int, list[bytes], _Member, Iterator[list[bytes]]]] = []
-
-    def push(number: int, member: _Member, pieces: Iterator[list[bytes]]) -> None:
-        try:
-            if line := next(pieces, None):
-                heapq.heappush(heap, (_time(member.stream, line[0]), number, line, member, pieces))
-        except (NotFoundError, NotAllowedError) as exc:
-            _end(member, exc)
-
-    count = 0
-    push(count, member := _Member(root, is_root=True), _one_by_one(member.stream))
-    while heap:
-        _, number, line, member, pieces = heapq.heappop(heap)
-        family.show(member, line)
-        push(number, member, pieces)
-        while len(heap) < _STREAMS and (child := family.next()):
-            count += 1
-            push(count, child, _one_by_one(child.stream))
+    _show_stored(_Family(root, open_stream, view))
 
 
 def follow(
-    root: Stream, open_stream: OpenStream, view: View, *, has_ended: Callable[[str], bool]
+    root: Stream, open_stream: OpenStream, view: View, *, is_final: Callable[[str], bool]
 ) -> str:
     """Show the events of an execution and its children until it has ended; return its status.
 
-    A child that goes on after that is not followed to its end, which may come much later.
-    `has_ended` looks that up, by the child's fid.
+    First come the stored events in the order of their times, which `root` has of the execution,
+    then all others as they come. A child that goes on after the execution's end is not followed
+    further. `is_final` returns whether it has ended, by its fid.
 
     Raises:
         typer.Exit: the user pressed Ctrl-C. The executions continue.
     """
-    family = _Family(open_stream, view)
-    arrivals: Queue[_Arrival] = Queue(_WAITING)
-    members = [_Member(root, is_root=True)]
-    _read(members[0], arrivals)
+    family = _Family(root, open_stream, view)
     with event_view.interruptible(root):
-        while members:
-            member, arrived = arrivals.get()
-            if isinstance(arrived, list):
-                if any(each is member for each in members):
-                    family.show(member, arrived)
-            else:
-                members = [each for each in members if each is not member]
-                _end(member, arrived)
-            while len(members) < _STREAMS and (child := family.next()):
-                members.append(child)
-                _read(child, arrivals)
-            if root.status == Status.FINISHED:  # otherwise, the children are cancelled
-                members = [each for each in members if not _goes_on(each, has_ended)]
-    event_view.report_end(root, view)
-    assert root.status is not None
-    return root.status
+        members = [each for each in _show_stored(family) if each.is_open]
+        for member in members:
+            stream = member.stream
+            member.stream = open_stream(stream.fid, stream.last_seq, True)
+        _follow(family, members, is_final)
+    stream = family.root.stream
+    event_view.report_end(stream, view)
+    assert stream.status is not None
+    return stream.status
+
+
+def _show_stored(family: _Family) -> list[_Member]:
+    """Show stored events in the order of their times; return all members."""
+    heap: list[tuple[str, int, bytes, Iterator[bytes]]] = []
+    members: list[_Member] = []
+    lines: list[bytes] = []
+
+    def push(number: int, pieces: Iterator[bytes]) -> None:
+        member = members[number]
+        try:
+            if line := next(pieces, None):
+                heapq.heappush(heap, (_time(member.stream, line), number, line, pieces))
+        except (NotFoundError, NotAllowedError) as exc:
+            _end(member, exc)
+            member.is_gone = True
+
+    def add(member: _Member) -> None:
+        members.append(member)
+        push(len(members) - 1, _one_by_one(member.stream))
+
+    add(family.root)
+    while heap:
+        _, number, line, pieces = heapq.heappop(heap)
+        lines.append(line)
+        family.look(members[number], line)
+        push(number, pieces)
+        while len(heap) < _STREAMS and (child := family.next_child(follows=False)):
+            add(child)
+        if not heap or heap[0][1] != number or len(lines) >= _LINES:
+            family.show(members[number], lines)
+            lines = []
+    return members
+
+
+def _follow(family: _Family, members: list[_Member], is_final: Callable[[str], bool]) -> None:
+    """Show events as they come, until the root has ended, and all children that have."""
+    arrivals: Queue[_Arrival] = Queue(_WAITING)
+    waiting = deque(members)
+    reading: list[_Member] = []
+    while True:
+        while len(reading) < _STREAMS:
+            member = waiting.popleft() if waiting else family.next_child(follows=True)
+            if member is None:
+                break
+            reading.append(member)
+            _read(member, arrivals)
+        if family.root.stream.status == Status.FINISHED:  # otherwise, the children are cancelled
+            reading = [each for each in reading if not _goes_on(each, is_final)]
+        if not reading:
+            return
+        member, arrived = arrivals.get()
+        if member not in reading:
+            continue  # it was left
+        if isinstance(arrived, list):
+            for line in arrived:
+                family.look(member, line)
+            family.show(member, arrived)
+        else:
+            reading.remove(member)
+            _end(member, arrived)
 
 
 def _read(member: _Member, arrivals: "Queue[_Arrival]") -> None:
@@ -171,23 +212,22 @@ def _end(member: _Member, error: BaseException | None) -> None:
     output.note(f"{member.stream.fid} is not shown: {error.message}")
 
 
-def _goes_on(member: _Member, has_ended: Callable[[str], bool]) -> bool:
+def _goes_on(member: _Member, is_final: Callable[[str], bool]) -> bool:
     """Return whether a child outlives the root, and say so."""
     fid = member.stream.fid
     if member.is_root or member.is_checked:
         return False
     member.is_checked = True
     with contextlib.suppress(NotFoundError, NotAllowedError):  # its stream reports that
-        if not has_ended(fid):
+        if not is_final(fid):
             output.note(f"{fid} goes on; `koco logs -f {fid}` follows it")
             return True
     return False
 
 
-def _one_by_one(stream: Stream) -> Iterator[list[bytes]]:
+def _one_by_one(stream: Stream) -> Iterator[bytes]:
     for lines in stream:
-        for line in lines:
-            yield [line]
+        yield from lines
 
 
 def _label(stream: Stream, meta: bytes) -> str:

@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from koco.errors import InputsError
@@ -15,6 +16,9 @@ from koco.sdk.process import memory, secrets, stacks
 _OURS = re.compile(
     r"/koco/(runner|sdk)/|/ray/_private/|/(asyncio|concurrent/futures)/|/threading\.py$"
 )
+
+#: Code that calls a step of an author's code, in the middle of a traceback.
+_STEPS = tuple(str(Path(stacks.__file__).parents[1] / name) for name in ("steps", "tracer.py"))
 
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
@@ -63,16 +67,29 @@ def _clean(text: str) -> str:
 def _forget_own_frames(
     exc: BaseException, machinery: tuple[str, ...], seen: frozenset[int] = frozenset()
 ) -> None:
-    """Drop the frames before the user's: koco's own and the import machinery's."""
+    """Drop the frames before the user's: koco's own and the import machinery's.
+
+    Between the user's frames, drop those that call a step.
+    """
     if id(exc) in seen:
         return
     frame = exc.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(machinery):
         frame = frame.tb_next
     exc.__traceback__ = frame
+    while frame is not None:
+        following = frame.tb_next
+        while following is not None and following.tb_next and _calls_a_step(following):
+            following = following.tb_next
+        frame.tb_next = following
+        frame = following
     for other in (exc.__cause__, exc.__context__):
         if other is not None:
             _forget_own_frames(other, machinery, seen | {id(exc)})
+
+
+def _calls_a_step(frame: TracebackType) -> bool:
+    return frame.tb_frame.f_code.co_filename.startswith(_STEPS)
 
 
 def format_frames(frames: list[tuple[str, int, str]]) -> str:

@@ -51,9 +51,12 @@ class Execution(Shape):
         str, Meta(description="the entrypoint that the service's own endpoint chose, or empty")
     ]
     key: Annotated[str | None, Meta(description="the idempotency key of its launch")]
-    attempt: Annotated[int, Meta(description="the number of its process; each resume adds one")]
+    attempt: Annotated[int, Meta(description="the number of its process, from 1")]
     attempts: Annotated[
-        int, Meta(description="the most attempts that it may have; each resume adds one")
+        int,
+        Meta(
+            description="the most attempts that it may have, and one for each process that it left"
+        ),
     ]
     not_before: Time | None
     deadline: Time | None
@@ -77,7 +80,7 @@ class Execution(Shape):
             inputs=masked(execution.inputs, execution.hidden),
             not_before=line.timestamp_if_any(execution.not_before),
             deadline=line.timestamp_if_any(execution.deadline),
-            attempts=1 + execution.policy.retries + execution.resumed,
+            attempts=1 + execution.policy.retries + execution.resumed + execution.parked,
             waits=parts.supervisor.why(execution),
             **others,
         )

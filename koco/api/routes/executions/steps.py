@@ -38,7 +38,10 @@ class RecordedStep(Shape):
     def render(cls, step: model.Step) -> Self:
         """Return a step as answers show it."""
         started, due = line.timestamp(step.started), line.timestamp_if_any(step.due)
-        return cls.of(step, started=started, due=due)
+        took_s = None if step.duration_s is None else round(step.duration_s, 6)
+        # A wait goes on in other processes: of those, its row has the number.
+        attempt = step.attempt if step.kind is StepKind.STEP else 1
+        return cls.of(step, started=started, due=due, duration_s=took_s, attempt=attempt)
 
 
 @get("/v1/executions/{fid:str}/steps", guards=[requires("read")])

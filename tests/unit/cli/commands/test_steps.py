@@ -142,7 +142,7 @@ def test_a_resume_can_follow_to_the_outcome(plane: Plane, cli: Cli) -> None:
 
 def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: Cli) -> None:
     """Where it comes from, what it has launched, and what it waits for."""
-    facts = {"resumed": 3, "attempt": 5, "attempts": 6, "parent": "pppp", "parked": True}
+    facts = {"resumed": 3, "attempt": 6, "attempts": 7, "parent": "pppp", "parked": True}
     plane.executions[fid] |= {**facts, "status": "sleeping"}
     plane.launch(FINISHED, fid="bbbb", parent=fid, resume_of="oooo", retry_of="rrrr")
     lines = cli("show", fid).out.splitlines()

@@ -80,6 +80,8 @@ def test_stored_events_are_in_the_order_of_their_times(plane: Plane, cli: Cli) -
             plane.events[fid][at] = line
     out = cli("logs", "--children", "-k", "stdout", root).out
     assert [line[-1] for line in out.splitlines()] == ["1", "2", "3", "4", "5"]
+    plane.end(root, "finished")
+    assert cli("logs", "-f", "--children", "-k", "stdout", root).out == out
 
 
 def test_a_terminal_labels_children(plane: Plane, terminal: Cli) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+from koco import Tracer, step, testing
 from koco.sdk.process.tracebacks import describe
 
 
@@ -23,3 +24,20 @@ def test_invalid_messages_are_handled() -> None:
     """Surrogates are escaped, and a failing `__str__` is reported."""
     assert describe(ValueError("\ud800"))["message"] == "\\ud800"
     assert describe(MuteError())["message"] == "<its str raised RuntimeError>"
+
+
+def test_the_frames_that_call_a_step_are_left_out() -> None:
+    """Between the author's; the last frame stays, whosever it is."""
+
+    @step(retries=1, backoff_s=0)
+    def fetch() -> None:
+        raise ValueError("no")
+
+    async def flow(inputs: dict[str, str], tracer: Tracer) -> None:
+        await tracer.step("again", fetch)
+
+    outcome = testing.run(flow)
+    assert outcome.error is not None
+    lines = outcome.error["traceback"].splitlines()
+    assert [line.rpartition(" in ")[2] for line in lines if " in " in line] == ["flow", "fetch"]
+    assert lines[-1] == "ValueError: no"

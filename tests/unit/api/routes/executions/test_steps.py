@@ -204,6 +204,8 @@ def test_a_resume_counts_as_an_attempt_but_not_against_the_limit(api: Api) -> No
     api.sql(f"UPDATE executions SET resumed = 2, attempt = 3 WHERE fid = '{fid}'")
     with api.http() as client:
         found = client.get(f"/v1/executions/{fid}").json()
+        api.sql(f"UPDATE executions SET parked = 1, attempt = 4 WHERE fid = '{fid}'")
+        assert client.get(f"/v1/executions/{fid}").json()["attempts"] == 4
     assert (found["resumed"], found["attempt"], found["attempts"]) == (2, 3, 3)
 
 
