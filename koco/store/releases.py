@@ -22,6 +22,8 @@ _RELEASES = Table(
     json=("flows", "error", "app", "origin", "timings"),
     codecs={"manifest": Codec(lambda manifest: to_json(load.to_data(manifest)), load.restore)},
 )
+#: How many parked executions an error names.
+_NAMED = 5
 #: One release.
 _THIS = "WHERE service = :service AND number = :number"
 #: Releases whose failure ended the previous one: see `Release.has_closed`.
@@ -295,6 +297,18 @@ def _require_idle(db: Connection, service: str) -> None:
         count = counted(sum(tally.values()), "execution", "has")
         parts = ", ".join(f"{number} {status}" for status, number in tally.items())
         raise ConflictError(
-            f"{service}: {count} not ended ({parts}); nothing was changed",
+            f"{service}: {count} not ended ({parts}); nothing was changed{_parked(db, service)}",
             hint="`--drain` lets them end, `--cancel` ends them",
         )
+
+
+def _parked(db: Connection, service: str) -> str:
+    """Name a service's parked executions, because they may keep it from ending for months."""
+    found = db.execute(
+        "SELECT fid, flow FROM executions WHERE parked = 1 AND service = :service LIMIT :most",
+        {"service": service, "most": _NAMED + 1},
+    ).fetchall()
+    if not found:
+        return ""
+    named = [f"{fid} ({flow})" for fid, flow in found[:_NAMED]]
+    return f". Parked: {', '.join(named + ['more'] * (len(found) > _NAMED))}"

@@ -23,7 +23,7 @@ from koco.events.steps import StepKind
 from koco.manifest.descriptions import AppHandlers
 from koco.runner.spec import Launch
 from koco.sizes import MB
-from koco.store.model import Answer, Execution, NewWait, Release
+from koco.store.model import Answer, Execution, NewWait, Release, ReleaseFailure
 from koco.store.store import Store
 from tests.support.api_server import end_others
 from tests.support.releases import manifest
@@ -50,7 +50,11 @@ class Durable(World):
             limits=limits or {},
         )
         made = await self.store.releases.create(
-            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
+            "svc",
+            bundle=secrets.token_hex(4),
+            fingerprint=secrets.token_hex(4),
+            manifest=declared,
+            by="",
         )
         release = await self.store.releases.go_live("svc", made.number, [], app)
         self.supervisor.retire("svc", keep=release.number)
@@ -227,6 +231,27 @@ def test_a_parked_execution_is_cancelled_at_once(check: Callable[[Body], None]) 
         assert (await w.supervisor.cancel(one.fid, grace_s=5)).status is Status.CANCELLED
         await w.supervisor.cancel_all("svc", grace_s=5)
         await w.until(other.fid, Status.CANCELLED)
+
+    check(body)
+
+
+def test_an_undeploy_names_parked_executions(check: Callable[[Body], None]) -> None:
+    """It is refused, as for running ones; they keep the code of their release."""
+
+    async def body(w: Durable) -> None:
+        former = await w.durable(max=10)
+        made = [await w.parked() for _ in range(6)]
+        with pytest.raises(ConflictError) as caught:
+            await w.store.releases.undeploy("svc", ReleaseFailure(message=""), beside_running=False)
+        assert "6 executions have not ended (6 sleeping)" in caught.value.message
+        assert sum(each.fid in caught.value.message for each in made) == 5
+        assert caught.value.message.endswith(", more")
+        await w.durable()
+        uploads = w.store.uploads
+        assert await uploads.find_unused([former.bundle], before="9", keep_releases=1) == []
+        for each in made:
+            await w.supervisor.cancel(each.fid, grace_s=0)
+        assert await uploads.find_unused([former.bundle], before="9", keep_releases=1)
 
     check(body)
 
