@@ -66,7 +66,7 @@ def test_a_rejected_report_is_not_published() -> None:
     with endpoint() as url:
         outcome = report(url, ok=False)
     assert outcome.result["body"] == "*Tides* was rejected: dull"
-    assert "call.publisher_publish:0" not in [each.key for each in outcome.steps]
+    assert "call.publisher.publish:0" not in [each.key for each in outcome.steps]
 
 
 def test_the_manifests_fit_each_other() -> None:

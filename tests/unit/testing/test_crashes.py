@@ -73,8 +73,8 @@ GIVEN: dict[str, Any] = {
     "children": {"other/flow": lambda inputs: {"doubled": inputs["total"] * 2}},
 }
 KEYS = [
-    *("fetch:0", "fetch:1", "fetch:2", "count:0", "sleep:0", "launch.other_flow:0"),
-    *("call.other_flow:0", "receive.note:0"),
+    *("fetch:0", "fetch:1", "fetch:2", "count:0", "sleep:0", "launch.other.flow:0"),
+    *("call.other.flow:0", "receive.note:0"),
 ]
 
 
@@ -98,7 +98,7 @@ def test_an_undisturbed_run_records_its_steps() -> None:
     [
         ("fetch", 1, 2),  # the other two had run, but were not recorded yet
         *((each, 1, 0) for each in ("fetch:2", "count", "lock.review:0", "sleep")),
-        *((each, 1, 0) for each in ("launch.other_flow", "call.other_flow:0", "receive.note")),
+        *((each, 1, 0) for each in ("launch.other.flow", "call.other.flow:0", "receive.note")),
         (["fetch:0", "count"], 2, 2),
         ("*", len(KEYS) + 1, 3),
     ],
