@@ -36,7 +36,7 @@ from koco.control.executions.news import Listener
 from koco.control.executions.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
 from koco.control.runners.last_words import LastWords
 from koco.control.services.bundles import Bundles

@@ -14,7 +14,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.schedules import Schedules
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog

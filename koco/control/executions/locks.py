@@ -16,9 +16,9 @@ import msgspec
 from koco.control.access import payload_checks
 from koco.control.events.spooler import Spooler
 from koco.control.executions import json_depth
-from koco.control.executions.alarm import Alarm
-from koco.control.executions.room import when_there_is_room
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.alarm import Alarm
+from koco.control.executions.waiting.room import when_there_is_room
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.services.endpoint_client import Endpoints
 from koco.control.services.endpoint_messages import Form
 from koco.control.tasks import Tasks

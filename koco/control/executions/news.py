@@ -2,7 +2,7 @@
 
 from koco.control.events.spooler import Spooler
 from koco.control.executions.supervisor import Supervisor
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.waiters import Waiters
 from koco.store.model import News, Topic
 
 

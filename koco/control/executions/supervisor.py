@@ -17,7 +17,7 @@ from koco.cluster.runners import RunnerActor
 from koco.control import clock, fair_turns
 from koco.control.events.spooler import Spooler
 from koco.control.executions.deadlines import Deadlines
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.runners import reattach
 from koco.control.runners.concurrency import Load, durable_flows, limits_of, policy_of
 from koco.control.runners.pool import Pool

@@ -11,7 +11,7 @@ import pytest
 
 from koco.control.events.spooler import Spooler
 from koco.control.executions.locks import Locks
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.services.endpoint_messages import Form
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Status

@@ -13,9 +13,9 @@ import pytest
 from koco.cluster.serve import name_of
 from koco.control.deploy import serve_apps
 from koco.control.deploy.serve_apps import Applications
-from koco.control.executions.alarm import Alarm
 from koco.control.executions.news import Listener
-from koco.control.executions.waiters import Waiters
+from koco.control.executions.waiting.alarm import Alarm
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.services.catalog import Catalog
 from koco.errors import ConflictError, TooManyError
 from koco.events.model import Status
