@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from koco import testing
+from koco.manifest.load import load
 from tests.support.checkout import ROOT
 from tests.support.completions import KEY, endpoint
 from tests.support.driver import Done, Koco, eventually, kill9, koco_of_its_own
@@ -200,9 +202,12 @@ _KILLS = 4
 
 
 def test_research_gives_the_same_report_however_often_its_process_is_killed(
-    examples: Koco,
+    examples: Koco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on after its last recorded step: no recorded step runs again."""
+    """It goes on after its last recorded step: no recorded step runs again.
+
+    The exported history is replayed by the same code, without a model.
+    """
     seed = random.randrange(10**6)
     print("seed", seed)
     prompts: list[str] = []
@@ -223,9 +228,21 @@ def test_research_gives_the_same_report_however_often_its_process_is_killed(
     assert len(finished) == 14 + 2  # the sleep and the publication, too
     assert set(finished.values()) == {1}
     assert of_kind(calm["events"], "action") == of_kind(troubled["events"], "action")
+    history = tmp_path / "history.json"
+    examples.run("steps", troubled["fid"], "--export", str(history)).ok()
+    monkeypatch.syspath_prepend(ROOT / "examples" / "research")
+    replay = testing.replays("research:report", history, form=_form("research"))
+    assert replay.outcome is not None
+    assert replay.outcome.result["body"] == calm["report"]
     for each in (calm, troubled):
         children = examples.get("/v1/executions", parent=each["fid"])["items"]
         assert [child["flow"] for child in children] == ["publisher/publish"]
+
+
+def _form(example: str) -> list[dict]:
+    """Return the form of an example's flow."""
+    [flow] = load(ROOT / "examples" / example / "koco.yaml").flows
+    return list(flow.inputs or ())
 
 
 def _report(koco: Koco, url: str) -> dict:
