@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from koco.events.questions import EndWork
+from koco.sdk.steps import places
+from koco.sdk.steps.places import Attempt
 
 #: How long cancelled tasks may take to clean up before their processes are ended (seconds).
 GRACE_S = 3.0
@@ -37,6 +39,8 @@ class Started:
         self._changed = threading.Condition(self._lock)
         #: Running or waiting tasks, and calls of actors' methods, as Ray's references.
         self._refs: dict[Any, bool] = {}
+        #: Which of them an attempt of a step has started.
+        self._attempts: dict[Any, Attempt] = {}
         #: Actors by id, each with its handle as long as that is in use.
         self._actors: dict[Any, weakref.ref[Any]] = {}
         self._detached: set[Any] = set()
@@ -49,9 +53,13 @@ class Started:
 
     def add_task(self, ref: Any, *, is_call: bool = False) -> None:
         """Record a task, or a call of an actor's method, by the reference to its result."""
+        attempt = places.attempt_here()
         with self._lock:
-            is_over = self._is_over
+            is_over = self._is_over or (attempt is not None and attempt.is_over)
             self._refs[ref] = is_call
+            if attempt is not None:
+                self._attempts[ref] = attempt
+                attempt.end_work = functools.partial(self._end_attempt, attempt)
             self._ids[ref.task_id().hex()] = None
             if len(self._ids) > _REMEMBERED:
                 del self._ids[next(iter(self._ids))]
@@ -81,6 +89,7 @@ class Started:
         """Forget a task that has ended: its reference would keep its result alive."""
         with self._lock:
             self._refs.pop(ref, None)
+            self._attempts.pop(ref, None)
             self._changed.notify_all()
 
     # when the execution ends
@@ -140,6 +149,14 @@ class Started:
             self._changed.wait_for(lambda: self._is_over, GRACE_S)
         if not self._is_over:
             self.end(keep=False)
+
+    def _end_attempt(self, attempt: Attempt) -> None:
+        """Cancel the tasks and calls that an attempt of a step has started. Blocks shortly."""
+        with self._lock:
+            attempt.is_over = True
+            refs = [ref for ref, owner in self._attempts.items() if owner is attempt]
+        for ref in refs:
+            _cancel(ref, force=False)
 
     def _is_idle(self, within_s: float) -> bool:
         with self._changed:

@@ -19,13 +19,15 @@ UNORDERED = "~"
 class Attempt:
     """One attempt of a running step. What is called inside belongs to it."""
 
-    __slots__ = ("end_work", "key", "name")
+    __slots__ = ("end_work", "is_over", "key", "name")
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
         self.name = name
         #: Ends the Ray tasks that this attempt has started; None if it has started none. Blocks.
         self.end_work: Callable[[], object] | None = None
+        #: Whether that was done. What it starts from now on is ended, too.
+        self.is_over = False
 
 
 class Tree:
