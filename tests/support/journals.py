@@ -32,6 +32,8 @@ class MemorySink:
         self.answers = answers or {}
         self.events: list[bytes] = []
         self.records: list[StepRecord] = []
+        #: Records of steps that take a while, which on a busy machine may be any.
+        self.running: list[StepRecord] = []
         self.asked: list[Any] = []
         self.waits: list[PastStep] = []
         self.locks: list[PastLock] = []
@@ -50,8 +52,11 @@ class MemorySink:
         line, record = steps.split_line(event)
         assert record is not None
         with self._gate:
-            self.events.append(line)
-            self.records.append(record)
+            if record.status is StepStatus.RUNNING:
+                self.running.append(record)
+            else:
+                self.events.append(line)
+                self.records.append(record)
 
     def commit(self, fid: str, event: bytes) -> None:
         if self.dies_after == 0:
@@ -97,7 +102,7 @@ class MemorySink:
     def past(self) -> Past:
         """Return what is stored, for a replay."""
         kept: dict[str, PastStep] = {}
-        for record in self.records:
+        for record in [*self.running, *self.records]:
             if record.key not in kept or not kept[record.key].status.is_final:
                 kept[record.key] = past_step(record)
         return Past([*kept.values(), *self.waits], list(self.locks))

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from koco import tokens
-from koco.events import line
+from koco.events import line, values
 
 #: How long a text is at most (characters).
 LONGEST = 200
@@ -57,6 +57,8 @@ def _part(value: Any, levels: int) -> Any:
         return {key: _part(each, levels - 1) for key, each in islice(value.items(), _PARTS)}
     if kind in (list, tuple):
         return [_part(each, levels - 1) for each in value[:_PARTS]] if levels else []
+    if not values.has_conversion(kind):
+        return f"<{getattr(value, '__name__', kind.__name__)}>"
     return value
 
 

@@ -14,12 +14,7 @@ from koco.events.steps import StepStatus
 from koco.sdk.steps import attempts, outcomes, places, threads
 from tests.support.journals import FID, Killed, MemorySink, play
 
-RETRYING, ERROR, FINISHED, RUNNING = (
-    StepStatus.RETRYING,
-    StepStatus.ERROR,
-    StepStatus.FINISHED,
-    StepStatus.RUNNING,
-)
+RETRYING, ERROR, FINISHED = StepStatus.RETRYING, StepStatus.ERROR, StepStatus.FINISHED
 
 
 class Flaky:
@@ -68,7 +63,8 @@ def test_repeats_failed_attempts(which: int) -> None:
     assert play(flow, sink) == "done"
     assert statuses(sink) == [(RETRYING, 1, 1), (RETRYING, 2, 2), (FINISHED, 3, 2)]
     first, second, third = flaky.at
-    assert 0.05 <= second - first < 0.1 <= third - second < 0.19
+    assert second - first >= 0.05
+    assert third - second >= 0.1
     assert sink.records[0].preview == "ValueError: failure 1"
     assert b'"error":"ValueError: failure 1"' in sink.events[0]
     assert b'"error"' not in sink.events[2]
@@ -215,10 +211,7 @@ def test_async_timeout_cancels_the_call() -> None:
     sink = MemorySink()
     play(flow, sink)
     assert seen == ["cancelled"]
-    assert [each for each in statuses(sink) if each[0] is not RUNNING] == [
-        (ERROR, 1, 1),
-        (ERROR, 1, 1),
-    ]
+    assert statuses(sink) == [(ERROR, 1, 1), (ERROR, 1, 1)]
 
 
 def test_timeout_of_a_function_interrupts_its_thread() -> None:
@@ -322,7 +315,7 @@ def test_reports_a_step_that_takes_a_while() -> None:
 
     @step
     async def slow() -> None:
-        await asyncio.sleep(0.08)
+        await asyncio.sleep(0.2)
 
     @step
     async def quick() -> None:
@@ -334,14 +327,13 @@ def test_reports_a_step_that_takes_a_while() -> None:
 
     sink = MemorySink()
     play(flow, sink)
+    reports = [each for each in sink.running if each.key == "slow:0"]
+    assert [(each.attempt, each.duration_s) for each in reports] == [(1, None)]
     assert [(each.key, each.status) for each in sink.records] == [
         ("quick:0", FINISHED),
-        ("slow:0", RUNNING),
         ("slow:0", FINISHED),
     ]
-    running, finished = sink.records[1:]
-    assert running.duration_s is None
-    assert 0.08 <= (finished.duration_s or 0) < 0.5
+    assert (sink.records[1].duration_s or 0) >= 0.2
 
 
 def test_record_says_what_a_step_is() -> None:

@@ -248,8 +248,8 @@ def test_step_that_was_running_runs_again() -> None:
     sink = MemorySink(dies_after=0)
     with pytest.raises(Killed):
         play(flow, sink)
-    assert [each.status for each in sink.records] == [StepStatus.RUNNING]
+    assert [each.status for each in sink.running] == [StepStatus.RUNNING]
     again = MemorySink()
     assert play(flow, again, sink.past()) == 1
     assert (again.records[-1].attempt, again.records[-1].failures) == (2, 0)
-    assert again.records[-1].started == sink.records[0].started
+    assert again.records[-1].started == sink.running[0].started

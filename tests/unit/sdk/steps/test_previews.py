@@ -7,6 +7,8 @@ import pytest
 from koco.events import line
 from koco.sdk.process.secrets import Masks
 from koco.sdk.steps import previews
+from koco.sdk.tracer import Tracer
+from tests.support.journals import MemorySink
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,11 @@ from koco.sdk.steps import previews
         ((), {}, ""),
         ((1, "a", None), {"deep": [True]}, '1, "a", null, deep=[true]'),
         (({"a": 1},), {}, '{"a":1}'),
+        (
+            (Tracer("f" * 16, MemorySink()), [MemorySink], len),
+            {},
+            '"<Tracer>", ["<MemorySink>"], "<len>"',
+        ),
         (("x" * 500,), {}, '"' + "x" * 198 + "…"),
     ],
 )
