@@ -392,7 +392,7 @@ def test_a_parent_gets_its_childs_result(app: Koco, log: Path) -> None:
     lines = app.run("logs", "-f", "--children", "--json", fid).ok().lines()
     assert {line["fid"] for line in lines} == {fid, child["fid"]}
     assert follow(app, fid).result == "awake"
-    assert steps(app, fid)["call.durable_nap:0"]["child"] == child["fid"]
+    assert steps(app, fid)["call.durable.nap:0"]["child"] == child["fid"]
 
 
 def test_a_childs_error_is_its_parents(app: Koco, log: Path) -> None:
