@@ -125,7 +125,8 @@ class Storm:
         log.touch()
         inputs = {"text": json.dumps(program), "log": str(log)}
         answer = self._post(f"/v1/flows/{self._app.service}/program", inputs, key=log.name)
-        assert answer.status_code == 201, answer.text
+        # 200 if the control plane had accepted it and died before its answer.
+        assert answer.status_code in (200, 201), answer.text
         each = Launched(answer.json()["result"], program, expect(program), log)
         self.launched.append(each)
         if each.expected.messages:
