@@ -23,7 +23,10 @@ def test_killing_changes_nothing(fresh: Koco) -> None:
     app = fresh.up("--set", "park_after=1").deploy(
         "storm",
         _FLOWS.read_text(),
-        flows=[{"name": "program", "entrypoint": "storm_app:program", "durable": True}],
+        flows=[
+            {"name": name.replace("_", "-"), "entrypoint": f"storm_app:{name}", "durable": True}
+            for name in ("program", "program_sync")
+        ],
         runner={"min": 3, "max": 3, "concurrency": 6},
     )
     storm = Storm(app, seed=_SEED, kills=_KILLS)

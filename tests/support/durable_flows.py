@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,38 @@ async def _result(tracer: Tracer, log: str, text: str) -> None:
 
 async def _raise(tracer: Tracer, log: str, value: int) -> None:
     raise RuntimeError(f"bad {value}")
+
+
+def program_sync(tracer: Tracer, text: str, log: str) -> Any:
+    """Run a program that has no tasks and no asynchronous steps, in a thread."""
+    return [_do_sync(tracer, log, *part) for part in json.loads(text)]
+
+
+def _do_sync(tracer: Tracer, log: str, what: str, *args: Any) -> Any:
+    match what:
+        case "toil":
+            return toil(tracer, log, *args)
+        case "pool":
+            with ThreadPoolExecutor(2) as pool:
+                return list(pool.map(lambda value: toil(tracer, log, value, 0.02), args[0]))
+        case "print":
+            print(*args)
+        case "result":
+            tracer.result_sync(*args)
+        case "sleep":
+            tracer.sleep_sync(*args)
+        case "lock":
+            return tracer.lock_sync(*args)["value"]
+        case "receive":
+            return tracer.receive_sync(*args, timeout=600)["value"]
+        case "call":
+            inputs = {"text": json.dumps(args[0]), "log": log}
+            return tracer.call_sync(os.environ["KOCO_SERVICE"] + "/program", inputs)
+        case "raise":
+            raise RuntimeError(f"bad {args[0]}")
+        case _:
+            raise AssertionError(what)
+    return None
 
 
 _ACTIONS = {

@@ -1,4 +1,4 @@
-"""Random programs for the flow `program` of `durable_flows`, and what must come of them.
+"""Random programs for the flows of `durable_flows`, and what must come of them.
 
 A program is a list of parts, each a list of an action's name and its arguments, so it is JSON.
 """
@@ -46,6 +46,28 @@ class Writer:
         if self._random.random() < 0.1:
             parts.append(["raise", self._next()])
         return parts
+
+    def write_sync(self) -> list[Part]:
+        """Return a program for a flow that blocks a thread."""
+        parts = [self._part_sync() for _ in range(self._random.randint(6, 10))]
+        if self._random.random() < 0.1:
+            parts.append(["raise", self._next()])
+        return parts
+
+    def _part_sync(self) -> Part:
+        choose, value = self._random, self._next()
+        simple: list[Part] = [
+            ["toil", value, choose.choice((0, 0.05, 0.3))],
+            ["toil", value, choose.choice((0, 0.05, 0.3))],
+            ["pool", [self._next() for _ in range(choose.randint(2, 5))]],
+            ["print", f"m prints {value}"],
+            ["result", f"m tells {value}"],
+            ["sleep", round(choose.uniform(0.05, 2.5), 2)],
+            ["lock", f"q{value}"],
+            ["receive", "m-m"],
+            ["call", self._parts("m", depth=_CHILD, count=choose.randint(1, 3))],
+        ]
+        return choose.choice(simple)
 
     def _next(self) -> int:
         self._count += 1
@@ -109,8 +131,8 @@ def _value(part: Part, expected: Expected, counts: Counter[str]) -> Any:
             expected.names["fail"] += 1
             expected.failed += 1
             return f"ValueError no {args[0]}"
-        case "many":
-            expected.names["work"] += len(args[0])
+        case "many" | "pool":
+            expected.names["work" if what == "many" else "toil"] += len(args[0])
             return [value * 7 + 1 for value in args[0]]
         case "tasks":
             return [[_value(each, expected, counts) for each in task] for task in args]

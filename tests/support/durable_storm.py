@@ -120,11 +120,13 @@ class Storm:
         return self._persist(post)
 
     def _launch(self) -> Launched:
-        program = self._writer.write()
+        is_sync = self._random.random() < 0.3
+        program = self._writer.write_sync() if is_sync else self._writer.write()
         log = self._app.root / f"log-{len(self.launched)}"
         log.touch()
         inputs = {"text": json.dumps(program), "log": str(log)}
-        answer = self._post(f"/v1/flows/{self._app.service}/program", inputs, key=log.name)
+        flow = f"{self._app.service}/{'program-sync' if is_sync else 'program'}"
+        answer = self._post(f"/v1/flows/{flow}", inputs, key=log.name)
         # 200 if the control plane had accepted it and died before its answer.
         assert answer.status_code in (200, 201), answer.text
         each = Launched(answer.json()["result"], program, expect(program), log)
