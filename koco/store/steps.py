@@ -31,7 +31,7 @@ _PIECE = 100
 _MOST_UNREAD = 10_000
 #: One step.
 _THIS = "WHERE execution = :execution AND key = :key"
-_SEND = insertion("messages", ("execution", "name", "data", "moments", "created", "by"))
+_SEND = insertion("messages", ("execution", "name", "data", "moments", "created", "by", "key"))
 
 _decode_outcome = msgspec.json.Decoder(WaitOutcome).decode
 
@@ -179,17 +179,29 @@ class Steps(Repository):
         return await self._write(change)
 
     async def send(
-        self, fid: str, name: str, data: Any, *, moments: list[Any] | None = None, by: str
+        self,
+        fid: str,
+        name: str,
+        data: Any,
+        *,
+        moments: list[Any] | None = None,
+        by: str,
+        key: str | None = None,
     ) -> Message:
         """Commit a message to an execution, and give it to the wait for it, if there is one.
 
+        A repeated call with the same idempotency key returns the message as it is.
+
         Raises:
-            ConflictError: the execution has ended.
+            ConflictError: the execution has ended, or another message was sent with this key.
             LimitError: it has too many messages that it has not received.
             NotFoundError: there is no such execution.
         """
 
         def change(db: Connection) -> Message:
+            if key and (sent := _sent(db, fid, by, key)):
+                _require_equal(sent, name, data, key)
+                return sent
             now = ledger.open_state(db, fid, refusal=" and takes no more messages")
             _require_few(db, now)
             row = {
@@ -199,6 +211,7 @@ class Steps(Repository):
                 "moments": payload_to_json(moments) if moments else None,
                 "created": line.timestamp(),
                 "by": by,
+                "key": key,
             }
             [(number,)] = db.execute(f"{_SEND} RETURNING id", row).fetchall()
             waits.hand_over(db, fid, now.id, name)
@@ -278,6 +291,21 @@ def _at_its_time(step: Step) -> Outcome:
     if step.kind is StepKind.RECEIVE:
         return Outcome(StepStatus.EXPIRED, f"no message {step.message!r} arrived in time")
     return Outcome(StepStatus.FINISHED, f"the time of {step.key} has come")
+
+
+def _sent(db: Connection, fid: str, by: str, key: str) -> Message | None:
+    """Return the message that somebody has sent with an idempotency key, if there is one."""
+    execution = "(SELECT id FROM executions WHERE fid = :fid)"
+    where = f"WHERE execution = {execution} AND by = :by AND key = :key"
+    return MESSAGES.first(db, where, fid=fid, by=by, key=key)
+
+
+def _require_equal(sent: Message, name: str, data: Any, key: str) -> None:
+    if sent.name != name or payload_to_json(sent.data) != payload_to_json(data):
+        raise ConflictError(
+            f"the idempotency key {key[:80]!r} was used for another message",
+            hint="use a new key for each new message",
+        )
 
 
 def _require_few(db: Connection, now: State) -> None:

@@ -1,7 +1,6 @@
 """A storm: executions of random programs, while runners and the control plane are killed."""
 
 import contextlib
-import functools
 import json
 import random
 import sqlite3
@@ -138,25 +137,15 @@ class Storm:
     def _send(self, each: Launched) -> None:
         """Send its messages, some before and some after it waits for them."""
         pauses = random.Random(each.fid)
-        for name, value in each.expected.messages:
+        for number, (name, value) in enumerate(each.expected.messages):
             time.sleep(pauses.choice((0, 0.2, 1, 3)))
+            path = f"/v1/executions/{each.fid}/messages/{name}"
+            body = {"data": {"value": value}}
             try:
-                self._persist(functools.partial(self._send_once, each.fid, name, value))
+                answer = self._post(path, body, key=f"{each.log.name}-{number}")
+                assert answer.status_code == 201, answer.text
             except BaseException as exc:  # noqa: BLE001 - it is raised in `run`
                 self._errors.append(exc)
-
-    def _send_once(self, fid: str, name: str, value: int) -> None:
-        """Send a message, unless the control plane has stored it and died before its answer."""
-        path = self.get("/v1/status")["store"]["path"]
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            [stored] = db.execute(_STORED, (fid, name)).fetchone()
-        if stored >= value:
-            return
-        with self._app.http() as client:
-            answer = client.post(
-                f"/v1/executions/{fid}/messages/{name}", json={"data": {"value": value}}
-            )
-        assert answer.status_code == 201, answer.text
 
     def _answer(self) -> None:
         """Answer each lock, some of them only after the execution has been parked."""
@@ -304,12 +293,6 @@ class Inspection:
         if actual != expected:
             self.faults.append(f"{fid}: {what}: {actual!r} instead of {expected!r}")
 
-
-#: How many messages of a name an execution has got.
-_STORED = (
-    "SELECT count(*) FROM messages WHERE name = ?2"
-    " AND execution = (SELECT id FROM executions WHERE fid = ?1)"
-)
 
 #: What must not be in the store once all has ended.
 _LEFT = {

@@ -144,8 +144,12 @@ class Waits:
 
     # calls of people
 
-    async def send(self, execution: Execution, name: str, data: Any, *, by: str) -> Message:
+    async def send(
+        self, execution: Execution, name: str, data: Any, *, by: str, key: str | None = None
+    ) -> Message:
         """Send a message to an execution, which gets the messages of a name in order, each once.
+
+        A repeated call with the same idempotency key sends nothing.
 
         Raises:
             UsageError: the name is invalid, or the data is nested too deeply or has a key of koco.
@@ -153,7 +157,7 @@ class Waits:
         """
         _check_name(name)
         await run_check(lambda: _check(data), is_quick=is_small(data))
-        message = await self._store.steps.send(execution.fid, name, data, by=by)
+        message = await self._store.steps.send(execution.fid, name, data, by=by, key=key)
         self._spooler.wake(execution.fid)
         return message
 

@@ -296,6 +296,27 @@ def test_a_message_goes_to_the_oldest_wait(check: Callable[[Check], None]) -> No
     check(body)
 
 
+def test_a_message_is_sent_once_for_a_key(check: Callable[[Check], None]) -> None:
+    """Also after its execution has received it, or has ended; another message is refused."""
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        fid = execution.fid
+        first = await store.steps.send(fid, "note", {"n": 1}, by="ada", key="k")
+        await store.steps.open_wait(fid, receive())
+        again = await store.steps.send(fid, "note", {"n": 1}, by="ada", key="k")
+        assert (again.id, again.taken) == (first.id, "receive.note:0")
+        other = await store.steps.send(fid, "note", {"n": 1}, by="bob", key="k")
+        assert other.id != first.id
+        with pytest.raises(ConflictError, match="used for another message"):
+            await store.steps.send(fid, "note", {"n": 2}, by="ada", key="k")
+        await store.executions.settle(fid, Status.CANCELLED)
+        ended = await store.steps.send(fid, "note", {"n": 1}, by="ada", key="k")
+        assert ended.id == first.id
+
+    check(body)
+
+
 def test_ended_and_full_executions_take_no_messages(
     check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

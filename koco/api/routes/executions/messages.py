@@ -55,7 +55,11 @@ async def send_message(request: Request, fid: str, name: str) -> Message:
         given = msgspec.json.decode(body or b"{}", type=NewMessage)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise UsageError(f"the body: {exc}", hint='such as {"data": {"ok": true}}') from exc
-    sent = await request.parts.waits.send(execution, name, given.data, by=request.auth.name)
+    # The reply is only in memory: a repeated request may come to the next control plane.
+    key = request.headers.get(idempotency.HEADER)
+    sent = await request.parts.waits.send(
+        execution, name, given.data, by=request.auth.name, key=key
+    )
     return Message.of(sent, fid=execution.fid)
 
 

@@ -419,7 +419,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX steps_by_blob ON steps (blob) WHERE blob IS NOT NULL;
 
     -- Messages to executions (`koco send`). `data` and `moments` are JSON; `taken` is the key of
-    -- the step that received it.
+    -- the step that received it, `key` the idempotency key of the request that sent it.
     CREATE TABLE messages (
         id INTEGER PRIMARY KEY,
         execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
@@ -428,9 +428,11 @@ MIGRATIONS: tuple[str, ...] = (
         moments TEXT,
         created TEXT NOT NULL,
         by TEXT NOT NULL,
-        taken TEXT
+        taken TEXT,
+        key TEXT
     );
     CREATE INDEX messages_of_execution ON messages (execution, taken, name, id);
+    CREATE UNIQUE INDEX messages_by_key ON messages (execution, by, key) WHERE key IS NOT NULL;
     """,
 )
 
