@@ -6,7 +6,7 @@ It is woken elsewhere, where its flow runs again from its top. So this is only f
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from koco.errors import KocoError
@@ -14,6 +14,7 @@ from koco.events.questions import Park
 from koco.runner import idleness
 from koco.runner.flow import Run
 from koco.runner.output.lines import Output
+from koco.runner.output.spool import Attempt
 
 log = logging.getLogger(__name__)
 
@@ -39,27 +40,28 @@ class Journal(Protocol):
 class Parking:
     """Watches one execution. Its methods belong to the loop on which it was made.
 
-    `ask` asks the control plane. `part` is called once the execution no longer belongs to this
-    runner.
+    `part` is called once the execution no longer belongs to this runner.
     """
 
     def __init__(
         self,
+        fid: str,
         run: Run,
-        output: Output,
         journal: Journal,
         *,
+        output: Output,
+        sink: Attempt,
         flows: asyncio.AbstractEventLoop,
         after_s: float,
-        ask: Callable[[Park], Awaitable[bool]],
         part: Callable[[], None],
     ) -> None:
+        self._fid = fid
         self._run = run
         self._output = output
         self._journal = journal
         self._flows = flows
         self._after_s = after_s
-        self._ask = ask
+        self._sink = sink
         self._part = part
         self._home = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -109,13 +111,14 @@ class Parking:
         if not await self._only_waits():
             return
         question = Park(keys=list(self._journal.waits), locks=list(self._journal.locks))
-        try:
-            is_parked = await self._ask(question)
-        except (KocoError, asyncio.CancelledError) as exc:
-            log.debug("an execution stays: %s", exc)  # most likely it ends just now
-            return
-        if is_parked and not self._is_over:
-            self._part()
+        with self._sink.holding_answers(self._fid):
+            try:
+                is_parked = await self._sink.ask_async(self._fid, question)
+            except (KocoError, asyncio.CancelledError) as exc:
+                log.debug("an execution stays: %s", exc)  # most likely it ends just now
+                return
+            if is_parked and not self._is_over:
+                self._part()
 
     async def _only_waits(self) -> bool:
         task = self._run.task

@@ -1,7 +1,6 @@
 """One execution in this process, from its launch to its end, and everything that belongs to it."""
 
 import asyncio
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -63,12 +62,13 @@ class Work:
     def watch(self, *, flows: asyncio.AbstractEventLoop, part: Callable[[], None]) -> None:
         """Ask to park it once it only waits; `part` is called if it then is."""
         self.parking = Parking(
+            self.launch.fid,
             self.run,
-            self.output,
             self.journal,
+            output=self.output,
+            sink=self.sink,
             flows=flows,
             after_s=self.launch.park_after_s,
-            ask=functools.partial(self.sink.ask_async, self.launch.fid),
             part=part,
         )
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from koco.errors import ConflictError
 from koco.events import line, steps, wire
 from koco.events.model import Status
 from koco.events.questions import (
@@ -116,14 +117,24 @@ class Plane:
         if not self.parks(fid):
             return False
         mine.is_here = False
+        async with self.changed:
+            self.changed.notify_all()  # what still waits is refused, before this is answered
+        await asyncio.sleep(0.05)
         if self.before_parked is not None:
             await self.before_parked(fid)
         return True
 
     async def _settled(self, mine: Stored, key: str) -> Any:
+        attempt = mine.attempt
+
+        def is_over() -> bool:
+            return key in mine.settled or not mine.is_here or mine.attempt != attempt
+
         async with self.changed:
-            await self.changed.wait_for(lambda: key in mine.settled)
-        return mine.settled[key]
+            await self.changed.wait_for(is_over)
+        if key in mine.settled:
+            return mine.settled[key]
+        return ConflictError("the execution no longer belongs to the process that asks")
 
     async def settle(self, fid: str, name: str, value: Any) -> None:
         """End a wait or a lock, by its name or key."""

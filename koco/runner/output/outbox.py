@@ -17,7 +17,8 @@ class Outbox:
     """One attempt's unsent lines. The spool calls it while it holds its lock."""
 
     __slots__ = (
-        "acked", "asked", "attempt", "done", "fid", "lines", "next", "producer", "status", "waiters"
+        "acked", "asked", "attempt", "done", "fid", "held", "lines", "next", "producer", "status",
+        "waiters",
     )  # fmt: skip
 
     def __init__(self, fid: str, attempt: int) -> None:
@@ -35,7 +36,9 @@ class Outbox:
         #: What waits until a line is acknowledged, in the order of their numbers: each with the
         #: loop of its future, or None if the spool's thread may settle it.
         self.waiters = collections.deque[tuple[int, asyncio.AbstractEventLoop | None, _Future]]()
-        #: Questions and commits that block a thread.
+        #: Resolved once the flow may get the answers to its questions again; None if it gets them.
+        self.held: asyncio.Future[None] | None = None
+        #: Questions, and commits that block a thread.
         self.asked: set[concurrent.futures.Future[Any]] = set()
 
     @property

@@ -11,13 +11,14 @@ import asyncio
 import concurrent.futures
 import threading
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
 from typing import Any, TypeVar
 
 from koco.events import wire
 from koco.events.model import Status
-from koco.events.questions import A, Question
+from koco.events.questions import A, Park, Question
 from koco.events.wire import Batch
 from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
@@ -85,6 +86,10 @@ class Attempt:
     async def ask_async(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`."""
         return await self._spool.ask_async(fid, question, self._number)
+
+    def holding_answers(self, fid: str) -> AbstractContextManager[None]:
+        """Hold back answers; see `Spool.holding_answers`."""
+        return self._spool.holding_answers(fid, self._number)
 
     def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return a function and its arguments that make a sink in another process."""
@@ -319,7 +324,29 @@ class Spool:
     async def _ask_after_flush(self, fid: str, blob: bytes, question: Question[A]) -> A:
         assert self._question is not None
         await self._flush(fid)
-        return wire.decode_answer(await self._question(blob), question)
+        answer = await self._question(blob)
+        outbox = self._outboxes.get(fid)
+        if outbox is not None and outbox.held is not None and not isinstance(question, Park):
+            await outbox.held
+        return wire.decode_answer(answer, question)
+
+    @contextmanager
+    def holding_answers(self, fid: str, attempt: int) -> Iterator[None]:
+        """Hold back the answers to an execution's questions, apart from `Park`, in the block.
+
+        While it is being decided whether the execution stays, its flow must not go on. And if it
+        does not stay, the flow must not see that its questions are refused: `drop` cancels them.
+        """
+        outbox = self._outbox(fid, attempt)
+        if outbox is None:
+            yield
+            return
+        outbox.held = held = self._loop.create_future()
+        try:
+            yield
+        finally:
+            outbox.held = None
+            held.set_result(None)
 
     async def _flush(self, fid: str) -> None:
         """Return once everything that an execution has written so far is committed."""

@@ -102,6 +102,22 @@ async def catches_flow(tracer: Tracer) -> str:
         raise
 
 
+async def notes_flow(tracer: Tracer) -> Any:
+    try:
+        return await tracer.lock("ok")
+    except BaseException as exc:
+        did.append(type(exc).__name__)
+        raise
+
+
+def notes_sync_flow(tracer: Tracer) -> Any:
+    try:
+        return tracer.lock_sync("ok")
+    except BaseException as exc:
+        did.append(type(exc).__name__)
+        raise
+
+
 is_changed = False
 
 
@@ -184,8 +200,7 @@ async def is_not_parked_too_early(runner: Runner) -> None:
     mine = await runner.launch("asks_flow", park_after_s=0.6)
     await asyncio.sleep(0.4)
     assert mine.parks == []
-    await runner.plane.until(lambda: len(mine.parks) == 1)
-    assert runner.executor._parted or not runner.executor._works
+    await runner.plane.until(lambda: len(mine.parks) == 1 and not runner.executor._works)
 
 
 async def is_not_parked_if_it_is_not_durable(runner: Runner) -> None:
@@ -241,6 +256,44 @@ async def nothing_is_recorded_after_parking(runner: Runner) -> None:
     assert mine.statuses == [Status.RUNNING]
 
 
+async def a_parked_flow_is_only_cancelled(runner: Runner) -> None:
+    """Its questions are refused before the runner knows that it is parked."""
+    for number, flow in enumerate(("notes_flow", "notes_sync_flow")):
+        await runner.launch(flow, f"f{number}")
+        await runner.plane.until(lambda number=number: len(did) > number)  # type: ignore[misc]
+    assert did == ["CancelledError"] * 2
+
+
+async def an_answer_during_parking_is_for_the_next_attempt(runner: Runner) -> None:
+    """The flow does not go on with it in two processes."""
+
+    async def answer(fid: str) -> None:
+        await runner.plane.settle(fid, "ok", "yes")
+        await asyncio.sleep(0.1)
+
+    runner.plane.before_parked = answer
+    mine = await runner.launch("asks_flow")
+    await runner.plane.until(lambda: bool(mine.parks) and not runner.executor._works)
+    await runner.plane.until(lambda: "unwound" in did)
+    await asyncio.sleep(0.2)
+    assert did == ["a", "unwound"]
+    await runner.launch("asks_flow")
+    assert await runner.finished(mine) == ["A", "yes", "B"]
+
+
+async def an_answer_during_refused_parking_arrives(runner: Runner) -> None:
+    plane = runner.plane
+
+    def refuse(fid: str) -> bool:
+        asyncio.get_running_loop().create_task(plane.settle(fid, "ok", "yes"))
+        return False
+
+    plane.parks = refuse
+    mine = await runner.launch("asks_flow")
+    assert await runner.finished(mine) == ["A", "yes", "B"]
+    assert len(mine.parks) == 1
+
+
 async def changed_code_is_found(runner: Runner) -> None:
     global is_changed
     mine = await runner.launch("changes_flow")
@@ -289,6 +342,9 @@ BOTH = [
     is_woken_before_the_runner_knows,
     takes_others_while_one_unwinds,
     nothing_is_recorded_after_parking,
+    a_parked_flow_is_only_cancelled,
+    an_answer_during_parking_is_for_the_next_attempt,
+    an_answer_during_refused_parking_arrives,
     changed_code_is_found,
     a_plain_execution_asks_nothing,
     cancelling_while_the_past_is_read,

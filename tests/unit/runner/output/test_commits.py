@@ -48,7 +48,7 @@ def test_commits_of_a_gather_share_calls() -> None:
 
         shelf.gate.clear()
         running = asyncio.create_task(asyncio.to_thread(asyncio.run, many()))
-        await until(lambda: sum(len(each.lines) for each in spool._outboxes.values()) == 999)
+        await until(lambda: spool._outboxes["a"].written == 1000)
         shelf.gate.set()
         other = await running
         assert other is not asyncio.get_running_loop()
