@@ -92,7 +92,7 @@ def _text(parts: tuple[Any, ...]) -> str:
     return " ".join(map(str, parts))
 
 
-def _progress(done: float, total: float | None, message: str) -> dict[str, Any]:
+def _progress(done: float, total: float | None, message: str | None) -> dict[str, Any]:
     known = {"done": done, "total": total, "message": message or None}
     return {"progress": {name: value for name, value in known.items() if value is not None}}
 
@@ -196,11 +196,15 @@ class Tracer(Steps):
         """Write a `result` event that is plain text."""
         self.emit_sync(Kind.RESULT, Text(*text))
 
-    async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+    async def progress(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> None:
         """Say how far the flow is: an `action` event `{"progress": {done, total, message}}`."""
         await self.emit(Kind.ACTION, _progress(done, total, message))
 
-    def progress_sync(self, done: float, total: float | None = None, message: str = "") -> None:
+    def progress_sync(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> None:
         """Say how far the flow is; see `progress`."""
         self.emit_sync(Kind.ACTION, _progress(done, total, message))
 
