@@ -1,14 +1,14 @@
 """What is stored of an execution that is replayed: its steps, its locks, its own events."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from koco.events import line
 from koco.events.questions import LockOutcome
-from koco.events.steps import Past, PastLock, PastStep, StepKind, StepStatus, marks_of
+from koco.events.steps import Past, PastLock, PastStep, marks_of
 from koco.store.engine.protocol import Connection
 from koco.store.model import History, PastAnswer, PastResult
 from koco.store.stream import events
@@ -25,7 +25,7 @@ _NAMES = _COLUMNS.split(", ")
 def read(db: Connection, execution: int, *, marks: bool) -> Past:
     """Return the past of an execution, if wanted with the marks of its own events."""
     found = marks_of(_lines(db, execution)) if marks else {}
-    return Past(list(_steps(db, execution)), _locks(db, execution), found)
+    return Past(_steps(db, execution), _locks(db, execution), found)
 
 
 def export(db: Connection, execution: int) -> History:
@@ -43,22 +43,25 @@ def export(db: Connection, execution: int) -> History:
     )
 
 
-def _steps(db: Connection, execution: int) -> Iterator[PastStep]:
+def _steps(db: Connection, execution: int) -> list[PastStep]:
+    # A wait that was withdrawn has no outcome. If the flow comes to it again, it is open.
     rows = db.execute(
-        f"SELECT {_COLUMNS}, blob IS NOT NULL, coalesce(length(result), 0),"
-        " CASE WHEN length(result) <= :large THEN result END"
+        "SELECT key, name, kind, position, digest,"
+        " CASE WHEN status = 'withdrawn' THEN 'waiting' ELSE status END,"
+        " attempt, failures, started, arguments,"
+        " CASE WHEN length(result) <= :large THEN result END,"
+        " blob IS NOT NULL OR coalesce(length(result), 0) > :large"
         " FROM steps WHERE execution = :execution ORDER BY position, id",
         {"execution": execution, "large": _LARGE},
     )
     left = _SUM
-    for *columns, is_in_blob, size, result in rows:
-        left -= size if size <= _LARGE else 0
-        is_apart = bool(is_in_blob or size > _LARGE or (size and left < 0))
-        fields = _fields(columns)
-        if fields["status"] is StepStatus.WITHDRAWN:
-            # It has no outcome. If the flow comes to it again, it is open.
-            fields["status"] = StepStatus.WAITING
-        yield PastStep(**fields, result=None if is_apart else result, is_apart=is_apart)
+    found = []
+    for *columns, result, is_apart in rows:
+        if result is not None and (left := left - len(result)) < 0:
+            result, is_apart = None, True  # noqa: PLW2901 - it is left out
+        found.append((*columns, result, bool(is_apart)))
+    # At once, because each of thousands would cost ten times as much.
+    return msgspec.convert(found, list[PastStep])
 
 
 def _results(db: Connection, execution: int) -> Iterator[PastResult]:
@@ -69,16 +72,8 @@ def _results(db: Connection, execution: int) -> Iterator[PastResult]:
     )
     for *columns, blob, result in rows:
         packed = None if result is None else base64.b64encode(result).decode()
-        yield PastResult(**_fields(columns), result=packed, blob=blob)
-
-
-def _fields(columns: Sequence[Any]) -> dict[str, Any]:
-    fields = dict(zip(_NAMES, columns, strict=True))
-    return {
-        **fields,
-        "kind": StepKind(fields["kind"]),
-        "status": StepStatus(fields["status"]),
-    }
+        fields = dict(zip(_NAMES, columns, strict=True)) | {"result": packed, "blob": blob}
+        yield msgspec.convert(fields, PastResult)
 
 
 def _settled(db: Connection, execution: int) -> list[Any]:
