@@ -138,9 +138,12 @@ def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Seque
     pending = replay.pending(db, now.id, keys, lids)
     if pending is None:
         return False
-    status = Status.AWAITING if now.status is Status.AWAITING else Status.SLEEPING
+    leases = _withdraw_locks(db, now, only="key = ''")  # its Ray tasks end with its process
+    is_asked = "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1"
+    asks = db.execute(is_asked, {"id": now.id}).fetchone() is not None
+    status = Status.AWAITING if asks else Status.SLEEPING
     event = line.encode(Kind.STATUS, {"status": status, "parked": True})
-    ledger.insert(db, now, lines(event))
+    ledger.insert(db, now, leases.then(lines(event)))
     ledger.release(db, now, status, parked=True)
     if not pending and (parked := state(db, fid)):
         waits.resolve(db, parked, NONE, because="what it waited for was over already")

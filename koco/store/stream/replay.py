@@ -29,14 +29,16 @@ def count_death(db: Connection, now: State) -> int:
 def pending(
     db: Connection, execution: int, keys: Sequence[str], lids: Sequence[str]
 ) -> bool | None:
-    """Whether all of an execution's waits and locks are open; None if one is not known."""
+    """Whether all of an execution's waits and locks are open.
+
+    None if one is not known, or is a lock without a place, which no replay would find again.
+    """
     found: list[str] = []
-    for table, column, names in (("steps", "key", keys), ("locks", "lid", lids)):
+    step = "SELECT status FROM steps WHERE execution = :id AND key = :name"
+    lock = "SELECT status FROM locks WHERE execution = :id AND lid = :name AND key <> ''"
+    for query, names in ((step, keys), (lock, lids)):
         for name in names:
-            row = db.execute(
-                f"SELECT status FROM {table} WHERE {column} = :name AND execution = :id",
-                {"name": name, "id": execution},
-            ).fetchone()
+            row = db.execute(query, {"name": name, "id": execution}).fetchone()
             if row is None:
                 return None
             found.append(row[0])

@@ -23,7 +23,7 @@ from tests.support.durable_executions import (
     started,
 )
 from tests.support.releases import flow, manifest
-from tests.support.stores import Check, batch, events, statuses
+from tests.support.stores import Check, batch, events, locked, statuses
 
 DIED = FailureEvent(type="RunnerDied", message="its process was killed")
 
@@ -129,6 +129,24 @@ def test_what_it_waits_for_wakes_it(check: Callable[[Check], None], how: str) ->
             "because": reasons[how],
         }
         assert [each.fid for each in await store.executions.all_open()] == [fid]
+
+    check(body)
+
+
+def test_a_lock_without_a_place_does_not_outlive_the_process(
+    check: Callable[[Check], None],
+) -> None:
+    """It cannot be found again, so nothing is parked for it, and it ends when all else waits."""
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        await store.steps.open_wait(execution.fid, sleep())
+        await locked(store, execution, "l1")
+        keys = ["sleep:0"]
+        assert not await store.executions.park(execution.fid, "r1", keys=keys, lids=["l1"])
+        assert await store.executions.park(execution.fid, "r1", keys=keys, lids=[])
+        assert (await store.locks.get("l1")).status == "withdrawn"
+        assert (await again(store, execution)).status is Status.SLEEPING
 
     check(body)
 
