@@ -234,32 +234,22 @@ class Executions(Repository):
 
     async def withdrawn_services(self) -> list[str]:
         """Return the services of which executions without a runner were asked to end."""
-        withdrawn = " UNION ".join(
-            f"SELECT service FROM executions WHERE {where} AND cancel_requested IS NOT NULL"
-            for where in ("status = 'queued'", "parked = 1")
-        )
-        rows = await self._scan(lambda db: db.execute(withdrawn).fetchall())
-        return [service for (service,) in rows if service]
-
-    async def end_waiting(self, service: str, *, most: int) -> list[str]:
-        """End up to a number of a service's queued, cancelled executions; return their fids."""
-        return await self._write(lambda db: lifecycle.end_waiting(db, service, most))
-
-    async def services_to_end(self) -> list[str]:
-        """Return the services that have parked executions whose cancellation was requested.
-
-        `end_waiting` ends them.
-        """
 
         def look(db: Connection) -> list[str]:
             to_end = db.dialect.by_index("executions", "executions_to_end")
-            query = (
-                f"SELECT DISTINCT service FROM {to_end}"
-                " WHERE parked = 1 AND cancel_requested IS NOT NULL ORDER BY service"
+            withdrawn = " UNION ".join(
+                f"SELECT service FROM {table} WHERE {where} AND cancel_requested IS NOT NULL"
+                for table, where in (("executions", "status = 'queued'"), (to_end, "parked = 1"))
             )
-            return [service for (service,) in db.execute(query)]
+            return [service for (service,) in db.execute(withdrawn) if service]
 
-        return await self._read(look)
+        return await self._scan(look)
+
+    async def end_waiting(self, service: str, *, most: int) -> list[str]:
+        """End up to a number of a service's cancelled executions that no runner has; return their
+        fids.
+        """
+        return await self._write(lambda db: lifecycle.end_waiting(db, service, most))
 
     async def delete(self, fid: str) -> None:
         """Remove an execution that has ended, with its events, files and locks.

@@ -229,9 +229,9 @@ def test_cancelling_a_service_ends_its_parked_executions(check: Callable[[Check]
 
     async def body(store: Store) -> None:
         execution = await parked(store, await started(store), sleep())
-        assert await store.executions.services_to_end() == []
+        assert await store.executions.withdrawn_services() == []
         assert await store.executions.request_cancels("svc", grace_s=1) == []
-        assert await store.executions.services_to_end() == ["svc"]
+        assert await store.executions.withdrawn_services() == ["svc"]
         assert await store.executions.end_waiting("svc", most=10) == [execution.fid]
         assert await store.executions.end_waiting("svc", most=10) == []
         assert (await again(store, execution)).status is Status.CANCELLED
