@@ -18,6 +18,7 @@ from koco.runner.output.lines import Output, current
 from koco.runner.process.fence import Fence
 from koco.sdk.entrypoints import crew, loader
 from koco.sdk.process.tracebacks import describe
+from koco.sdk.steps import places
 from koco.sdk.tracer import Tracer
 
 #: How a part of a run ended: the exception, or the result and what is left to do with it.
@@ -243,6 +244,7 @@ class Run:
         threading.Thread(target=fence.run, args=(run,), name=name, daemon=True).start()
 
     def _run_in_thread(self, fence: Fence, start: Callable[[], Any]) -> _Ended:
+        places.adopt()
         try:
             result = fence.call(start)
             while (rest := rest_of(result)) is Rest.THREAD:

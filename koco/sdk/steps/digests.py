@@ -24,6 +24,8 @@ from koco.events import values
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(order="deterministic").encode
 
+#: Types of arguments that need no look at what is in them.
+_ATOMS = frozenset({str, int, float, bool, type(None)})
 #: The deepest nesting that is looked at.
 _DEEPEST = 60
 
@@ -34,9 +36,12 @@ def digest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return hashlib.blake2b(_bytes_of(call), digest_size=16).hexdigest()
 
 
-def _bytes_of(call: Any) -> bytes:
+def _bytes_of(call: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
+    args, kwargs = call
     try:
-        if values.is_faithful(call, has_null=False):
+        # Most calls have a few texts and numbers: looking at each level costs more than encoding.
+        is_flat = not kwargs and _ATOMS.issuperset(map(type, args))
+        if is_flat or values.is_faithful(call, has_null=False):
             return _encode(call)
     except (ValueError, OverflowError):
         pass  # half a surrogate pair, or a large number

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from koco import NonDeterministic, Tracer, step
+from koco.events import line
 from koco.events.steps import Past, StepStatus
+from koco.sdk.steps import places
 from tests.support.journals import Killed, MemorySink, play
 
 ran: list[Any] = []
@@ -253,3 +255,76 @@ def test_step_that_was_running_runs_again() -> None:
     assert play(flow, again, sink.past()) == 1
     assert (again.records[-1].attempt, again.records[-1].failures) == (2, 0)
     assert again.records[-1].started == sink.running[0].started
+
+
+def test_flow_may_move_to_another_thread() -> None:
+    """An async flow that returns a generator goes on in a thread, as its main branch."""
+    sink = MemorySink()
+
+    async def flow(tracer: Tracer) -> Any:
+        count(1)
+
+        def rest() -> int:
+            places.adopt()
+            return count(2)
+
+        return await asyncio.to_thread(rest)
+
+    assert play(flow, sink) == 3
+    assert keys(sink) == ["count:0", "count:1"]
+
+
+def test_coroutines_of_other_threads_have_no_order() -> None:
+    """`run_coroutine_threadsafe` makes tasks in callbacks, when no task of the flow runs."""
+    sink = MemorySink()
+
+    async def flow(tracer: Tracer) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def ask() -> str:
+            return asyncio.run_coroutine_threadsafe(later(), loop).result()
+
+        async def later() -> str:
+            return await fetch("a")
+
+        return [await asyncio.to_thread(ask), await fetch("b")]
+
+    assert play(flow, sink) == ["page a", "page b"]
+    first, second = keys(sink)
+    assert first.startswith("~/fetch.")
+    assert second == "fetch:0"
+
+
+def test_events_have_the_place_of_the_code_that_writes_them() -> None:
+    """The main branch, a task's, a running step, or a thread."""
+    seen = []
+
+    async def note() -> None:
+        seen.append(places.place_here())
+
+    async def flow(tracer: Tracer) -> None:
+        await note()
+        await asyncio.gather(note(), note())
+        await tracer.step("work", note)
+        await asyncio.to_thread(lambda: seen.append(places.place_here()))
+
+    assert places.place_here() is None
+    play(flow)
+    assert seen == ["", "1", "2", "work:0", "~"]
+
+
+def test_progress_is_an_action() -> None:
+    """What is not known is left out."""
+
+    async def flow(tracer: Tracer) -> None:
+        await tracer.progress(1)
+        tracer.progress_sync(2, 10, "pages")
+
+    sink = MemorySink()
+    play(flow, sink)
+    told = [line.decode(1, each) for each in sink.events]
+    assert {each["kind"] for each in told} == {"action"}
+    assert [each["payload"] for each in told] == [
+        {"progress": {"done": 1}},
+        {"progress": {"done": 2, "total": 10, "message": "pages"}},
+    ]
