@@ -50,7 +50,7 @@ EVENTS: dict[str, Any] = {
         {"status": {"enum": [str(each) for each in Status]}},
         {
             **{"attempt": _COUNT, "not_before": _TEXT, "release": _COUNT},
-            **{"resumed": _COUNT, "after": _OPTIONAL, "because": _TEXT},
+            **{"resumed": _COUNT, "after": _OPTIONAL, "because": _TEXT, "parked": {"const": True}},
         },
     ),
     Kind.AGENT: True,

@@ -44,15 +44,19 @@ def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
     """Return what an execution waits for besides people: times, messages, other executions."""
     if execution["status"] not in ("sleeping", "awaiting"):
         return []
-    page = client.steps(execution["fid"], statuses=["waiting"], limit=_SHOWN)
     lines = []
+    if execution.get("parked"):
+        for event in client.events(execution["fid"], kinds=("status",), tail=1):
+            since = times.at(event["ts"])
+            lines.append(("parked", f"since {since}; it has no process until its wait ends"))
+    page = client.steps(execution["fid"], statuses=["waiting"], limit=_SHOWN)
     for step in page["items"]:
         facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
         what = f"{step['key']} {event_text.describe_wait(facts)}, since {times.at(step['started'])}"
         lines.append(("waits", what))
-    return [*lines, ("waits", f"and more: `koco steps {execution['fid']}`")][
-        : len(lines) + bool(page["next"])
-    ]
+    if page["next"]:
+        lines.append(("waits", f"and more: `koco steps {execution['fid']} --status waiting`"))
+    return lines
 
 
 def _children(client: Client, fid: str) -> list[tuple[str, str]]:
@@ -85,13 +89,13 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     resumed = execution.get("resumed", 0)
     # Each resume counts as an attempt, too, but not against the limit; so does the one to come.
     more = resumed + bool(execution.get("parked"))
-    if (attempt := execution.get("attempt", 1) - more) > 1:
-        most = execution.get("attempts", attempt + more) - more
+    attempt = execution.get("attempt", 1) - more
+    # One that has ended while it was parked has counted one too many.
+    most = execution.get("attempts", attempt + more) - more
+    if (attempt := min(attempt, most)) > 1:
         lines.append(("attempt", f"{attempt} of at most {most}"))
     if resumed:
         lines.append(("resumed", counted(resumed, "time")))
-    if execution.get("parked"):
-        lines.append(("parked", "it has no process until its wait ends"))
     names = {"parent": "parent", "retry_of": "retry of", "resume_of": "resume of"}
     lines += [(label, facts.get(name)) for name, label in names.items()]
     lines += [("waits", execution.get("waits")), ("deadline", _at(execution.get("deadline")))]

@@ -57,7 +57,8 @@ def describe_status(payload: dict[str, Any]) -> str:
     attempt = payload.get("attempt")
     again = f": attempt {attempt} begins at {_at(payload.get('not_before'))}" if attempt else ""
     moved = f": moved to release {payload['release']}" if payload.get("release") else ""
-    return f"{payload.get('status')}{again}{moved}"
+    parked = ": parked" if payload.get("parked") and payload.get("status") == "awaiting" else ""
+    return f"{payload.get('status')}{again}{moved}{parked}"
 
 
 def describe_lock(lock: dict[str, Any], fid: str) -> str:

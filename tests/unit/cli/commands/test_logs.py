@@ -301,11 +301,13 @@ def test_a_resumed_execution_tells_after_which_step_and_why(plane: Plane, termin
     """Instead of the status, which is `queued` again."""
     why = "its runner was killed (signal 9)"
     plane.launch(
-        ("status", {"status": "sleeping"}),
+        ("status", {"status": "sleeping", "parked": True}),
+        ("status", {"status": "awaiting", "parked": True}),
         ("status", {"status": "queued", "resumed": 1, "after": "fetch:3", "because": why}),
         ("status", {"status": "queued", "resumed": 2, "after": None, "because": why}),
     )
     out = terminal("logs").out
     assert "\x1b[34m· sleeping\x1b[0m" in out
+    assert "· awaiting: parked" in out
     assert f"· resumed after fetch:3: {why}" in out
     assert f"· resumed from the start: {why}" in out

@@ -143,7 +143,8 @@ def test_a_resume_can_follow_to_the_outcome(plane: Plane, cli: Cli) -> None:
 def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: Cli) -> None:
     """Where it comes from, what it has launched, and what it waits for."""
     facts = {"resumed": 3, "attempt": 6, "attempts": 7, "parent": "pppp", "parked": True}
-    plane.executions[fid] |= {**facts, "status": "sleeping"}
+    plane.emit(fid, "status", {"status": "sleeping", "parked": True})
+    plane.executions[fid] |= facts
     plane.launch(FINISHED, fid="bbbb", parent=fid, resume_of="oooo", retry_of="rrrr")
     lines = cli("show", fid).out.splitlines()
     assert "attempt   2 of at most 3" in lines
@@ -152,9 +153,11 @@ def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: 
     assert f"waits     sleep:0 until {LATER}, since {TS}" in lines
     assert f"waits     call.a.b:0 for bbbb, since {TS}" in lines
     assert "child     bbbb hello/greet finished" in lines
-    assert any(line.startswith("parked ") for line in lines)
+    assert f"parked    since {TS}; it has no process until its wait ends" in lines
     lines = cli("show", "bbbb").out.splitlines()
     assert {"resume of oooo", "retry of  rrrr"} <= {*lines}
+    ended = plane.launch(FINISHED, attempt=2, attempts=1)
+    assert "attempt" not in cli("show", ended).out
 
 
 def test_ps_lists_children(plane: Plane, cli: Cli) -> None:
