@@ -243,7 +243,7 @@ def bundles_in_use(db: Connection, *, keep: int) -> set[str]:
         " (PARTITION BY service, ready IS NULL ORDER BY number DESC) AS place FROM releases)"
         " SELECT bundle FROM ranked WHERE status IN ('starting', 'live')"
         " OR (ready IS NOT NULL AND place <= :keep)"
-        f" OR (service, number) IN ({lifecycle.releases_in_use(db)})",
+        f" OR {lifecycle.is_in_use(db, 'ranked')}",
         {"keep": keep},
     )
     return {bundle for (bundle,) in rows}

@@ -33,7 +33,7 @@ from koco.store.model import (
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import columns
-from koco.store.stream import events, ledger, lifecycle, recording
+from koco.store.stream import durable, events, ledger, lifecycle, recording
 from koco.store.stream.ledger import IS_OPEN
 
 #: Crockford's base32 in lower case, which has no characters that look alike.
@@ -184,7 +184,7 @@ class Executions(Repository):
         If its cancellation was requested, it ends as cancelled or timed out. False if it has ended
         already, or another runner has it.
         """
-        return await self._write(lambda db: lifecycle.lose(db, fid, runner, error))
+        return await self._write(lambda db: durable.lose(db, fid, runner, error))
 
     async def park(
         self, fid: str, runner: str, *, keys: Sequence[str], lids: Sequence[str]
@@ -195,7 +195,7 @@ class Executions(Repository):
         which is told by `Store.listen`: perhaps at once, before this returns. False if the runner
         keeps it: it is to end, or one of its waits is not known.
         """
-        return await self._write(lambda db: lifecycle.park(db, fid, runner, keys, lids))
+        return await self._write(lambda db: durable.park(db, fid, runner, keys, lids))
 
     async def time_out(self, now_s: float) -> list[str]:
         """Mark overdue executions as timed out; return their fids.

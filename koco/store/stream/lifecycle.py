@@ -4,9 +4,6 @@ These functions run within a change. An execution is `awaiting` exactly while it
 """
 
 import time
-from collections.abc import Sequence
-
-import msgspec
 
 from koco.events import line
 from koco.events.model import Kind, Status
@@ -40,8 +37,6 @@ _REACHED_FROM = {
 IS_HELD = "status IN ('queued', 'starting', 'running')"
 IS_AWAITING = "status = 'awaiting' AND parked = 0"
 
-#: A durable execution ends if its process dies that often without recording a step meanwhile.
-_MOST_DEATHS = 10
 #: How long executions may take to end whose parent has ended (seconds).
 _GRACE_S = 5.0
 
@@ -91,62 +86,6 @@ def settle(db: Connection, fid: str, status: Status, error: FailureEvent | None)
     if now is None or now.status.is_final:
         return False
     end(db, now, status, lines(line.encode(Kind.ERROR, error)) if error else NONE)
-    return True
-
-
-def lose(db: Connection, fid: str, runner: str, error: FailureEvent) -> bool:
-    """End an execution whose runner died, or queue it again: to resume, or as another attempt."""
-    now = state(db, fid)
-    if now is None or now.status.is_final or now.runner != runner:
-        return False
-    if now.is_ending:
-        end(db, now, Status.CANCELLED, NONE)
-    elif policy_of(now).durable:
-        if deaths := _resume(db, now, because=error.message):
-            text = f"{error.message}. It died {deaths} times in a row without recording a step"
-            error = msgspec.structs.replace(error, message=text)
-            add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
-    elif tries_again(now):
-        retry(db, now, lines(line.encode(Kind.ERROR, error)))
-    else:
-        add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
-    return True
-
-
-def _resume(db: Connection, now: State, *, because: str) -> int:
-    """Queue a durable execution again, to go on where it was; its waits stay open.
-
-    Returns 0, or how often in a row it has died if that is too often.
-    """
-    deaths = replay.count_death(db, now)
-    if deaths >= _MOST_DEATHS:
-        return deaths
-    leases = _withdraw_locks(db, now, only="key = ''")
-    ledger.insert(db, now, leases.then(lines(waits.resumption(db, now, because=because))))
-    ledger.release(db, now, Status.QUEUED)
-    db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
-    return 0
-
-
-def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Sequence[str]) -> bool:
-    """Take an execution out of its runner, until one of its waits or locks is over."""
-    now = state(db, fid)
-    if now is None or now.runner != runner or now.is_ending or not policy_of(now).durable:
-        return False
-    if now.status not in (Status.RUNNING, Status.AWAITING):
-        return False
-    pending = replay.pending(db, now.id, keys, lids)
-    if pending is None:
-        return False
-    leases = _withdraw_locks(db, now, only="key = ''")  # its Ray tasks end with its process
-    is_asked = "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1"
-    asks = db.execute(is_asked, {"id": now.id}).fetchone() is not None
-    status = Status.AWAITING if asks else Status.SLEEPING
-    event = line.encode(Kind.STATUS, {"status": status, "parked": True})
-    ledger.insert(db, now, leases.then(lines(event)))
-    ledger.release(db, now, status, parked=True)
-    if not pending and (parked := state(db, fid)):
-        waits.resolve(db, parked, NONE, because="what it waited for was over already")
     return True
 
 
@@ -213,20 +152,26 @@ def end_waiting(db: Connection, service: str, most: int) -> list[str]:
 
 def count_open(db: Connection, service: str) -> dict[str, int]:
     """Return how many of a service's executions have not ended, by status."""
+    # By release, too: an index has the parked ones in that order.
     parts = [
-        f"SELECT status FROM {table} WHERE {where} AND service = :service"
+        f"SELECT status, count(*) AS number FROM {table} WHERE {where} AND service = :service"
+        " GROUP BY release, status"
         for table, where in _open_parts(db)
     ]
-    count = f"SELECT status, count(*) FROM ({' UNION ALL '.join(parts)}) AS held GROUP BY status"
+    count = f"SELECT status, sum(number) FROM ({' UNION ALL '.join(parts)}) AS held GROUP BY status"
     return dict(db.execute(count, {"service": service}).fetchall())
 
 
-def releases_in_use(db: Connection) -> str:
-    """Return the query for the releases (service, number) whose executions have not ended."""
-    parts = [
-        f"SELECT service, release FROM {table} WHERE {where}" for table, where in _open_parts(db)
-    ]
-    return " UNION ".join(parts)
+def is_in_use(db: Connection, releases: str) -> str:
+    """Return the condition that executions of a release have not ended, for a table of releases."""
+    *held, (parked, is_parked) = _open_parts(db)
+    parts = [f"SELECT service, release FROM {table} WHERE {where}" for table, where in held]
+    return (
+        f"(({releases}.service, {releases}.number) IN ({' UNION '.join(parts)})"
+        f" OR EXISTS (SELECT 1 FROM {parked} WHERE {is_parked}"
+        f" AND executions.service = {releases}.service"
+        f" AND executions.release = {releases}.number))"
+    )
 
 
 def _open_parts(db: Connection) -> list[tuple[str, str]]:
@@ -282,7 +227,7 @@ def retry(db: Connection, now: State, events: Lines, *, because_of_error: bool =
     """
     policy, now_s = policy_of(now), time.time()
     not_before = now_s + policy.pause_s(now.attempt - now.resumed)
-    leases = _withdraw_locks(db, now)
+    leases = withdraw_locks(db, now)
     queued = {
         "status": Status.QUEUED,
         "attempt": now.attempt + 1,
@@ -344,14 +289,14 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})
     # One question for all, because most executions have nothing open.
     if db.execute(_HAS_OPEN, {"id": now.id, "fid": now.fid}).fetchone()[0]:
-        _withdraw_locks(db, now)
+        withdraw_locks(db, now)
         waits.withdraw_all(db, now)
         waits.end_calls(db, now.fid, status, events.last if kind in OUTCOMES else None)
     if status is not Status.FINISHED:
         _cancel_children(db, now.fid, max(now.grace_s, _GRACE_S))
 
 
-def _withdraw_locks(db: Connection, now: State, *, only: str = "1 = 1") -> Lines:
+def withdraw_locks(db: Connection, now: State, *, only: str = "1 = 1") -> Lines:
     """Withdraw an execution's open locks; return the events that say so."""
     rows = db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
