@@ -6,8 +6,6 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from koco.sdk.steps import places
-
 log = logging.getLogger(__name__)
 
 #: Questions in progress, kept here because a loop holds its tasks only weakly.
@@ -16,9 +14,9 @@ _pending: set[asyncio.Task[Any]] = set()
 
 def ask_in_background(asking: Coroutine[Any, Any, Any]) -> None:
     """Ask something without waiting for the answer."""
-    # Not a task of the flow's: it must not count among those when the flow runs again.
+    # A task with a context of its own does not count among the flow's tasks, which are numbered
+    # (see `places.context_for_task`): a flow that runs again may not ask this.
     context = contextvars.copy_context()
-    context.run(places.here.set, None)
     task = asyncio.get_running_loop().create_task(asking, context=context)
     _pending.add(task)
     task.add_done_callback(_on_done)
