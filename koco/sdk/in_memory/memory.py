@@ -100,9 +100,14 @@ class Memory:
                 raise TypeError(f"a test cannot answer {question.NAME!r}")
         return None
 
-    def key_of(self, lid: str) -> str:
-        """Return the place in the flow's code of a lock; empty if it has none."""
-        return self._open[lid].key
+    def settled_by(self, question: Question[Any]) -> str:
+        """Return the key of the wait or the lock that a question has settled; empty if none."""
+        match question:
+            case Sleep() | Receive() | CallFlow() if question.key in self.records.entries:
+                return question.key
+            case WaitForLock() if (settled := self.records.locks.get(question.lid)) is not None:
+                return settled.key
+        return ""
 
     def _open_lock(self, lock: OpenLock) -> None:
         if lock.lid in self._open:

@@ -7,7 +7,7 @@ from typing import Any
 from koco import file_paths
 from koco.events import line
 from koco.events.model import Kind
-from koco.events.questions import A, CallFlow, FileAccess, Question, Receive, Sleep, WaitForLock
+from koco.events.questions import A, FileAccess, Question
 from koco.sdk import tracer
 from koco.sdk.in_memory.answers import Lease
 from koco.sdk.in_memory.memory import Event, Memory
@@ -73,12 +73,10 @@ class Process:
             CancelledError: the process has crashed.
         """
         self._check()
-        answer = self._memory.ask(question)
-        if isinstance(question, Sleep | Receive | CallFlow):
-            self._crash_after(question.key)
-        elif isinstance(question, WaitForLock):
-            self._crash_after(self._memory.key_of(question.lid))
-        return answer
+        try:
+            return self._memory.ask(question)
+        finally:  # also if the test has an exception in place of an answer
+            self._crash_after(self._memory.settled_by(question))
 
     async def ask_async(self, fid: str, question: Question[A]) -> Any:
         """Do the same as `ask`."""

@@ -233,3 +233,19 @@ def test_a_part_of_a_flow_waits_and_calls_with_a_tracer() -> None:
         ]
 
     assert asyncio.run(part()) == [1, 2, 0]
+
+
+async def unanswered(tracer: Tracer) -> str:
+    try:
+        return str(await tracer.lock("review"))
+    except TimeoutError as exc:
+        return f"{exc}, {await tracer.step('count', count, [])}"
+
+
+def test_an_exception_in_place_of_an_answer_is_raised_again() -> None:
+    """The person is asked once."""
+    answers = {"review": TimeoutError("nobody")}
+    outcome = testing.run(unanswered, answers=answers, crash_after=["lock.review:0", "count"])
+    assert outcome.result == "nobody, 0"
+    assert len(outcome.of_kind("lock")) == len(outcome.of_kind("lease")) == 1
+    assert outcome.history["locks"][0]["status"] == "expired"
