@@ -39,7 +39,7 @@ def run(
     """Run a flow to its end.
 
     What it records is kept in memory, and its sleeps and the pauses between the attempts of a step
-    are over at once.
+    are over at once. Each run is an execution with an id of its own.
 
     Args:
         flow: the entrypoint, as `module:object` or the callable itself; or the launch that

@@ -1,5 +1,6 @@
 """What is stored of one execution in a test. It outlives the crashes of its process."""
 
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -25,9 +26,6 @@ from koco.events.steps import StepRecord, split_line
 from koco.sdk.in_memory.answers import Answers, Lease
 from koco.sdk.in_memory.records import Records
 
-#: The id of an execution in a test.
-FID = "0000000000000000"
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -49,9 +47,11 @@ class Memory:
         messages: Mapping[str, Any] | None = None,
         children: Mapping[str, Any] | None = None,
         lease: Lease = lambda lock, answer: None,
-        fid: str = FID,
+        fid: str | None = None,
     ) -> None:
-        self.fid = fid
+        #: Each test has its own, because services outside know a step by it.
+        #: Each test has its own by default, because services outside know a step by it.
+        self.fid = fid or secrets.token_hex(8)
         #: The events, and their lines as a runner sends them.
         self.events: list[Event] = []
         self.lines: list[bytes] = []

@@ -121,6 +121,24 @@ def test_a_crashed_flow_has_the_same_result(after: Any, resumed: int, lost: int)
     assert len(crashed.of_kind("lock")) == len(crashed.of_kind("lease")) == 1
 
 
+@step
+def pay(tracer: Tracer) -> str:
+    return tracer.step_key
+
+
+async def paying(tracer: Tracer) -> list[str]:
+    return [tracer.fid, pay(tracer), pay(tracer)]
+
+
+def test_the_keys_of_steps_are_the_same_within_a_run_only() -> None:
+    """A service that keeps idempotency keys takes another test for another order."""
+    fid, *keys = testing.run(paying, crash_after="*").result
+    assert keys == [f"{fid}/pay:0", f"{fid}/pay:1"]
+    other, *others = testing.run(paying).result
+    assert fid != other
+    assert not {*keys} & {*others}
+
+
 def plain(tracer: Tracer) -> list[Any]:
     """Use the forms for plain functions."""
     first = fragile(2)
