@@ -138,6 +138,7 @@ class Execution(Named, Progress):
     parent: NotRequired[Fid | None]
     resume_of: NotRequired[Fid | None]
     retry_of: NotRequired[Fid | None]
+    durable: NotRequired[bool]
     resumed: NotRequired[int]
     parked: NotRequired[bool]
 
@@ -339,6 +340,7 @@ class FlowSummary(TypedDict):
     service: str
     release: int
     summary: str | None
+    durable: NotRequired[bool]
     limits: NotRequired[FlowLimits | None]
     schedule: NotRequired[list[Schedule]]
 
@@ -361,6 +363,7 @@ class Flow(FlowSummary):
     author: NotRequired[str | None]
     organization: NotRequired[str | None]
     tags: NotRequired[list[str] | None]
+    calls: NotRequired[list[str]]
     dialect: NotRequired[str]
     page: NotRequired[bool]
     path: NotRequired[str | None]

@@ -22,7 +22,7 @@ from koco.api.routes.executions.executions import Execution
 from koco.api.routes.executions.results import Result
 from koco.control.container import Parts
 from koco.control.executions.schedules import ScheduleState
-from koco.control.runners.concurrency import limits_of
+from koco.control.runners.concurrency import durable_flows, limits_of
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
@@ -66,6 +66,7 @@ class FlowSummary(Shape):
     entrypoint: Annotated[str, text("hello_app:greet")]
     summary: str | None
     release: shapes.Number
+    durable: Annotated[bool, Meta(description="whether its executions survive their processes")]
     limits: FlowLimits
     schedule: list[ScheduleState]
     tags: tuple[str, ...]
@@ -73,11 +74,13 @@ class FlowSummary(Shape):
     @classmethod
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
         """Return a flow as answers show it."""
-        limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow.name)
+        release = parts.catalog.release(entry.service)
+        limits = limits_of(release.manifest, entry.flow.name)
         return cls.of(
             entry,
             entrypoint=entry.flow.entrypoint,
             summary=entry.flow.summary,
+            durable=entry.name in durable_flows(release),
             limits=FlowLimits.of(limits),
             schedule=parts.schedules.of(entry.name),
             tags=entry.flow.tags,
@@ -92,6 +95,9 @@ class FlowWithForm(FlowSummary):
     author: str
     organization: str
     version: str
+    calls: Annotated[
+        tuple[str, ...], Meta(description="flows of other services that it may always launch")
+    ]
     form: list[dict[str, Any]] | None
     schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
     path: str | UnsetType = UNSET
@@ -106,6 +112,7 @@ class FlowWithForm(FlowSummary):
             parts,
             entry,
             **{name: getattr(entry.flow, name) for name in _METADATA},
+            calls=parts.catalog.release(entry.service).manifest.calls,
             form=entry.flow.form,
             schema=_schema(entry),
             path=UNSET if path is None else path,

@@ -155,9 +155,13 @@ def _print_flow(flow: Flow) -> None:
     output.note(" ".join(["to run it: koco run", flow["name"], *needed, "-f"]))
 
 
-def _plans(flow: FlowSummary) -> list[tuple[str, str]]:
-    """Return a flow's limits and schedules, each with its label."""
-    lines = [("limits", schedule_text.limits(flow.get("limits") or {}))]
+def _plans(flow: Flow) -> list[tuple[str, str]]:
+    """Return what a flow does by itself: what it survives, calls, and when; each with its label."""
+    lines = [
+        ("durable", "yes" if flow.get("durable") else ""),
+        ("calls", ", ".join(flow.get("calls") or ())),
+        ("limits", schedule_text.limits(flow.get("limits") or {})),
+    ]
     for each in flow.get("schedule") or ():
         lines += [
             ("schedule", text)

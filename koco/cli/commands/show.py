@@ -94,6 +94,8 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     most = execution.get("attempts", attempt + more) - more
     if (attempt := min(attempt, most)) > 1:
         lines.append(("attempt", f"{attempt} of at most {most}"))
+    if execution.get("durable"):
+        lines.append(("durable", "yes"))
     if resumed:
         lines.append(("resumed", counted(resumed, "time")))
     names = {"parent": "parent", "retry_of": "retry of", "resume_of": "resume of"}

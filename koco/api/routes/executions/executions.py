@@ -69,6 +69,7 @@ class Execution(Shape):
         Fid | None, Meta(description="the execution whose recorded steps it took over")
     ]
     parent: Annotated[Fid | None, Meta(description="the execution that launched it")]
+    durable: Annotated[bool, Meta(description="whether it survives its process")]
     resumed: Annotated[int, Meta(description="how often another process went on with it")]
     parked: Annotated[bool, Meta(description="whether it has no process, because it only waits")]
 
@@ -82,6 +83,7 @@ class Execution(Shape):
             deadline=line.timestamp_if_any(execution.deadline),
             attempts=1 + execution.policy.retries + execution.resumed + execution.parked,
             waits=parts.supervisor.why(execution),
+            durable=execution.policy.durable,
             **others,
         )
 

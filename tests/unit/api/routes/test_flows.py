@@ -21,7 +21,8 @@ FLOWS = (
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
         store = api.parts.store
-        declared = manifest(service="office", flows=[])
+        invoice = {"name": "invoice", "entrypoint": "m:f", "durable": True}
+        declared = manifest(service="office", flows=[invoice], calls=["bank/*"])
         release = api.call(
             store.releases.create("office", bundle="", fingerprint="", manifest=declared, by="ada")
         )
@@ -84,3 +85,12 @@ def test_flows_are_listed_with_their_tags(api: Api) -> None:
 def test_refuses_an_endless_search(api: Api) -> None:
     with api.http("ada") as client:
         assert client.get("/v1/flows", params={"q": "x" * 1001}).status_code == 400
+
+
+def test_a_flow_says_whether_it_is_durable_and_what_it_calls(api: Api) -> None:
+    """Operators have no manifest at hand."""
+    durable = {each["name"]: each["durable"] for each in items(api, "/v1/flows")}
+    assert durable == {"office/hymn": False, "office/invoice": True, "office/report": False}
+    with api.http("ada") as client:
+        found = client.get("/v1/flows/office/invoice").json()
+    assert (found["durable"], found["calls"]) == (True, ["bank/*"])

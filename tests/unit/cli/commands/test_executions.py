@@ -114,6 +114,13 @@ def test_show_prints_one_execution(three: list[str], cli: Cli) -> None:
     assert cli("show", "zzz").code == 4
 
 
+def test_show_says_that_an_execution_is_durable(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Of others it says nothing."""
+    assert "durable" not in cli("show", "b").out
+    plane.executions["bbbb"]["durable"] = True
+    assert "durable   yes\n" in cli("show", "b").out
+
+
 def test_result_prints_the_return_value(plane: Plane, cli: Cli) -> None:
     """Text as it is, bodies as their text, the rest as JSON."""
     for value, shown in (

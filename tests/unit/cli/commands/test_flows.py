@@ -54,3 +54,11 @@ def test_shows_where_a_page_is(cli: Cli, plane: Plane) -> None:
     out = cli("flows", "greet").out
     assert "page         /v1/services/hello/app/wishes\n" in out
     assert "inputs       the fields of the page's form\n" in out
+
+
+def test_shows_whether_a_flow_is_durable(cli: Cli, plane: Plane) -> None:
+    """And what it may call; a control plane that is older says neither."""
+    assert "durable" not in cli("flows", "greet").out
+    plane.flows["greet"] = {**plane.flows["greet"], "durable": True, "calls": ["bank/*", "a/b"]}
+    out = cli("flows", "greet").out
+    assert "durable      yes\ncalls        bank/*, a/b\n" in out

@@ -11,7 +11,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.errors import InputsError
 from koco.events.model import Status
-from koco.store.model import Answer, FailureEvent, File, NewExecution, NewFile
+from koco.store.model import Answer, FailureEvent, File, NewExecution, NewFile, Policy
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow, manifest
 
@@ -43,6 +43,14 @@ def listed(api: Api, key: str = "dora", **params: Any) -> list[str]:
         answer = client.get("/v1/executions", params=params)
         assert answer.status_code == 200, answer.text
         return [each["fid"] for each in answer.json()["items"]]
+
+
+def test_an_execution_says_whether_it_is_durable(api: Api) -> None:
+    """That is as it was at its launch, whatever the flow's manifest says now."""
+    for durable in (False, True):
+        fid = make(api, policy=Policy(durable=durable))
+        with api.http("dora") as client:
+            assert client.get(f"/v1/executions/{fid}").json()["durable"] is durable
 
 
 def test_filters_are_combined(api: Api) -> None:
