@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 #: How long the last executions may take once nothing is killed any more (seconds).
 _CALM_S = 120.0
-#: A runner that is younger is spared, so that there is progress (seconds).
-_SPARED_S = 1.5
 #: How Ray titles the processes that are killed.
 _TITLES = {"runner": "ray::Runner", "control": "ray::ControlPlane"}
 #: How long an answer of the control plane is waited for (seconds).
@@ -162,26 +160,35 @@ class Storm:
                 assert answer.status_code in (200, 404, 409), answer.text
 
     def _kill(self) -> None:
+        """Kill a runner that has run a step, or the control plane, whenever there was progress."""
+        before = 0
         while sum(self.killed.values()) < self._kills:
-            if self._is_over.wait(self._random.uniform(0.4, 1.0)):
+            if self._is_over.wait(self._random.uniform(0.2, 0.7)):
                 return
+            steps = [line.split()[2] for line in self._lines()]
             what = "control" if self._random.random() < 0.2 else "runner"
-            if pids := _pids(
-                self._app, "ray::ControlPlane" if what == "control" else "ray::Runner"
-            ):
+            pids = _pids(self._app, _TITLES[what])
+            if what == "runner":
+                # On a busy machine all others may just be starting.
+                pids = [pid for pid in pids if str(pid) in steps]
+            if pids and len(steps) > before:
                 kill9(self._random.choice(pids))
                 self.killed[what] += 1
+                before = len(steps)
+
+    def _lines(self) -> list[str]:
+        """Return what all steps have written down."""
+        return [line for each in self.launched for line in each.log.read_text().splitlines()]
 
 
 def _pids(app: Koco, title: str) -> list[int]:
-    """Return the processes of this cluster with such a title that are not too young."""
+    """Return the processes of this cluster with such a title."""
     mark = mark_of(app.home)
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, IndexError, OSError):
             is_one = process.cmdline()[0].startswith(title)
-            is_old = time.time() - process.create_time() > _SPARED_S
-            if is_one and is_old and process.environ().get("KOCO_CLUSTER") == mark:
+            if is_one and process.environ().get("KOCO_CLUSTER") == mark:
                 found.append(process.pid)
     return found
 
