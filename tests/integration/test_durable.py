@@ -114,6 +114,14 @@ CODE = """
         fid = await tracer.launch("durable/nap", {"log": log})
         return fid
 
+    async def loud(tracer, log: str):
+        os.system("echo before")
+        print("waits")
+        await tracer.lock("ok")
+        print("goes on")
+        os.system("echo after")
+        return os.getpid()
+
     async def secret(tracer, text: str):
         await note("/dev/null", backwards(text))
         return "done"
@@ -129,16 +137,18 @@ def cluster() -> Iterator[Koco]:
         yield koco.up("--set", "park_after=1", "--set", "max_step_mb=8")
 
 
+RUNNER = {"min": 2, "max": 3, "concurrency": 4}
+
+
 def deploy(koco: Koco, service: str = "durable", code: str = CODE, **more: Any) -> Koco:
     flows = [
         {"name": name.replace("_", "-"), "entrypoint": f"{service}_app:{name}", "durable": True}
         for name in (
             *("three", "hopeless", "retried", "big", "approve", "approve_sync", "nap", "collect"),
-            *("impatient", "parent", "launcher", "secret"),
+            *("impatient", "parent", "launcher", "secret", "loud"),
         )
     ]
-    runner = {"min": 2, "max": 3, "concurrency": 4}
-    return koco.deploy(service, code, flows=flows, runner=runner, **more)
+    return koco.deploy(service, code, flows=flows, **{"runner": RUNNER, **more})
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +330,24 @@ def test_a_waiting_flow_gives_up_its_process(app: Koco, log: Path, flow: str) ->
     assert words(log).count("after") == 1
     assert words(log).count("before") == (flow == "approve")
     assert app.get("/v1/locks")["items"] == []
+
+
+def test_a_parked_execution_leaves_its_place_to_others(cluster: Koco, log: Path) -> None:
+    """One runner that runs one execution at a time: others run there meanwhile, and after it."""
+    app = deploy(cluster, "single", runner={"min": 1, "max": 1, "concurrency": 1})
+    fids = [app.launch("loud", log=str(log)) for _ in range(2)]
+    for fid in fids:
+        until_parked(app, fid, "awaiting")
+    other = app.execute("nap", log=str(log), seconds=0.1)
+    assert other.of("stdout") == []
+    for fid in reversed(fids):
+        answer(app, fid, "ok", True)
+    pids = {follow(app, fid).result for fid in fids}
+    assert len(pids) == 1
+    for fid in fids:
+        # What a subprocess writes has no place in the flow's code, so it is there again.
+        said = follow(app, fid).of("stdout")
+        assert sorted(said) == ["after", "before", "before", "goes on", "waits"]
 
 
 def app_is_parked(app: Koco, fid: str) -> bool:
