@@ -60,6 +60,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = False
     #: Whether steps or events of it are stored already, so that it must ask for them.
     has_past: bool = False
+    #: The first execution of the chain of resumes that it is in; empty if it is in none. Keys of
+    #: steps are made of it, because they are steps of the same order.
+    origin: str = ""
     #: How long it may only wait until it leaves its runner (seconds).
     park_after_s: float = 60.0
     #: The largest result of a step (bytes).

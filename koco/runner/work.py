@@ -98,7 +98,11 @@ def prepare(
     """Make what an execution needs in this process."""
     replay = Replay(sink) if launch.durable else None
     journal = Journal(
-        launch.fid, replay or sink, durable=launch.durable, step_bytes=launch.step_bytes
+        launch.fid,
+        replay or sink,
+        origin=launch.origin,
+        durable=launch.durable,
+        step_bytes=launch.step_bytes,
     )
 
     def emit(kind: Kind, text: str) -> None:

@@ -220,7 +220,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     #: The names of inputs that are never shown: passwords.
     hidden: tuple[str, ...] = ()
     policy: Policy = Policy()
-    #: The number of this attempt, from 1. It waits until `not_before` (seconds since the epoch).
+    #: How often a process was to begin with it, from 1: who asks or writes with an older number is
+    #: refused. People see `tries` instead. It waits until `not_before` (seconds since the epoch).
     attempt: int = 1
     not_before: float | None = None
     #: While it runs: its deadline (seconds since the epoch).
@@ -233,12 +234,20 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = ""
     #: The fid of the execution that launched it.
     parent: str | None = None
-    #: The fid of the execution whose steps it took over.
+    #: The fid of the execution whose steps it took over, and of the first one in that chain.
     resume_of: str | None = None
-    #: How often it was resumed in another process. Each counts as an `attempt`, too.
+    origin: str | None = None
+    #: How often it was resumed in another process.
     resumed: int = 0
+    #: How often it lost or left its process without an attempt having failed.
+    moves: int = 0
     #: Whether it has no process, because it only waits.
     parked: bool = False
+
+    @property
+    def tries(self) -> int:
+        """The number of this attempt, from 1: to resume and to be parked is none."""
+        return self.attempt - self.moves
 
     @property
     def is_ending(self) -> bool:

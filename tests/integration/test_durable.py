@@ -215,8 +215,9 @@ def test_a_flow_goes_on_after_its_process_has_died(app: Koco, log: Path) -> None
     [resumed] = [e for e in status_events(ended) if "resumed" in e]
     assert (resumed["status"], resumed["resumed"], resumed["after"]) == ("queued", 1, "note:1")
     assert "signal 9" in resumed["because"] or "SIGKILL" in resumed["because"]
+    assert resumed["because"].startswith("its process ")
     shown = app.get(f"/v1/executions/{ended.fid}")
-    assert (shown["resumed"], shown["attempt"]) == (1, 2)
+    assert (shown["resumed"], shown["attempt"], shown["attempts"]) == (1, 1, 1)
     assert "resumed" in app.run("show", ended.fid).ok().out
 
 

@@ -149,11 +149,12 @@ def play(
     sink: MemorySink | None = None,
     past: Past | None = None,
     *,
+    origin: str = "",
     step_bytes: int = 1 << 20,
 ) -> Any:
     """Run a flow, async or not, as a runner does; return its result."""
     sink = sink or MemorySink()
-    journal = Journal(FID, sink, past, durable=True, step_bytes=step_bytes)
+    journal = Journal(FID, sink, past, origin=origin, durable=True, step_bytes=step_bytes)
     tracer = Tracer(FID, sink, journal)
     if not asyncio.iscoroutinefunction(flow):
         token = places.here.set(journal.main)

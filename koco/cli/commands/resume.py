@@ -45,8 +45,11 @@ def command(
     """Launch an ended execution again, keeping its recorded steps.
 
     The new execution has the same inputs, files and tags, and the recorded steps before STEP.
-    `koco steps FID` lists them. Prints the fid of the new one. With --follow or --wait the exit
-    code is the outcome, as with `koco run`.
+    `koco steps FID` lists them. A step that runs again has the same `tracer.step_key` as before, so
+    services that keep idempotency keys do not repeat an effect that went through.
+
+    Prints the fid of the new one. With --follow or --wait the exit code is the outcome, as with
+    `koco run`.
 
     Example: koco resume 5wzk --from summarise --release live --follow
     """

@@ -87,12 +87,9 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))
     resumed = execution.get("resumed", 0)
-    # Each resume counts as an attempt, too, but not against the limit; so does the one to come.
-    more = resumed + bool(execution.get("parked"))
-    attempt = execution.get("attempt", 1) - more
-    # One that has ended while it was parked has counted one too many.
-    most = execution.get("attempts", attempt + more) - more
-    if (attempt := min(attempt, most)) > 1:
+    attempt = execution.get("attempt", 1)
+    most = execution.get("attempts", attempt)
+    if attempt > 1:
         lines.append(("attempt", f"{attempt} of at most {most}"))
     if execution.get("durable"):
         lines.append(("durable", "yes"))

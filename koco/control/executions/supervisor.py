@@ -226,7 +226,7 @@ class Supervisor:
         """Run an execution again if the attempt that ended was not its last."""
         execution = await self._store.executions.get(fid)
         if execution.status is Status.QUEUED:
-            log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
+            log.info("attempt %s of an execution follows", execution.tries, extra={"fid": fid})
             await self._enter_woken(fid)
         elif execution.status.is_final:
             self._retried.discard(fid)
@@ -252,7 +252,7 @@ class Supervisor:
         if execution.cancel_requested:
             return "it was cancelled and is about to end"
         if (execution.not_before or 0) > time.time():
-            return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
+            return f"attempt {execution.tries} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
 
     # calls of the deployer

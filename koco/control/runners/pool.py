@@ -330,6 +330,7 @@ class Pool:
             attempt=execution.attempt,
             durable=execution.policy.durable,
             has_past=execution.attempt > 1 or execution.resume_of is not None,
+            origin=execution.origin or "",
             park_after_s=self._settings.park_after,
             step_bytes=int(self._settings.max_step_mb * MB),
         )

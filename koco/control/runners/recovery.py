@@ -100,10 +100,14 @@ class Recovery:
         if await surely(lambda: self._store.executions.requeue(fid, runner.id)):
             # It never reached `running`, so no user code has run.
             await self._retry(fid, cause, end, is_counted=is_young(runner))
-        elif await surely(lambda: self._store.executions.lose(fid, runner.id, died(cause, end))):
+        elif await self._lose(fid, runner, cause, end):
             runner.has_begun = True
             self._on_final(fid)
         # Otherwise it, or its attempt, ended at this very moment.
+
+    async def _lose(self, fid: str, runner: Runner, cause: str, end: End | None) -> bool:
+        error, why = died(cause, end), cause.removeprefix(memory.CAUSE)
+        return await surely(lambda: self._store.executions.lose(fid, runner.id, error, because=why))
 
     async def _retry(self, fid: str, cause: str, end: End | None, *, is_counted: bool) -> None:
         self._deaths[fid] += is_counted

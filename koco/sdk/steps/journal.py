@@ -123,6 +123,7 @@ class Journal(Tree):
         fid: the execution.
         sink: takes its records.
         past: what is recorded of it already.
+        origin: the execution that it was resumed from, the first of the chain if it was several.
         durable: whether it resumes after the death of its process.
         step_bytes: the largest result of a step (bytes).
     """
@@ -133,11 +134,14 @@ class Journal(Tree):
         sink: Sink,
         past: Past | None = None,
         *,
+        origin: str = "",
         durable: bool = False,
         step_bytes: int = 16 * 1024 * 1024,
     ) -> None:
         super().__init__()
         self.fid = fid
+        #: Keys of its steps are made of this one's id.
+        self.origin = origin or fid
         self.sink = sink
         self.durable = durable
         self.step_bytes = step_bytes

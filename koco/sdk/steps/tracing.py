@@ -62,7 +62,8 @@ class Steps:
         """An id of the running step, which is the same when the step runs again.
 
         An effect that is given this id can be recognised if it is repeated: a payment, a mail. It
-        begins with the id of the execution, so an execution that `koco resume` starts has others.
+        is also the same in an execution that `koco resume` has made of this one, because that goes
+        on with the same order. One that `koco retry` has made has others.
 
         Raises:
             UsageError: no step is running.
@@ -72,7 +73,8 @@ class Steps:
                 "tracer.step_key is the id of a running step, and none is running here",
                 hint="use it inside a function that is decorated with @koco.step",
             )
-        return f"{self.fid}/{attempt.key}"
+        origin = self.fid if self._journal is None else self._journal.origin
+        return f"{origin}/{attempt.key}"
 
     def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait for a number of seconds, by the control plane's clock and across restarts."""

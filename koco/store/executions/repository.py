@@ -178,13 +178,17 @@ class Executions(Repository):
         """End an execution from outside its runner; False if it has ended already."""
         return await self._write(lambda db: lifecycle.settle(db, fid, status, error))
 
-    async def lose(self, fid: str, runner: str, error: FailureEvent) -> bool:
-        """End an execution whose runner died, or queue its next attempt, as its policy says.
+    async def lose(
+        self, fid: str, runner: str, error: FailureEvent, *, because: str | None = None
+    ) -> bool:
+        """End an execution whose runner died, or queue it to resume or for its next attempt.
 
-        If its cancellation was requested, it ends as cancelled or timed out. False if it has ended
-        already, or another runner has it.
+        `because` is why, if it resumes: the error's message if it is left out. If its cancellation
+        was requested, it ends as cancelled or timed out. False if it has ended already, or another
+        runner has it.
         """
-        return await self._write(lambda db: durable.lose(db, fid, runner, error))
+        why = error.message if because is None else because
+        return await self._write(lambda db: durable.lose(db, fid, runner, error, because=why))
 
     async def park(
         self, fid: str, runner: str, *, keys: Sequence[str], lids: Sequence[str]
@@ -323,6 +327,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "retry_of": new.retry_of,
         "parent": new.parent,
         "resume_of": new.resume_of,
+        "origin": None if new.resume_of is None else resuming.origin_of(db, new.resume_of),
         "dialect": new.dialect,
     }
     [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
@@ -350,7 +355,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
 _CREATED = (
     *("fid", "flow", "service", "release", "status", "inputs", "user", "tags", "created"),
     *("last_seq", "entrypoint", "key", "key_digest", "moments", "hidden", "policy", "left_s"),
-    *("retry_of", "parent", "resume_of", "dialect"),
+    *("retry_of", "parent", "resume_of", "origin", "dialect"),
 )
 _INSERT = (
     f"INSERT INTO executions (id, {columns(_CREATED)})"

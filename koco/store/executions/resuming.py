@@ -24,6 +24,12 @@ def lid_of(fid: str, key: str) -> str:
     return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
 
 
+def origin_of(db: Connection, former: str) -> str:
+    """Return the first execution of the chain of resumes that one is in."""
+    row = db.execute("SELECT origin FROM executions WHERE fid = :fid", {"fid": former}).fetchone()
+    return (row and row[0]) or former
+
+
 def take_over(db: Connection, new: Execution, former: str, *, before: str | None) -> None:
     """Copy the recorded steps of an execution that come before a step, with what belongs to them.
 

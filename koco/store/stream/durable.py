@@ -19,7 +19,7 @@ from koco.store.stream.lifecycle import add, end, retry, tries_again, withdraw_l
 _MOST_DEATHS = 10
 
 
-def lose(db: Connection, fid: str, runner: str, error: FailureEvent) -> bool:
+def lose(db: Connection, fid: str, runner: str, error: FailureEvent, *, because: str) -> bool:
     """End an execution whose runner died, or queue it again: to resume, or as another attempt."""
     now = state(db, fid)
     if now is None or now.status.is_final or now.runner != runner:
@@ -27,7 +27,7 @@ def lose(db: Connection, fid: str, runner: str, error: FailureEvent) -> bool:
     if now.is_ending:
         end(db, now, Status.CANCELLED, NONE)
     elif policy_of(now).durable:
-        if deaths := _resume(db, now, because=error.message):
+        if deaths := _resume(db, now, because=because):
             text = f"{error.message}. It died {deaths} times in a row without recording a step"
             error = msgspec.structs.replace(error, message=text)
             add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
@@ -48,7 +48,7 @@ def _resume(db: Connection, now: State, *, because: str) -> int:
         return deaths
     leases = withdraw_locks(db, now, only="key = ''")
     ledger.insert(db, now, leases.then(lines(waits.resumption(db, now, because=because))))
-    ledger.release(db, now, Status.QUEUED)
+    ledger.release(db, now, Status.QUEUED, moves=True)
     db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
     return 0
 
@@ -69,7 +69,7 @@ def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Seque
     status = Status.AWAITING if asks else Status.SLEEPING
     event = line.encode(Kind.STATUS, {"status": status, "parked": True})
     ledger.insert(db, now, leases.then(lines(event)))
-    ledger.release(db, now, status, parked=True)
+    ledger.release(db, now, status, moves=True, parked=True)
     if not pending and (parked := state(db, fid)):
         waits.resolve(db, parked, NONE, because="what it waited for was over already")
     return True

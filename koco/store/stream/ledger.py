@@ -36,6 +36,12 @@ class State(NamedTuple):
     resumed: int
     is_parked: bool
     grace_s: float
+    moves: int
+
+    @property
+    def tries(self) -> int:
+        """The number of this attempt, from 1: to resume and to be parked is none."""
+        return self.attempt - self.moves
 
     @property
     def is_ending(self) -> bool:
@@ -74,7 +80,8 @@ def state(db: Connection, fid: str) -> State | None:
     """Return an execution's state, or None if there is none."""
     row = db.execute(
         "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
-        " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes, fid, resumed, parked, grace_s"
+        " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes, fid, resumed, parked, grace_s,"
+        " moves"
         " FROM executions WHERE fid = :fid",
         {"fid": fid},
     ).fetchone()
@@ -134,16 +141,24 @@ def move(db: Connection, now: State, events: Lines, status: Status) -> None:
     )
 
 
-def release(db: Connection, now: State, status: Status, *, parked: bool = False) -> None:
+def release(
+    db: Connection, now: State, status: Status, *, moves: bool = False, parked: bool = False
+) -> None:
     """Take an execution from its runner, which may no longer write to it from then on.
 
-    The time that it has left stays as it is.
+    `moves` means that its attempt goes on elsewhere. The time that it has left stays as it is.
     """
     db.execute(
         "UPDATE executions SET status = :status, parked = :parked, runner = '',"
-        " attempt = attempt + 1, left_s = coalesce(deadline - :now_s, left_s), deadline = NULL"
-        " WHERE id = :id",
-        {"status": status, "parked": parked, "now_s": time.time(), "id": now.id},
+        " attempt = attempt + 1, moves = moves + :moves,"
+        " left_s = coalesce(deadline - :now_s, left_s), deadline = NULL WHERE id = :id",
+        {
+            "status": status,
+            "parked": parked,
+            "moves": moves,
+            "now_s": time.time(),
+            "id": now.id,
+        },
     )
 
 

@@ -202,8 +202,7 @@ def tries_again(now: State, *, because_of_error: bool = False) -> bool:
     policy = policy_of(now)
     if because_of_error and not policy.retry_errors:
         return False
-    # To resume is no attempt of its own.
-    return now.attempt - now.resumed <= policy.retries and not now.is_ending
+    return now.tries <= policy.retries and not now.is_ending
 
 
 def end(db: Connection, now: State, status: Status, events: Lines) -> None:
@@ -226,11 +225,11 @@ def retry(db: Connection, now: State, events: Lines, *, because_of_error: bool =
     whatever came after it.
     """
     policy, now_s = policy_of(now), time.time()
-    not_before = now_s + policy.pause_s(now.attempt - now.resumed)
+    not_before = now_s + policy.pause_s(now.tries)
     leases = withdraw_locks(db, now)
     queued = {
         "status": Status.QUEUED,
-        "attempt": now.attempt + 1,
+        "attempt": now.tries + 1,
         "not_before": line.timestamp(not_before),
     }
     if because_of_error and (failed := replay.forget_failed(db, now)):

@@ -51,13 +51,11 @@ class Execution(Shape):
         str, Meta(description="the entrypoint that the service's own endpoint chose, or empty")
     ]
     key: Annotated[str | None, Meta(description="the idempotency key of its launch")]
-    attempt: Annotated[int, Meta(description="the number of its process, from 1")]
-    attempts: Annotated[
+    attempt: Annotated[
         int,
-        Meta(
-            description="the most attempts that it may have, and one for each process that it left"
-        ),
+        Meta(description="the number of its attempt, from 1; to resume and to be parked is none"),
     ]
+    attempts: Annotated[int, Meta(description="the most attempts that it may have")]
     not_before: Time | None
     deadline: Time | None
     waits: Annotated[
@@ -81,7 +79,8 @@ class Execution(Shape):
             inputs=masked(execution.inputs, execution.hidden),
             not_before=line.timestamp_if_any(execution.not_before),
             deadline=line.timestamp_if_any(execution.deadline),
-            attempts=1 + execution.policy.retries + execution.resumed + execution.parked,
+            attempt=execution.tries,
+            attempts=1 + execution.policy.retries,
             waits=parts.supervisor.why(execution),
             durable=execution.policy.durable,
             **others,

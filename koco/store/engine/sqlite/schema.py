@@ -364,11 +364,15 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     """
     -- `parent` is the fid of the execution that launched this one, `resume_of` that of the one
-    -- whose steps it took over. `deaths` counts the processes that died, one after the other,
-    -- without a new outcome of a step: there were `deaths_at` outcomes then.
+    -- whose steps it took over, `origin` that of the first one of such a chain. `resumed` counts
+    -- how often another process went on with it, `moves` how often it lost or left its process,
+    -- which raises `attempt` but is none. `deaths` counts the processes that died, one after the
+    -- other, without a new outcome of a step: there were `deaths_at` outcomes then.
     ALTER TABLE executions ADD COLUMN parent TEXT;
     ALTER TABLE executions ADD COLUMN resume_of TEXT;
+    ALTER TABLE executions ADD COLUMN origin TEXT;
     ALTER TABLE executions ADD COLUMN resumed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN moves INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE executions ADD COLUMN parked INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE executions ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE executions ADD COLUMN deaths_at INTEGER NOT NULL DEFAULT 0;

@@ -142,7 +142,7 @@ def test_a_resume_can_follow_to_the_outcome(plane: Plane, cli: Cli) -> None:
 
 def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: Cli) -> None:
     """Where it comes from, what it has launched, and what it waits for."""
-    facts = {"resumed": 3, "attempt": 6, "attempts": 7, "parent": "pppp", "parked": True}
+    facts = {"resumed": 3, "attempt": 2, "attempts": 3, "parent": "pppp", "parked": True}
     plane.emit(fid, "status", {"status": "sleeping", "parked": True})
     plane.executions[fid] |= facts
     plane.launch(FINISHED, fid="bbbb", parent=fid, resume_of="oooo", retry_of="rrrr")
@@ -156,7 +156,7 @@ def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: 
     assert f"parked    since {TS}; it has no process until its wait ends" in lines
     lines = cli("show", "bbbb").out.splitlines()
     assert {"resume of oooo", "retry of  rrrr"} <= {*lines}
-    ended = plane.launch(FINISHED, attempt=2, attempts=1)
+    ended = plane.launch(FINISHED, resumed=2, attempt=1, attempts=3)
     assert "attempt" not in cli("show", ended).out
 
 

@@ -15,11 +15,13 @@ from koco.events import steps
 from koco.events.model import Status
 from koco.events.steps import StepRecord, StepStatus
 from koco.events.wire import Batch, encode_batches
+from koco.runner.spec import Launch
 from koco.store.model import Execution, NewFile
 from koco.store.store import Store
 from tests.support.api_server import end_others
 from tests.support.releases import flow, manifest
 from tests.unit.control.executions.test_waits import Plane
+from tests.unit.control.runners.test_pool import FakeRunner
 
 FORM = [{"type": "number", "name": "n", "required": True}]
 
@@ -117,8 +119,18 @@ def check(tmp_path: Path) -> Callable[[Body], None]:
     return run
 
 
-def test_keeps_the_steps_before_the_failed_one(check: Callable[[Body], None]) -> None:
+def test_keeps_the_steps_before_the_failed_one(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On its own release, with its inputs and all its files, though another release is live."""
+    launches: dict[str, Launch] = {}
+    launch = FakeRunner.launch
+
+    async def note(self: FakeRunner, order: Launch) -> None:
+        launches[order.fid] = order
+        await launch(self, order)
+
+    monkeypatch.setattr(FakeRunner, "launch", note)
 
     async def body(w: Past) -> None:
         former = await w.failed()
@@ -127,6 +139,8 @@ def test_keeps_the_steps_before_the_failed_one(check: Callable[[Body], None]) ->
         assert is_new
         assert (new.release, new.inputs, new.user) == (former.release, {"n": 1}, "bob")
         assert (new.resume_of, new.retry_of) == (former.fid, None)
+        await w.until(new.fid, Status.RUNNING)
+        assert (launches[new.fid].has_past, launches[new.fid].origin) == (True, former.fid)
         assert await w.keys(new) == ["step:0", "step:1"]
         files = await w.store.files.all_of(new.id)
         assert [each.path for each in files] == ["out/a.txt"]

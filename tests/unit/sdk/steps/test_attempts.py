@@ -412,7 +412,7 @@ def test_steps_inside_a_step_are_part_of_it() -> None:
 
 
 def test_step_key_is_the_same_when_the_step_runs_again() -> None:
-    """It is made of the execution's id and the step's key."""
+    """It is made of the step's key and the execution's id, or that of the first it goes on with."""
     seen = []
 
     async def work(tracer: Tracer) -> None:
@@ -428,6 +428,9 @@ def test_step_key_is_the_same_when_the_step_runs_again() -> None:
     for _ in range(2):
         play(flow)
     assert seen == [f"{FID}/pay:0", f"{FID}/pay:0", f"{FID}/pay:1", f"{FID}/pay:1"] * 2
+    seen.clear()
+    play(flow, origin="first")
+    assert seen == ["first/pay:0", "first/pay:0", "first/pay:1", "first/pay:1"]
 
 
 def test_tracer_in_a_ray_task_has_no_steps() -> None:

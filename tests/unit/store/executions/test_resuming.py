@@ -43,7 +43,10 @@ def test_keeps_the_steps_before_the_failed_one(check: Callable[[Check], None]) -
         await store.executions.settle(former.fid, Status.ERROR)
         execution = await resume(store, former)
         assert await keys(store, execution) == ["a:0", "b:0"]
-        assert execution.resume_of == former.fid
+        assert (execution.resume_of, execution.origin) == (former.fid, former.fid)
+        again = await resume(store, execution)
+        assert (again.resume_of, again.origin) == (execution.fid, former.fid)
+        assert former.origin is None
         stream = await events(store, execution)
         assert stream[0]["payload"]["resume_of"] == former.fid
         assert [e["kind"] for e in stream] == ["meta", "inputs", "status"]

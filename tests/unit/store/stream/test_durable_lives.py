@@ -106,6 +106,7 @@ def test_what_it_waits_for_wakes_it(check: Callable[[Check], None], how: str) ->
         assert await store.executions.park(fid, "r1", keys=keys, lids=["l1"])
         execution = await again(store, execution)
         assert (execution.status, execution.attempt, execution.resumed) == (Status.AWAITING, 2, 0)
+        assert execution.tries == 1
         news = heard(store)
         match how:
             case "timer":
@@ -118,7 +119,7 @@ def test_what_it_waits_for_wakes_it(check: Callable[[Check], None], how: str) ->
                 await store.locks.expire(time.time() + 61)
         execution = await again(store, execution)
         assert (execution.status, execution.parked) == (Status.QUEUED, False)
-        assert (execution.attempt, execution.resumed) == (2, 1)
+        assert (execution.attempt, execution.tries, execution.resumed) == (2, 1, 1)
         assert about(news, Topic.WOKEN) == [fid]
         status = await last_status(store, execution)
         after = "sleep:0" if how == "timer" else "receive.note:0" if how == "message" else "a:0"
@@ -219,6 +220,7 @@ def test_cancelling_ends_a_parked_execution_at_once(check: Callable[[Check], Non
         execution = await parked(store, await started(store), sleep())
         cancelled = await store.executions.request_cancel(execution.fid, grace_s=9)
         assert (cancelled.status, cancelled.parked) == (Status.CANCELLED, False)
+        assert cancelled.tries == 1
         assert await store.steps.next_due() is None
 
     check(body)
@@ -249,15 +251,16 @@ def test_resumes_after_the_death_of_its_process(check: Callable[[Check], None]) 
         await store.steps.open_wait(fid, sleep(position=3))
         for lid, key in (("l1", "lock.ok:0"), ("l2", "")):
             await store.locks.open(fid, lid, name="ok", data=1, expires=time.time() + 60, key=key)
-        assert await store.executions.lose(fid, "r1", DIED)
+        assert await store.executions.lose(fid, "r1", DIED, because="it was killed")
         execution = await again(store, execution)
         assert (execution.status, execution.runner) == (Status.QUEUED, "")
-        assert (execution.attempt, execution.resumed, execution.not_before) == (2, 1, None)
+        assert (execution.attempt, execution.tries, execution.resumed) == (2, 1, 1)
+        assert execution.not_before is None
         assert await last_status(store, execution) == {
             "status": "queued",
             "resumed": 1,
             "after": "a:0",
-            "because": "its process was killed",
+            "because": "it was killed",
         }
         assert [each.key for each in await store.steps.waiting(execution.id)] == ["sleep:0"]
         locks = await store.locks.all_of(execution.id)
@@ -316,7 +319,11 @@ def test_to_resume_is_no_attempt_of_its_limit(check: Callable[[Check], None]) ->
                 status=Status.ERROR, kind=Kind.ERROR,
             )  # fmt: skip
             await store.events.append([failed])
-            assert (await again(store, execution)).status is expected
+            execution = await again(store, execution)
+            assert (execution.status, execution.tries) == (expected, 2)
+            if expected is Status.QUEUED:
+                again_at = (await last_status(store, execution))["attempt"]
+                assert again_at == 2
 
     check(body)
 

@@ -198,15 +198,13 @@ def test_children_are_listed_by_their_parent(api: Api) -> None:
         assert client.get(f"/v1/executions?parent={parent}").status_code == 404
 
 
-def test_a_resume_counts_as_an_attempt_but_not_against_the_limit(api: Api) -> None:
-    """So `attempts` grows with each."""
+def test_to_resume_and_to_be_parked_is_no_attempt(api: Api) -> None:
+    """Only what failed before counts."""
     fid = make(api)
-    api.sql(f"UPDATE executions SET resumed = 2, attempt = 3 WHERE fid = '{fid}'")
+    api.sql(f"UPDATE executions SET resumed = 2, moves = 3, attempt = 5 WHERE fid = '{fid}'")
     with api.http() as client:
         found = client.get(f"/v1/executions/{fid}").json()
-        api.sql(f"UPDATE executions SET parked = 1, attempt = 4 WHERE fid = '{fid}'")
-        assert client.get(f"/v1/executions/{fid}").json()["attempts"] == 4
-    assert (found["resumed"], found["attempt"], found["attempts"]) == (2, 3, 3)
+    assert (found["resumed"], found["attempt"], found["attempts"]) == (2, 2, 1)
 
 
 def _number(api: Api, fid: str) -> int:
