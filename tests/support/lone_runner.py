@@ -107,7 +107,7 @@ class Plane:
                 mine.opened.setdefault(asked.arguments["key"], asked.name)
                 return wire.encode_answer(await self._settled(mine, asked.arguments["key"]))
             case ReadHistory.NAME:
-                return wire.encode_answer(steps.encode_past(_past(mine)))
+                return wire.encode_answer(steps.encode_past(past_of(mine)))
             case Park.NAME:
                 mine.parks.append(Park(**asked.arguments))
                 return wire.encode_answer(await self._park(asked.fid, mine))
@@ -155,7 +155,8 @@ class Plane:
             await asyncio.sleep(0.005)
 
 
-def _past(mine: Stored) -> Past:
+def past_of(mine: Stored) -> Past:
+    """Return what is recorded of an execution."""
     found = [
         PastStep(
             each.key,

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from koco import Tracer, step
+from koco import Tracer, step, testing
 from koco.events.model import Status
-from tests.support.lone_runner import Runner, payloads
+from koco.testing import history as history_of_tests
+from tests.support.lone_runner import Runner, past_of, payloads
 
 #: What the flows do, in this process.
 did: list[str] = []
@@ -116,6 +118,18 @@ def notes_sync_flow(tracer: Tracer) -> Any:
     except BaseException as exc:
         did.append(type(exc).__name__)
         raise
+
+
+@step
+def pay(tracer: Tracer, cents: int) -> str:
+    did.append("pay")
+    return f"{cents} paid"
+
+
+async def pays_flow(tracer: Tracer) -> Any:
+    paid = pay(tracer, 5)
+    await tracer.lock("ok")
+    return paid
 
 
 is_changed = False
@@ -307,6 +321,17 @@ async def changed_code_is_found(runner: Runner) -> None:
     assert mine.statuses[-1] is Status.ERROR
 
 
+async def its_history_replays_in_a_test(runner: Runner) -> None:
+    """Although the flow's tracer is another one there."""
+    mine = await runner.launch("pays_flow")
+    await runner.plane.until(lambda: bool(mine.parks))
+    steps = [msgspec.to_builtins(history_of_tests._exported(each)) for each in past_of(mine).steps]
+    history = {"fid": "f1", "flow": "pays", "inputs": {}, "moments": [], "locks": []}
+    replayed = await asyncio.to_thread(testing.replays, pays_flow, {**history, "steps": steps})
+    assert replayed.next == ["lock.ok:0"]
+    assert did == ["pay"]
+
+
 async def a_plain_execution_asks_nothing(runner: Runner) -> None:
     mine = await runner.launch("plain_flow", durable=False)
     assert await runner.finished(mine) == "done"
@@ -346,6 +371,7 @@ BOTH = [
     an_answer_during_parking_is_for_the_next_attempt,
     an_answer_during_refused_parking_arrives,
     changed_code_is_found,
+    its_history_replays_in_a_test,
     a_plain_execution_asks_nothing,
     cancelling_while_the_past_is_read,
 ]

@@ -19,7 +19,12 @@ import numpy as np
 import pydantic
 import pytest
 
+from koco import testing
+from koco.kodosumi.tracer import Tracer as KodosumiTracer
+from koco.sdk.in_memory import Memory
+from koco.sdk.in_memory.tracer import Process
 from koco.sdk.steps.digests import digest
+from koco.sdk.tracer import Tracer
 
 
 def of(*args: Any, **kwargs: Any) -> str:
@@ -171,6 +176,15 @@ def test_other_arguments_have_another_digest() -> None:
     digests = [of(each) for each in VALUES]
     assert len(set(digests)) == len(digests)
     assert len({of(1, 2), of(2, 1), of(1, a=2), of(1, b=2), of([1, 2]), of()}) == 6
+
+
+def test_tracers_do_not_count() -> None:
+    """A flow gets another tracer in a test than in a runner, and another of Kodosumi's."""
+    tracers: list[Any] = [testing.Tracer(), Tracer("f", Process(Memory()))]
+    tracers.append(KodosumiTracer(tracers[1]))
+    assert len({of(each, 1) for each in tracers}) == 1
+    assert len({of(each.result, [each.debug]) for each in tracers}) == 1
+    assert of(tracers[0], 1) != of(tracers[0], 2)
 
 
 def test_digest_is_the_same_in_another_process() -> None:
