@@ -17,6 +17,9 @@ _COST = 30_000
 #: How many problems are reported.
 _MOST = 20
 
+#: Examples of JSON for those who type it.
+_LIST, _OBJECT = '["a", "b"]', '{"name": "value"}'
+
 #: The path of a nested value, and a message about it.
 _Problem = tuple[str, str]
 
@@ -74,7 +77,7 @@ class _Check:
 
     def _object(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if not isinstance(value, dict):
-            yield where, f"must be an object, got {readers.kind(value)}"
+            yield where, f"must be an object{_as_text(value, where, _OBJECT)}"
             return
         inner = schema.get("properties") or {}
         for name in schema.get("required") or ():
@@ -92,7 +95,7 @@ class _Check:
 
     def _array(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if not isinstance(value, list):
-            yield where, f"must be a list, got {readers.kind(value)}"
+            yield where, f"must be a list{_as_text(value, where, _LIST)}"
             return
         yield from _check_size(value, schema, where, ("minItems", "maxItems"), "elements")
         first = schema.get("prefixItems") or []
@@ -165,6 +168,16 @@ _BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
         lambda number, bound: not bound or abs(number / bound - round(number / bound)) < 1e-9,
     ),
 )
+
+
+def _as_text(value: Any, where: str, example: str) -> str:
+    """Return what was given instead of a list or an object; typed text is shown an example."""
+    is_typed = isinstance(value, str) and not where
+    return (
+        f" in JSON, such as {example}, got {readers.show(value)}"
+        if is_typed
+        else (f", got {readers.kind(value)}")
+    )
 
 
 def _check_size(

@@ -151,7 +151,7 @@ def _print_flow(flow: Flow) -> None:
         columns = ("input", "type", "required", "default", "label", "allowed")
         output.print_table(columns, [_row(field) for field in fields])
     missing = [each for each in fields if each.get("required") and each.get("value") is None]
-    needed = [f"-i {each['name']}=…" for each in missing]
+    needed = [f"-i {each['name']}={_example(each)}" for each in missing]
     output.note(" ".join(["to run it: koco run", flow["name"], *needed, "-f"]))
 
 
@@ -201,6 +201,11 @@ def _about(data: Element) -> str:
     default = field_limits.format_value(field, field.default)
     parts = [label, f"({', '.join(words)})" if words else "", f"[{default}]" if default else ""]
     return " ".join(filter(None, parts))
+
+
+def _example(data: Element) -> str:
+    field = _field(data)
+    return field_limits.example(field) if field else "…"
 
 
 def _field(data: Element) -> "Field | None":

@@ -36,6 +36,14 @@ def kind(field: Field) -> str:
     return words.get(type(field)) or _FORMATS.get(field.type, "")
 
 
+def example(field: Field) -> str:
+    """Return how a value is written on a command line, where it stands for itself."""
+    schema = (field.json_schema or {}) if isinstance(field, InputJSON) else {}
+    named = str(schema.get("$ref") or "").rpartition("/")[2]
+    kind = (schema.get("$defs") or {}).get(named, schema).get("type")
+    return {"array": "'[…]'", "object": "'{…}'"}.get(kind, "…")
+
+
 def words(field: Field) -> list[str]:
     """Return the requirements of a value: whether it is required, its type, its limits."""
     found = ["required"] if field.is_required else []

@@ -5,6 +5,7 @@ the rules. `@path` is a file (see `file_inputs`), and several values make a list
 """
 
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from koco.errors import UsageError
 
 #: The file name that stands for standard input.
 STDIN = "-"
+
+#: The longest option that is shown in a hint (characters).
+_LONGEST_HINT = 100
 
 
 def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
@@ -114,8 +118,23 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         elif isinstance(parsed, file_inputs.Local) and isinstance(found[key], file_inputs.Local):
             found[key] = [found[key], parsed]
         else:
-            raise UsageError(f"the input {key!r} is given twice")
+            raise UsageError(f"the input {key!r} is given twice", hint=_as_list(key, pairs))
     return found
+
+
+def _as_list(key: str, pairs: Sequence[str]) -> str:
+    """Return a hint with the option that gives all values of a key as one list in JSON."""
+    given = [value for name, _, value in (pair.partition("=") for pair in pairs) if name == key]
+    option = shlex.quote(f"{key}={json.dumps([_typed(each) for each in given])}")
+    example = option if len(option) <= _LONGEST_HINT else f'{key}=\'["a", "b"]\''
+    return f"a list is one value, in JSON: -i {example}"
+
+
+def _typed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _unique(source: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

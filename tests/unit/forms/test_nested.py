@@ -134,7 +134,17 @@ GOOD = {"name": "ab", "n": 3}
             {"by": ["k.n: must be at le"]},
         ),
         (order, {"item": GOOD, "either": GOOD | {"n": 0}}, {"either": ["n: must be at least 1"]}),
-        (order, {"item": "text"}, {"item": ["must be an object, got text"]}),
+        (
+            order,
+            {"item": "text"},
+            {"item": ['must be an object in JSON, such as {"name": "value"}, got \'text\'']},
+        ),
+        (
+            direct,
+            {"points": "text"},
+            {"points": ['must be a list in JSON, such as ["a", "b"], got \'text\'']},
+        ),
+        (direct, {"points": 3}, {"points": ["must be a list, got a number"]}),
         (
             direct,
             {"points": [{"x": 1, "more": [{"x": -1}]}]},

@@ -62,3 +62,16 @@ def test_shows_whether_a_flow_is_durable(cli: Cli, plane: Plane) -> None:
     plane.flows["greet"] = {**plane.flows["greet"], "durable": True, "calls": ["bank/*", "a/b"]}
     out = cli("flows", "greet").out
     assert "durable      yes\ncalls        bank/*, a/b\n" in out
+
+
+def test_shows_how_json_is_typed(cli: Cli, plane: Plane) -> None:
+    """Its kind is in the schema, or in what that refers to."""
+    of_model = {"$ref": "#/$defs/M", "$defs": {"M": {"type": "object"}}}
+    schemas = {"a": {"type": "array"}, "b": of_model, "c": {}}
+    form = [
+        {"type": "json", "name": name, "required": True, "json_schema": schema}
+        for name, schema in schemas.items()
+    ]
+    plane.flows["greet"] = {**plane.flows["greet"], "form": form}
+    err = cli("flows", "greet").err
+    assert err == "to run it: koco run hello/greet -i a='[…]' -i b='{…}' -i c=… -f\n"

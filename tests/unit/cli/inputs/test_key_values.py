@@ -70,6 +70,21 @@ def test_a_key_given_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pairs", "option"),
+    [
+        (["a=cup", "b=x", "a=it's"], """'a=["cup", "it'"'"'s"]'"""),
+        (["a=1", 'a={"x": null}'], """'a=[1, {"x": null}]'"""),
+        (["a=x", "a=" + "long " * 50], """a='["a", "b"]'"""),
+    ],
+)
+def test_a_key_given_twice_is_shown_as_a_list(pairs: list[str], option: str) -> None:
+    """The hint is an option to copy."""
+    with pytest.raises(UsageError) as caught:
+        key_values.gather(pairs, None)
+    assert caught.value.hint == f"a list is one value, in JSON: -i {option}"
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[1]", "contains a list"),
