@@ -477,6 +477,7 @@ class ServiceInFull(Service):
     former: int | None
     flows: list[str]
     executions: dict[str, int]
+    parked: NotRequired[int]
 
 
 class Undeployed(ServiceInFull):

@@ -190,7 +190,7 @@ class Plane:
         running = self.running[0] if self.running else {}
         more = {"deployed": self.deployed, "former": self.former}
         more["expect"] = 3 if self.deployed else 0
-        return {**told, **more, "executions": running}
+        return {**told, **more, "executions": running, "parked": running.get("sleeping", 0)}
 
     def step(self, fid: str, key: str, status: str = "finished", **facts: Any) -> None:
         """Record a step of an execution."""

@@ -64,7 +64,7 @@ def command(
     now = client.undeploy(service, running=running, grace_s=grace, expect=expect)
     existed = found["deployed"] or bool(now["executions"])  # or it was already draining
     if now["executions"]:
-        now = {**_wait(client, now, timeout), "ended": now["ended"]}
+        now = {**_wait(client, now, timeout, drains=not cancel), "ended": now["ended"]}
     if as_json:
         output.print_json(now)
     elif existed:
@@ -73,7 +73,9 @@ def command(
         output.print_line(f"{service}  not deployed")
 
 
-def _wait(client: Client, now: ServiceInFull, timeout: float | None) -> ServiceInFull:
+def _wait(
+    client: Client, now: ServiceInFull, timeout: float | None, *, drains: bool
+) -> ServiceInFull:
     """Wait until a service has no open executions, and return the service.
 
     Raises:
@@ -84,7 +86,7 @@ def _wait(client: Client, now: ServiceInFull, timeout: float | None) -> ServiceI
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while now["executions"]:
-            left = ", ".join(f"{count} {status}" for status, count in now["executions"].items())
+            left = _left(now, drains=drains)
             if left != shown:
                 output.note(f"{service}: waiting for {left}")
                 shown = left
@@ -105,3 +107,10 @@ def _wait(client: Client, now: ServiceInFull, timeout: float | None) -> ServiceI
             hint=f"`koco undeploy {service} --drain` waits for them",
         ) from None
     return now
+
+
+def _left(now: ServiceInFull, *, drains: bool) -> str:
+    """Return how many executions have not ended, by status, and how many wait for a long time."""
+    left = ", ".join(f"{count} {status}" for status, count in now["executions"].items())
+    parked = now.get("parked", 0) if drains else 0
+    return f"{left} ({parked} parked: until what they wait for comes)" if parked else left

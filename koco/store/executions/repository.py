@@ -148,6 +148,10 @@ class Executions(Repository):
         """Return how many of a service's executions have not ended, by status."""
         return await self._read(lambda db: lifecycle.count_open(db, service))
 
+    async def count_parked(self, service: str) -> int:
+        """Return how many of a service's executions are parked."""
+        return await self._read(lambda db: lifecycle.count_parked(db, service))
+
     async def assign(self, fid: str, runner: str) -> bool:
         """Give a queued execution to a runner (`starting`).
 

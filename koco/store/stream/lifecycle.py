@@ -162,6 +162,13 @@ def count_open(db: Connection, service: str) -> dict[str, int]:
     return dict(db.execute(count, {"service": service}).fetchall())
 
 
+def count_parked(db: Connection, service: str) -> int:
+    """Return how many of a service's executions are parked."""
+    executions = db.dialect.by_index("executions", "executions_parked")
+    count = f"SELECT count(*) FROM {executions} WHERE parked = 1 AND service = :service"
+    return int(db.execute(count, {"service": service}).fetchone()[0])
+
+
 def is_in_use(db: Connection, releases: str) -> str:
     """Return the condition that executions of a release have not ended, for a table of releases."""
     *held, (parked, is_parked) = _open_parts(db)

@@ -42,6 +42,7 @@ class ServiceInFull(DeployedService):
     former: Annotated[int | None, Meta(description="the release that a rollback goes back to")]
     flows: list[str]
     executions: dict[str, int]
+    parked: Annotated[int, Meta(description="how many of the executions have no process")]
     runners: int
 
 
@@ -119,6 +120,7 @@ async def _describe(parts: Parts, service: str) -> ServiceInFull:
         former=former.number if former else None,
         flows=[flow.name for flow in release.known_flows],
         executions=await parts.store.executions.count_open(service),
+        parked=await parts.store.executions.count_parked(service),
         runners=sum(len(pool.runners) for pool in pools),
     )
 

@@ -187,6 +187,19 @@ def test_undeploying_waits_for_open_executions(
     assert f"running={mode}" in url
 
 
+def test_a_drain_says_how_many_are_parked(
+    plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may wait for months."""
+    monkeypatch.setattr(undeploy, "_POLL_S", 0.01)
+    plane.running = [{"running": 1, "sleeping": 2}] * 2 + [{"sleeping": 1}]
+    plane.deployed = False
+    assert cli("undeploy", "hello", "--drain", "--yes").err.splitlines() == [
+        "hello: waiting for 1 running, 2 sleeping (2 parked: until what they wait for comes)",
+        "hello: waiting for 1 sleeping (1 parked: until what they wait for comes)",
+    ]
+
+
 def test_a_drain_has_its_time(plane: Plane, cli: Cli) -> None:
     """Exit code 124; the executions go on, and the next command waits for them."""
     plane.running = [{"running": 1}] * 99

@@ -51,6 +51,8 @@ def test_parks_an_execution_that_only_waits(check: Callable[[Check], None]) -> N
         assert await store.executions.all_open() == []
         assert await store.executions.count_by_status() == {"sleeping": 1}
         assert await store.executions.count_open("svc") == {"sleeping": 1}
+        assert await store.executions.count_parked("svc") == 1
+        assert await store.executions.count_parked("other") == 0
         late = batch(execution.fid, 1, "late", producer="p2", runner="r1")
         [ack] = await store.events.append([late])
         assert ack.closed
