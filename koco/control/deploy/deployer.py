@@ -19,6 +19,7 @@ from koco.control.deploy.serve_apps import Applications
 from koco.control.deploy.serve_drift import Drift
 from koco.control.deploy.start_watch import Watch
 from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.losses import Loss
 from koco.control.runners.pool import Pool
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
@@ -243,9 +244,9 @@ class Deployer:
     def _heed(self, release: Release, pool: Pool) -> None:
         """Report lost runners of a release to the probations and the moves."""
 
-        def lost(cause: str, had_work: bool) -> None:
-            self._probations.lost(release, cause, had_work)
-            self._moves.lost(release, pool)
+        def lost(loss: Loss) -> None:
+            self._probations.lost(release, loss)
+            self._moves.lost(release, pool, loss)
 
         pool.on_loss = lost
 

@@ -18,6 +18,7 @@ from datetime import datetime
 import msgspec
 
 from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.losses import Loss, Losses
 from koco.control.runners.pool import Pool
 from koco.control.services.bundles import Bundles
 from koco.control.tasks import Tasks, surely
@@ -32,7 +33,8 @@ WHO = "koco"
 
 #: How long a release is watched after it went live (seconds).
 PROBATION_S = 60.0
-#: A release is broken if this many idle runners, or this many runners in all, die in that time.
+#: A release is broken if this many idle runners, or this many runners in all, die in that time,
+#: each with other executions.
 _IDLE, _ALL = 2, 3
 
 
@@ -41,14 +43,14 @@ class Probation:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._losses: list[tuple[str, bool]] = []
+        self._losses = Losses()
         self._news = asyncio.Event()
 
-    def lost(self, cause: str, had_work: bool) -> None:
+    def lost(self, loss: Loss) -> None:
         """Record that a runner died or did not start."""
-        if "its node was lost" in cause:
+        if "its node was lost" in loss.cause:
             return  # not the release's fault
-        self._losses.append((cause, had_work))
+        self._losses.add(loss)
         self._news.set()
 
     async def verdict(self, *, seconds: float = PROBATION_S) -> str | None:
@@ -57,7 +59,7 @@ class Probation:
         while not self._pool.has_proven and self._pool.is_live:
             if self._is_broken:
                 return self._reason(seconds)
-            if self._losses:
+            if self._losses.count:
                 # The pool may not need a runner now, but without one nothing tests the release.
                 self._pool.try_again()
             try:
@@ -69,13 +71,12 @@ class Probation:
 
     @property
     def _is_broken(self) -> bool:
-        idle = sum(not had_work for _, had_work in self._losses)
-        return idle >= _IDLE or len(self._losses) >= _ALL
+        return self._losses.idle >= _IDLE or self._losses.count >= _ALL
 
     def _reason(self, seconds: float) -> str:
         return (
-            f"{len(self._losses)} of its runners died or did not start within {seconds:g} s, and"
-            f" none had finished an execution: {self._losses[-1][0]}"
+            f"{self._losses.count} of its runners died or did not start within {seconds:g} s, and"
+            f" none had finished an execution: {self._losses.cause}"
         )
 
 
@@ -99,10 +100,10 @@ class Probations:
         self._watched: dict[tuple[str, int], Probation] = {}
         self._tasks = Tasks("the probations")
 
-    def lost(self, release: Release, cause: str, had_work: bool) -> None:
+    def lost(self, release: Release, loss: Loss) -> None:
         """Record that a runner of a release died or did not start."""
         if probation := self._watched.get((release.service, release.number)):
-            probation.lost(cause, had_work)
+            probation.lost(loss)
 
     def watch(self, live: Release) -> None:
         """Watch a live release for the rest of its first minute, if any is left."""

@@ -3,14 +3,19 @@
 Only executions that have never begun move, because none of their release's code has run. They move
 if the live release has their flow and accepts their inputs. Each move is one commit, and its
 reason is found again after a restart, so the control plane may die in the middle.
+
+An execution that has begun, and waits to resume or for its next attempt, neither moves nor ends:
+it waits until a runner of its release starts.
 """
 
 import logging
+from collections import defaultdict
 from typing import Any
 
 import msgspec
 
 from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.losses import Loss, Losses
 from koco.control.runners.pool import Pool
 from koco.control.services.catalog import Catalog, Entry
 from koco.control.tasks import Tasks, surely
@@ -37,7 +42,7 @@ class Moves:
         self._supervisor = supervisor
         self._catalog = catalog
         self._tasks = Tasks("the moves")
-        self._losses: dict[str, int] = {}
+        self._losses: defaultdict[str, Losses] = defaultdict(Losses)
 
     def after(self, live: Release) -> None:
         """Move executions to this release from releases that it has replaced and that do not work.
@@ -51,15 +56,16 @@ class Moves:
             if is_former and (goes_back or not pool.runners):
                 self._tasks.spawn(self._move(service, number, pool, ends=False))
 
-    def lost(self, release: Release, pool: Pool) -> None:
+    def lost(self, release: Release, pool: Pool, loss: Loss) -> None:
         """Record that a runner of a release died or did not start.
 
         If the release is retired, its waiting executions move, or end after repeated failures.
         """
         if pool.is_live:
             return
-        losses = self._losses[pool.name] = self._losses.get(pool.name, 0) + 1
-        ends = losses >= _STARTS and not pool.runners
+        losses = self._losses[pool.name]
+        losses.add(loss)
+        ends = losses.count >= _STARTS and not pool.runners
         self._tasks.spawn(self._move(release.service, release.number, pool, ends=ends))
 
     async def _move(self, service: str, number: int, pool: Pool, *, ends: bool) -> None:
@@ -70,8 +76,7 @@ class Moves:
             try:
                 moved += await self._rebind(execution, number)
             except _RefusedError as exc:
-                # One that resumes has nowhere else to go, and may have waited for months.
-                if ends and not execution.resumed:
+                if ends and not _has_begun(execution):
                     await self._supervisor.give_up(execution, _never_ran(pool, exc.message))
                 else:
                     pool.submit(execution)
@@ -84,8 +89,12 @@ class Moves:
         Raises:
             _RefusedError: The execution cannot move.
         """
-        if execution.started is not None or execution.attempt > 1:
+        if _has_begun(execution):
             raise _RefusedError("it has begun there, and another release must not continue it")
+        if execution.resume_of is not None:
+            raise _RefusedError(
+                f"it resumes {execution.resume_of}, and must do so in the release it was asked for"
+            )
         entry = self._entry(execution)
         inputs = await _validate_inputs(entry, execution)
         moved = await surely(
@@ -114,6 +123,10 @@ class Moves:
             flow = execution.flow.partition("/")[2]
             raise _RefusedError(f"the live release {live.number} has no flow {flow!r}")
         return found[0]
+
+
+def _has_begun(execution: Execution) -> bool:
+    return execution.started is not None or execution.attempt > 1
 
 
 async def _validate_inputs(entry: Entry, execution: Execution) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
+from koco.control.runners.losses import Loss
 from koco.control.runners.queue import Line
 from koco.control.runners.recovery import Recovery, is_young
 from koco.control.runners.start_backoff import LIVED_S, Setbacks
@@ -83,9 +84,8 @@ class Pool:
         self.runners: dict[str, Runner] = {}
         #: Whether the last start that was given up was waiting for its process, not for imports.
         self.was_awaited = False
-        #: Called when a runner dies unexpectedly or fails to start, with the cause and whether it
-        #: had work.
-        self.on_loss: Callable[[str, bool], None] = lambda cause, had_work: None
+        #: Called when a runner dies unexpectedly or fails to start.
+        self.on_loss: Callable[[Loss], None] = lambda loss: None
         #: The runner that was started last.
         self.newest: Runner | None = None
         #: Whether one of its runners has reported the end of an execution.
@@ -450,7 +450,7 @@ class Pool:
             is_there = True
         except Exception as exc:  # noqa: BLE001 - shown by `koco status` and retried
             pause_s = self._setbacks.add(str(exc))
-            self.on_loss(str(exc), False)
+            self.on_loss(Loss(str(exc)))
             text = "a runner of %s did not start, next try in %s s: %s"
             log.warning(text, self.name, pause_s, exc)
         finally:
@@ -483,7 +483,7 @@ class Pool:
     async def _watch(self, runner: Runner) -> None:
         cause = await runner.wait_for_end()
         runner.has_ended = True
-        was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
+        was_ready, fids = self.runners.pop(runner.id, None) is not None, frozenset(runner.running)
         if runner.watch:
             runner.watch.cancel()
         end = None if runner.is_seen_off else await self._recovery.bury(runner)
@@ -499,7 +499,7 @@ class Pool:
         if not was_ready:
             return
         if not runner.is_leaving:
-            self.on_loss(cause, had_work)
+            self.on_loss(Loss(cause, fids))
         if not (runner.has_begun or runner.is_leaving) and is_young(runner):
             pause_s = self._setbacks.add(cause, is_death=True)
             message = "a runner of %s ended before it began anything, next try in %s s: %s"

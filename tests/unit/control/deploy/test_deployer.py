@@ -15,6 +15,7 @@ from koco.control.deploy import rollout
 from koco.control.deploy.deployer import Deployer
 from koco.control.deploy.serve_apps import Applications
 from koco.control.executions.launcher import Launches
+from koco.control.runners import start_backoff
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.settings import Settings
@@ -23,6 +24,7 @@ from koco.control.storage.disk import Disk
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Status
+from koco.manifest.model import Limits
 from koco.runner.spec import ImportFailure
 from koco.store.model import (
     AuditQuery,
@@ -242,6 +244,32 @@ def test_a_release_that_has_finished_an_execution_stays(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
+def test_an_execution_that_kills_its_runners_counts_once(tmp_path: Path) -> None:
+    """However often it is resumed. Three that do so mean that the release is broken."""
+
+    async def body(w: World) -> None:
+        durable = {"name": "flow", "entrypoint": "m:f", "durable": True}
+        resuming = manifest(service="svc", flows=[durable], runner={"concurrency": 4})
+        await w.live("one")
+        release, _ = await w.deployer.deploy(resuming, bundle=await w.upload("two"), by="ada")
+        await w.deployer.wait("svc", release.number, seconds=10)
+        w.ends = False
+        for number in range(3):
+            assert await w.number() == 2
+            fid = (await w.launch()).fid
+            for death in range(1, 5):
+                await w.until(fid, Status.RUNNING)
+                w.runner_of(fid).die("signal 11")
+                await w.until_resumed(fid, death)
+            await w.until(fid, Status.RUNNING)
+            if number < 2:
+                await w.supervisor.cancel(fid, grace_s=0)
+                await w.until(fid, Status.CANCELLED)
+        await eventually(lambda: w.catalog.release("svc").number == 3)
+
+    world(tmp_path, body)
+
+
 def test_an_automatic_rollback_continues_after_a_restart(tmp_path: Path) -> None:
     """The control plane may die right after marking the release as broken."""
 
@@ -303,6 +331,34 @@ def test_executions_that_nothing_can_run_end_with_the_cause(tmp_path: Path) -> N
         assert error is not None
         assert error.type == "ReleaseFailed"
         assert "at import; no release of svc serves" in error.message
+
+    world(tmp_path, body)
+
+
+def test_an_execution_that_has_begun_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for its next attempt, although its release is retired and no runner starts."""
+    monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.02,))
+
+    async def body(w: World) -> None:
+        limits = {"retries": 2, "retry_errors": True, "backoff": 0.01}
+        retrying = MANIFEST.model_copy(update={"limits": Limits.model_validate(limits)})
+        release, _ = await w.deployer.deploy(retrying, bundle=await w.upload("one"), by="ada")
+        await w.deployer.wait("svc", release.number, seconds=10)
+        w.ends = False
+        fid = (await w.launch()).fid
+        await w.until(fid, Status.RUNNING)
+        w.problem = PROBLEM
+        await w.deployer.undeploy("svc", by="ada", running="drain")
+        runner = w.runner_of(fid)
+        await runner.report(fid, Status.ERROR)
+        runner.die("signal 11")
+        before = len(w.runners)
+        await eventually(lambda: len(w.runners) >= before + 5)
+        assert (await w.store.executions.get(fid)).status is Status.QUEUED
+        w.problem, w.ends = None, True
+        await w.until(fid, Status.FINISHED)
 
     world(tmp_path, body)
 

@@ -206,6 +206,12 @@ class World:
             await asyncio.sleep(0.002)
         return now
 
+    async def until_resumed(self, fid: str, times: int) -> Execution:
+        """Return an execution once it was resumed so often and runs."""
+        while (now := await self.until(fid, Status.RUNNING)).resumed < times:
+            await asyncio.sleep(0.002)
+        return now
+
 
 async def soon(work: Awaitable[object], *, within_s: float) -> None:
     """Await something that has to be over soon, on a machine that has nothing else to do."""
