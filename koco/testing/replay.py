@@ -42,6 +42,8 @@ def replays(
     """Replay a history: prove that a flow's code still makes the calls that are recorded.
 
     No step runs: the recorded outcomes are returned, and the replay stops where there are none.
+    Outcomes are decoded as a runner does it, which can run code that is in them (they may be
+    pickles). So never replay a history from somebody whose code you would not run.
 
     Args:
         flow: the entrypoint, as `module:object` or the callable itself.

@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """List an execution's recorded steps, in the order of their calls.
 
-    With --export, the results are in the file as the flow's process recorded them, with
-    everything that is in them.
+    With --export, the inputs and the results are in the file as they were, hidden inputs and
+    secrets in clear. Replaying a file runs code that is in it: replay none from strangers.
 
     Example: koco steps 5wzk
     """
@@ -69,10 +69,12 @@ def command(
 def _export(client: Client, fid: str, file: Path) -> None:
     history = client.history(fid)
     try:
+        file.touch(mode=0o600)  # what is hidden elsewhere is in it
         file.write_text(json.dumps(history, indent=1, ensure_ascii=False) + "\n", "utf-8")
     except OSError as exc:
         raise OutputError(f"cannot write {file}: {exc.strerror}") from exc
-    output.note(f"{file} has {counted(len(history['steps']), 'step')}")
+    steps = counted(len(history["steps"]), "step")
+    output.note(f"{file} has {steps}; hidden inputs and secrets in results are in clear")
 
 
 def _print(items: list[RecordedStep]) -> None:

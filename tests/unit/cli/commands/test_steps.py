@@ -69,10 +69,15 @@ def test_steps_as_json_are_one_list(plane: Plane, cli: Cli) -> None:
 
 
 def test_the_export_is_a_file_for_tests(fid: str, cli: Cli, tmp_path: Path) -> None:
-    """With everything that is recorded; the number of steps is told."""
+    """With everything that is recorded, so only its owner may read it."""
     file = tmp_path / "history.json"
     ran = cli("steps", fid, "--export", str(file))
-    assert (ran.code, ran.out, ran.err) == (0, "", f"{file} has 6 steps\n")
+    assert (ran.code, ran.out, ran.err) == (
+        0,
+        "",
+        f"{file} has 6 steps; hidden inputs and secrets in results are in clear\n",
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(file.read_text("utf-8"))["flow"] == "hello/greet"
     ran = cli("steps", fid, "--export", str(tmp_path))
     assert (ran.code, "Is a directory" in ran.err) == (74, True)
