@@ -242,6 +242,7 @@ class Executor:
             self._directory.set_pipe_owner(launch.fid, launch.attempt)
         flows.enter(launch, is_alone=self._capture.dedicated)
         self._capture.begin(mine.output)
+        mine.journal.refusals.on_stuck = functools.partial(self._on_stuck_in_error, mine)
         if launch.durable:
             mine.watch(flows=self._loop, part=functools.partial(self._part, mine))
         try:
@@ -289,6 +290,12 @@ class Executor:
         if self._capture.dedicated:
             os._exit(0)
         self._exit_if_spent()
+
+    def _on_stuck_in_error(self, mine: Work) -> None:
+        """Called in any thread: a flow that has failed with `NonDeterministic` does not end."""
+        if (failure := mine.journal.failure) is not None:
+            self._is_spent = True
+            mine.run.abandon(failure)
 
     def _exit_if_spent(self) -> None:
         if self._is_spent and not self._works:

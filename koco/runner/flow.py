@@ -124,6 +124,7 @@ class Run:
         self._fence: Fence | None = None
         self._steps = Fence()
         self._home: asyncio.AbstractEventLoop | None = None
+        self._done: asyncio.Future[_Ended] | None = None
         self._cancelled = False
 
     async def outcome(self) -> Outcome:
@@ -170,6 +171,11 @@ class Run:
         if (fence := self._fence) is not None:
             fence.interrupt()
 
+    def abandon(self, exc: BaseException) -> None:
+        """Let `outcome` return now, with an exception, although the flow does not end."""
+        if self._home is not None and self._done is not None:
+            self._home.call_soon_threadsafe(_set_result, self._done, _ended_by(exc))
+
     def _outcome_of_error(self, exc: BaseException) -> Outcome:
         # It is a cancellation only if one was requested: a flow may raise this error itself.
         status = Status.CANCELLED if self._cancelled else Status.ERROR
@@ -189,6 +195,7 @@ class Run:
     ) -> _Ended:
         self._home = home = asyncio.get_running_loop()
         done: asyncio.Future[_Ended] = home.create_future()
+        self._done = done
 
         def report(ended: _Ended) -> None:
             home.call_soon_threadsafe(_set_result, done, ended)

@@ -132,7 +132,8 @@ class Tracer(Steps):
 
     async def emit(self, kind: Kind, payload: Any) -> None:
         """Write an event of a kind that flows may write; wait while the buffer is full."""
-        self._check()
+        if self._journal is not None and self._journal.failure is not None:
+            await self._journal.refuse_async()
         await self._sink.put_async(self.fid, line.encode(_allowed(kind), payload))
 
     def _check(self) -> None:
@@ -222,6 +223,8 @@ class Tracer(Steps):
             TimeoutError: there was no answer in time.
             UsageError: the name or the timeout is invalid.
         """
+        if self._journal is not None and self._journal.is_closed:
+            return self._journal.refuse_async()
         lock = locks.question(name, data, timeout, place=self._lock_place)
         return self._wait_for(lock)
 

@@ -41,6 +41,8 @@ class Target:
 
         Returns the outcome, or a coroutine that returns it if the function is one.
         """
+        if self.is_async and journal.is_closed:
+            return journal.refuse_async()
         # What differs in the object from run to run may not matter, so only its type counts.
         counted = (type(args[0]), *args[1:]) if self.is_method and args else args
         call = journal.place(StepKind.STEP, self.name, counted, kwargs)
@@ -53,6 +55,8 @@ class Target:
         self, journal: Journal, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Do the same for a plain function, in a thread of its own; return a coroutine."""
+        if journal.is_closed:
+            return journal.refuse_async()
         call = journal.place(StepKind.STEP, self.name, args, kwargs)
         function = functools.partial(self.function, *args, **kwargs)
         run = functools.partial(attempts.in_thread, function, self.name)

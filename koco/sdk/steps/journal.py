@@ -21,6 +21,7 @@ from koco.events.steps import Past, PastStep, StepKind, StepStatus
 from koco.sdk.steps import digests, places, previews, threads
 from koco.sdk.steps.divergence import NonDeterministic
 from koco.sdk.steps.places import UNORDERED, Branch, Tree
+from koco.sdk.steps.refusals import Refusals
 
 _HINT = (
     "a resumed flow must make the same calls in the same order: put what differs from run to run "
@@ -173,6 +174,8 @@ class Journal(Tree):
         self.pauses = True
         #: Why the execution has failed although its flow goes on.
         self.failure: NonDeterministic | None = None
+        #: The calls that are refused once it is closed.
+        self.refusals = Refusals()
         self._closed: BaseException | None = None
 
     @property
@@ -211,6 +214,16 @@ class Journal(Tree):
                 raise self.failure
             raise type(self._closed)(*self._closed.args)
 
+    async def refuse_async(self) -> Any:
+        """Raise the exception with which the journal was closed, in the caller's task."""
+        await self.refusals.note_async()
+        self.check()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed is not None:
+            self.refusals.note()
+            self.check()
+
     def branch(self) -> Branch:
         """Return the branch in which a call is made just now."""
         branch = places.here.get()
@@ -238,7 +251,7 @@ class Journal(Tree):
             NonDeterministic: something else is recorded at this place.
             BaseException: the journal is closed.
         """
-        self.check()
+        self._refuse_if_closed()
         return Call(self, kind, name, args, kwargs or {}, shown=shown)
 
     def lock_place(self, name: str, data: Any) -> tuple[str, str]:
@@ -246,7 +259,7 @@ class Journal(Tree):
 
         Both are empty inside a step, which has no place of its own.
         """
-        self.check()
+        self._refuse_if_closed()
         branch = self.branch()
         if branch.attempt is not None:
             return "", ""

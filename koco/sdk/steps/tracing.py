@@ -35,7 +35,7 @@ class Steps:
         """
         target = decorator.describe(function, name)
         journal = self._own_journal("tracer.step")
-        if journal.branch().attempt is not None:
+        if journal.branch().attempt is not None and not journal.is_closed:
             return _call_plainly(target, args, kwargs)
         if not target.is_async:
             return target.call_in_thread(journal, args, kwargs)
@@ -53,7 +53,7 @@ class Steps:
                 hint="await tracer.step(…) calls it",
             )
         journal = self._own_journal("tracer.step_sync")
-        if journal.branch().attempt is not None:
+        if journal.branch().attempt is not None and not journal.is_closed:
             return target.function(*args, **kwargs)
         return target.call(journal, args, kwargs)
 
@@ -150,7 +150,6 @@ class Steps:
                 f"{what} works only in the flow's own process, not in a Ray task",
                 hint="make the call that starts the task the step",
             )
-        self._journal.check()
         return self._journal
 
 

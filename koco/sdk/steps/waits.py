@@ -119,6 +119,8 @@ def _check_seconds(seconds: Any, what: str) -> None:
 
 def start(journal: Journal | None, wait: Wait) -> Coroutine[Any, Any, Any]:
     """Take the wait's place now; return a coroutine that waits and returns the value."""
+    if journal is not None and journal.is_closed:
+        return journal.refuse_async()
     call = _place(journal, wait)
     return _run(call, wait)
 
@@ -181,8 +183,7 @@ def _place(journal: Journal | None, wait: Wait) -> Call:
             f"{what} works only in the flow's own process, not in a Ray task",
             hint="call it in the flow's body, or use asyncio.sleep and time.sleep in the task",
         )
-    journal.check()
-    if (attempt := journal.branch().attempt) is not None:
+    if (attempt := journal.branch().attempt) is not None and not journal.is_closed:
         raise UsageError(
             f"{what} was called inside the step {attempt.name!r}, which would wait all the time",
             hint="call it in the flow's body",

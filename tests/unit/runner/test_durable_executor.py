@@ -120,6 +120,31 @@ def notes_sync_flow(tracer: Tracer) -> Any:
         raise
 
 
+async def insists_flow(tracer: Tracer) -> Any:
+    while True:
+        try:
+            return await asyncio.gather(tracer.lock("ok"), tracer.sleep(1000), fetch("a"))
+        except BaseException:  # noqa: BLE001 - the point
+            did.append("again")
+
+
+def insists_sync_flow(tracer: Tracer) -> Any:
+    while True:
+        try:
+            return tracer.lock_sync("ok")
+        except BaseException:  # noqa: BLE001 - the point
+            did.append("again")
+
+
+async def changes_and_insists_flow(tracer: Tracer) -> Any:
+    while True:
+        try:
+            await fetch("other" if is_changed else "a")
+            await tracer.lock("ok")
+        except BaseException:  # noqa: BLE001 - the point
+            did.append("again")
+
+
 @step
 def pay(tracer: Tracer, cents: int) -> str:
     did.append("pay")
@@ -308,6 +333,58 @@ async def an_answer_during_refused_parking_arrives(runner: Runner) -> None:
     assert len(mine.parks) == 1
 
 
+async def stands_still(runner: Runner) -> None:
+    """Wait until the flows do nothing any more, but for a few calls of a thread."""
+    former = -9
+
+    def has_stopped() -> bool:
+        nonlocal former, looked
+        if time.monotonic() < looked + 0.3:
+            return False
+        count, former, looked = len(did) - former, len(did), time.monotonic()
+        return count < 3
+
+    looked = time.monotonic()
+    await runner.plane.until(has_stopped)
+
+
+async def a_flow_that_insists_leaves_the_loop_to_others(runner: Runner) -> None:
+    """It catches everything around a wait and waits again, after it was parked."""
+    for number, flow in enumerate(("insists_flow", "insists_sync_flow")):
+        mine = await runner.launch(flow, f"f{number}")
+        await runner.plane.until(lambda mine=mine: bool(mine.parks))
+    await runner.plane.until(lambda: len(runner.executor._parted) == 2)
+    assert await runner.finished(await runner.launch("short_flow", "other")) == "SHORT"
+    await stands_still(runner)
+    began = time.process_time()
+    await asyncio.sleep(0.5)
+    assert time.process_time() - began < 0.2
+
+
+async def a_cancelled_flow_that_insists_leaves_the_loop_to_others(runner: Runner) -> None:
+    """It goes on although its execution was ended from outside."""
+    mine = await runner.launch("insists_flow", park_after_s=60)
+    await runner.plane.until(lambda: len(mine.opened) == 2)
+    await runner.executor.cancel("f1")
+    await runner.plane.until(lambda: bool(did))
+    mine.is_here = False  # so its next event is refused
+    runner.executor._spool.record("f1", b"{}")
+    assert await runner.finished(await runner.launch("short_flow", "other")) == "SHORT"
+    await stands_still(runner)
+
+
+async def changed_code_that_insists_fails(runner: Runner) -> None:
+    """The execution ends, and so does the process, in which the flow stands still."""
+    global is_changed
+    mine = await runner.launch("changes_and_insists_flow")
+    await runner.plane.until(lambda: bool(mine.parks) and not runner.executor._works)
+    is_changed = True
+    await runner.launch("changes_and_insists_flow")
+    assert (await runner.finished(mine))["type"] == "NonDeterministic"
+    await asyncio.sleep(5)
+    raise AssertionError("the process goes on")
+
+
 async def changed_code_is_found(runner: Runner) -> None:
     global is_changed
     mine = await runner.launch("changes_flow")
@@ -377,6 +454,13 @@ BOTH = [
 ]
 
 
+SHARED = [
+    a_flow_that_insists_leaves_the_loop_to_others,
+    a_cancelled_flow_that_insists_leaves_the_loop_to_others,
+    changed_code_that_insists_fails,
+]
+
+
 def run(name: str, concurrency: int, **options: Any) -> "subprocess.CompletedProcess[bytes]":
     module = "tests.unit.runner.test_durable_executor"
     command = [sys.executable, "-m", "tests.support.lone_runner", module, name, str(concurrency)]
@@ -391,6 +475,13 @@ def run(name: str, concurrency: int, **options: Any) -> "subprocess.CompletedPro
 def test_durable(scenario: Any, concurrency: int) -> None:
     """Each scenario's own docstring or name says what holds."""
     ran = run(scenario.__name__, concurrency)
+    assert ran.returncode == 0, ran.stderr.decode()[-4000:]
+
+
+@pytest.mark.parametrize("scenario", SHARED, ids=lambda each: each.__name__)
+def test_durable_beside_others(scenario: Any) -> None:
+    """Each scenario's own docstring or name says what holds."""
+    ran = run(scenario.__name__, 4)
     assert ran.returncode == 0, ran.stderr.decode()[-4000:]
 
 

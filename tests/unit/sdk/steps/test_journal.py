@@ -229,7 +229,7 @@ def test_flow_cannot_swallow_that_it_differs() -> None:
                 with pytest.raises(NonDeterministic):
                     await attempt()
             with pytest.raises(NonDeterministic):
-                tracer.lock("a")
+                await tracer.lock("a")
             seen.append("again")
 
     play(flow, past=recorded())

@@ -255,9 +255,9 @@ def test_parked_flow_withdraws_nothing() -> None:
         await asyncio.wait(tasks)
         await asyncio.sleep(0.01)
         with pytest.raises(asyncio.CancelledError):
-            tracer.sleep(1)
+            await tracer.sleep(1)
         with pytest.raises(asyncio.CancelledError):
-            tracer.lock("c")
+            await tracer.lock("c")
         await tracer.debug("an event is no call")
         return sink
 
