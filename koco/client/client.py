@@ -267,16 +267,22 @@ class Client:
         path, room = f"{_execution(fid)}/steps/history", Room(PAYLOAD_BYTES)
         return self._transport.json("GET", path, answers.History, room=room)
 
-    def send(self, fid: str, name: str, data: Any) -> answers.Message:
+    def send(self, fid: str, name: str, data: Any, *, key: str | None = None) -> answers.Message:
         """Send a message to an execution: any JSON value.
 
+        With an idempotency key, it is sent once, however often this is called.
+
         Raises:
-            ConflictError: the execution has ended.
+            ConflictError: the execution has ended, or another message was sent with this key.
         """
         path = f"{_execution(fid)}/messages/{_part(name, 'name of a message')}"
         # Repeated if the connection breaks: the flow gets it once.
         return self._transport.json(
-            "POST", path, answers.Message, body={"data": data}, headers=_once()
+            "POST",
+            path,
+            answers.Message,
+            body={"data": data},
+            headers=_once() if key is None else {"Idempotency-Key": _key(key)},
         )
 
     def cancel(self, fid: str, *, grace_s: float) -> answers.Execution:

@@ -460,6 +460,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if execution["status"] in FINAL:
                     raise ConflictError(f"execution {execution['fid']} has ended")
                 plane.messages.append((execution["fid"], name, data.get("data")))
+                plane.keys.append(self.headers["Idempotency-Key"])
                 facts = {"created": TS, "by": "admin", "taken": None}
                 return 201, {"fid": execution["fid"], "name": name, **facts}
             case "DELETE", "executions", fid:

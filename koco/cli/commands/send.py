@@ -40,6 +40,13 @@ def command(
     data: Annotated[
         str | None, typer.Option("--data", metavar="JSON", help="The message: any JSON value.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="An idempotency key: however often you try, it is sent only once.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the message as JSON.")] = False,
 ) -> None:
     """Send a message to an execution, which gets it from `tracer.receive`.
@@ -57,7 +64,7 @@ def command(
     client = connection.connect()
     if isinstance(value, dict):
         value = file_inputs.resolve(client, value, fid=fid)
-    sent = client.send(fid, name, value)
+    sent = client.send(fid, name, value, key=key)
     if as_json:
         output.print_json(sent)
     else:

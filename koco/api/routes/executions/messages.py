@@ -44,8 +44,9 @@ class Message(Shape):
 # The message may contain a password.
 @idempotency.keyed(has_secret=True)
 async def send_message(request: Request, fid: str, name: str) -> Message:
-    """Send a message to an execution; it is stored when this returns.
+    """Send a message, `{"data": VALUE}`, to an execution; it is stored when this returns.
 
+    The value may be any JSON; without it the message has none (null).
     `tracer.receive` gets the messages of a name in their order, each once. Those that come before
     it wait.
     """

@@ -118,6 +118,16 @@ def test_a_wrong_message_is_explained(
     assert (ran.code, hint in ran.err, plane.messages) == (2, True, [])
 
 
+def test_a_message_has_a_key_of_its_own_or_the_given_one(plane: Plane, fid: str, cli: Cli) -> None:
+    """A script that is run again sends it once."""
+    assert cli("send", "aa", "note", "--key", "once").code == 0
+    assert plane.keys == ["once"]
+    for _ in range(2):
+        assert cli("send", "aa", "note").code == 0
+    assert len(set(plane.keys)) == 3
+    assert cli("send", "aa", "note", "--key", "ü").code == 2
+
+
 def test_an_ended_execution_takes_no_message(plane: Plane, cli: Cli) -> None:
     """Exit code 2, as for every conflict."""
     plane.launch(FINISHED, fid="bbbb")
