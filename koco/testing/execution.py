@@ -4,7 +4,7 @@ import asyncio
 import copy
 import sys
 from _thread import get_ident
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ def run(
     form: list[dict[str, Any]] | None = None,
     files: dict[str, bytes] | None = None,
     answers: Mapping[str, Any] | None = None,
-    messages: Mapping[str, Iterable[Any]] | None = None,
+    messages: Mapping[str, Any] | None = None,
     children: Mapping[str, Any] | None = None,
     crash_after: str | Sequence[str] | None = None,
     kodosumi: bool = False,
@@ -53,8 +53,8 @@ def run(
             after the other, or a function of the lock's data. An exception
             (`TimeoutError()`, for example) is raised in the flow. If the app refuses an answer of
             a list, the next one is given, because the lock stays open.
-        messages: the messages that `tracer.receive` returns, by name, one after the other. If there
-            is none left, a timeout is over at once.
+        messages: the messages that `tracer.receive` returns, by name: one, or a list of them, one
+            after the other. If there is none left, a timeout is over at once.
         children: what other flows return, by `service/flow`: a value, a function of the inputs, or
             an exception, which becomes the error of that flow.
         crash_after: after which recorded outcomes the process crashes, as by `kill -9`, and the

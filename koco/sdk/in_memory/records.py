@@ -5,7 +5,7 @@ import inspect
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +80,7 @@ class Records:
     """The records of one execution. Its waits are over at once, as the test says.
 
     Args:
-        messages: the messages to the execution, by name.
+        messages: the messages to the execution, by name: one, or a list of them.
         children: the results of other flows, by `service/flow`.
         failures: where to add why the test fails.
         note: writes an event.
@@ -88,12 +88,12 @@ class Records:
 
     def __init__(
         self,
-        messages: Mapping[str, Iterable[Any]],
+        messages: Mapping[str, Any],
         children: Mapping[str, Any],
         failures: list[str],
         note: Note,
     ) -> None:
-        self._messages = {name: list(each) for name, each in messages.items()}
+        self._messages = {name: _listed(each) for name, each in messages.items()}
         self._children = dict(children)
         self._failures = failures
         self._note = note
@@ -229,6 +229,13 @@ def _called(child: Callable[[Any], Any], inputs: Any) -> Any:
     # In a thread, because the flow's own loop may be running in this one.
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(call).result()
+
+
+def _listed(messages: Any) -> list[Any]:
+    """Return a test's messages of one name; a text or an object is one message."""
+    is_text = isinstance(messages, str | bytes)
+    is_list = isinstance(messages, Sequence | Iterator) and not is_text
+    return list(messages) if is_list else [messages]
 
 
 def _finished(value: Any, *, fid: str = "") -> WaitOutcome:

@@ -139,6 +139,33 @@ def test_the_keys_of_steps_are_the_same_within_a_run_only() -> None:
     assert not {*keys} & {*others}
 
 
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [
+        ({"a": 1}, [{"a": 1}]),
+        ("one", ["one"]),
+        (None, [None]),
+        (dt.date(2026, 1, 2), [dt.date(2026, 1, 2)]),
+        ([1, [2]], [1, [2]]),
+        (({"a": 1}, "x"), [{"a": 1}, "x"]),
+        (iter("ab"), ["a", "b"]),
+    ],
+)
+def test_a_message_needs_no_list(given: Any, received: list[Any]) -> None:
+    """As with answers: only a list is several."""
+    seen: list[Any] = []
+
+    async def flow(tracer: Tracer) -> None:
+        for _ in received:
+            message = await tracer.receive("note")
+            seen.append(message)
+        with pytest.raises(TimeoutError):
+            await tracer.receive("note", timeout=1)
+
+    assert testing.run(flow, messages={"note": given}).error is None
+    assert seen == received
+
+
 def plain(tracer: Tracer) -> list[Any]:
     """Use the forms for plain functions."""
     first = fragile(2)
