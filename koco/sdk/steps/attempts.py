@@ -45,7 +45,8 @@ class _Step:
         self.attempt = past.attempt if past else 0
         self.failures = past.failures if past else 0
         self.started = past.started if past else time.time()
-        self.since = time.monotonic()
+        # Across processes, so that its beginning and its duration give its end.
+        self.since = time.monotonic() - max(0.0, time.time() - self.started)
         self.value: Any = None
         self.error: BaseException | None = None
         #: How long to wait until the next attempt (seconds); None if there is none.

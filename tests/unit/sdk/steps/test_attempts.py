@@ -6,13 +6,14 @@ import threading
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco import StepResultError, Tracer, step
 from koco.errors import UsageError
-from koco.events.steps import StepStatus
+from koco.events.steps import Past, StepStatus
 from koco.sdk.steps import attempts, outcomes, places, threads
-from tests.support.journals import FID, Killed, MemorySink, play
+from tests.support.journals import FID, Killed, MemorySink, past_step, play
 
 RETRYING, ERROR, FINISHED = StepStatus.RETRYING, StepStatus.ERROR, StepStatus.FINISHED
 
@@ -446,3 +447,22 @@ def test_tracer_in_a_ray_task_has_no_steps() -> None:
     ):
         with pytest.raises(UsageError, match="not in a Ray task"):
             call()
+
+
+def test_a_step_lasts_from_its_first_attempt_to_its_end() -> None:
+    """Also if a process died in between: its beginning and its duration give its end."""
+
+    async def flow(tracer: Tracer) -> Any:
+        return await tracer.step("slow", lambda: 1)
+
+    sink = MemorySink()
+    play(flow, sink)
+    [record] = sink.records
+    died = msgspec.structs.replace(
+        past_step(record), status=StepStatus.RUNNING, result=None, started=time.time() - 55
+    )
+    sink = MemorySink()
+    play(flow, sink, Past(steps=[died]))
+    again = sink.records[-1]
+    assert (again.attempt, again.started) == (2, died.started)
+    assert again.duration_s == pytest.approx(55, abs=5)
