@@ -228,6 +228,7 @@ class History(TypedDict):
 
     flow: str
     steps: list[Any]
+    locks: NotRequired[list[Any]]
 
 
 class Message(Named):

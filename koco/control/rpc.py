@@ -64,6 +64,8 @@ async def _open_lock(parts: Parts, fid: str, question: OpenLock) -> None:
         data=question.data,
         timeout_s=question.timeout_s,
         key=question.key,
+        position=question.position,
+        arguments=question.arguments,
     )
 
 

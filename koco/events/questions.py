@@ -37,8 +37,12 @@ class OpenLock(Question[None], frozen=True, kw_only=True):
     data: Any
     timeout_s: float
     #: Its place in the flow's code (`koco.events.steps.StepRecord.key`), from which the `lid` is
-    #: made; empty if it has none. Only with a place does it stay open when its process dies.
+    #: made; empty if it has none. Only with a place does it stay open when its process dies, and
+    #: is it listed among the steps.
     key: str = ""
+    #: The order of the calls, and its data for people, if it has a place.
+    position: int = 0
+    arguments: str = ""
 
 
 class WaitForLock(Question[LockOutcome], frozen=True, kw_only=True):

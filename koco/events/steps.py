@@ -33,6 +33,8 @@ class StepKind(StrEnum):
     CALL = "call"
     #: `tracer.launch`: another execution, whose result is not awaited.
     LAUNCH = "launch"
+    #: `tracer.lock`: a person's answer. It is kept with the lock; the step is a row about it.
+    LOCK = "lock"
 
 
 class StepStatus(StrEnum):
@@ -41,11 +43,11 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     #: An attempt failed, and another one follows.
     RETRYING = "retrying"
-    #: It waits for a time, a message or another execution.
+    #: It waits for a time, a message, another execution or a person.
     WAITING = "waiting"
     FINISHED = "finished"
     ERROR = "error"
-    #: A message did not arrive in time.
+    #: A message or an answer did not arrive in time.
     EXPIRED = "expired"
     #: The flow stopped waiting.
     WITHDRAWN = "withdrawn"
@@ -103,7 +105,7 @@ class PastStep(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PastLock(msgspec.Struct, frozen=True, array_like=True):
-    """A lock that is settled: `outcome` is its `LockOutcome`, as JSON."""
+    """A lock that is settled: `outcome` is its `LockOutcome`, as JSON. It is none of the steps."""
 
     lid: str
     outcome: bytes

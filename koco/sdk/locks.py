@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,7 @@ from koco.errors import UsageError
 from koco.events import datetimes, line
 from koco.events.questions import LockOutcome, OpenLock
 from koco.manifest.rules import LOCK_NAME
+from koco.sdk.steps import previews
 
 #: How long a lock waits for its answer if the flow sets no timeout (seconds).
 TIMEOUT_S = 3 * 3600.0
@@ -18,17 +19,24 @@ TIMEOUT_S = 3 * 3600.0
 LONGEST_S = 366 * 86_400.0
 
 
+class Place(NamedTuple):
+    """A lock's place in its flow: its key, the id that is made of it, the number of the call."""
+
+    key: str = ""
+    lid: str = ""
+    position: int = 0
+
+
 def question(
     name: str,
     data: Any,
     timeout: float | None,
     *,
-    place: Callable[[str, Any], tuple[str, str]] = lambda name, data: ("", ""),
+    place: Callable[[str, Any], Place] = lambda name, data: Place(),
 ) -> OpenLock:
     """Return the question that opens a lock.
 
-    `place` takes the lock's place in the flow, and returns its key and its id. Without a place,
-    the id is random.
+    `place` takes the lock's place in the flow. Without a place, the id is random.
 
     Raises `UsageError` if the name or the timeout is invalid.
     """
@@ -36,10 +44,12 @@ def question(
     check(name, timeout_s)
     # Encoded separately: if it cannot be encoded, only this becomes its `repr`.
     plain = msgspec.json.decode(line.encode_payload(data))
-    key, lid = place(name, plain)
+    key, lid, position = place(name, plain)
     return OpenLock(
         lid=lid or secrets.token_hex(8),
         key=key,
+        position=position,
+        arguments=previews.of_value(plain) if key and plain is not None else "",
         name=name,
         data=plain,
         timeout_s=float(timeout_s),

@@ -256,8 +256,10 @@ class Tracer(Steps):
             outcome = self._sink.ask(self.fid, WaitForLock(lid=lock.lid))
         return locks.answer(lock, outcome)
 
-    def _lock_place(self, name: str, data: Any) -> tuple[str, str]:
-        return ("", "") if self._journal is None else self._journal.lock_place(name, data)
+    def _lock_place(self, name: str, data: Any) -> locks.Place:
+        if self._journal is None:
+            return locks.Place()
+        return locks.Place(*self._journal.lock_place(name, data))
 
     def _settled(self, lock: OpenLock) -> LockOutcome | None:
         return None if self._journal is None else self._journal.settled_lock(lock.lid)

@@ -9,9 +9,10 @@ from typing import Any
 from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
+from koco.events.steps import StepKind
 from koco.store.engine.protocol import Connection
 from koco.store.errors import invalid_cursor
-from koco.store.model import EVERYTHING, Answer, Lock, Page, Sight, masked
+from koco.store.model import EVERYTHING, Answer, Lock, NewWait, Page, Sight, masked
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import Table, payload_to_json, replacement
@@ -44,13 +45,15 @@ class Locks(Repository):
         data: Any,
         expires: float,
         key: str = "",
+        position: int = 0,
+        arguments: str = "",
         most_bytes: float = math.inf,
     ) -> Lock:
         """Commit an open lock with its event. The execution is `awaiting` from then on.
 
-        `expires` is in seconds since the epoch, `key` is the lock's place in its flow's code. A
-        repeated call returns the lock as it is. A lock that was withdrawn in an earlier attempt is
-        opened again.
+        `expires` is in seconds since the epoch, `key` is the lock's place in its flow's code: with
+        one, it is a step, too, which has this `position` and these `arguments`. A repeated call
+        returns the lock as it is. A lock that was withdrawn in an earlier attempt is opened again.
 
         Raises:
             ConflictError: the execution has ended.
@@ -70,6 +73,17 @@ class Locks(Repository):
             times = {"created": line.timestamp(), "expires": expires}
             place = {"key": key, "attempt": now.attempt}
             db.execute(_PUT, {**row, **times, **place, "status": "open"})
+            if key:
+                step = NewWait(
+                    key=key,
+                    name=f"lock.{name}",
+                    kind=StepKind.LOCK,
+                    position=position,
+                    digest="",
+                    arguments=arguments,
+                    due=expires,
+                )
+                waits.open_lock(db, now, step)
             event = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
             status = Status.AWAITING if now.status is Status.RUNNING else None
             lifecycle.add(db, now, ledger.lines(line.encode(Kind.LOCK, event)), status)
@@ -219,6 +233,8 @@ def _settle(
         lease |= {"answer": masked(answer.value, answer.hidden), "by": by}
     _LOCKS.update(db, "WHERE lid = :lid", changes, lid=lock.lid)
     now = ledger.state(db, lock.fid)
+    if lock.key and now is not None:
+        waits.settle_lock(db, now, lock.key, status, lease.get("answer"))
     if now is None or now.status.is_final:
         return
     event = ledger.lines(line.encode(Kind.LEASE, lease))

@@ -523,6 +523,8 @@ class PastAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     answer: Any = None
     moments: list[Any] = []
+    #: The order of the calls, as in `PastResult`.
+    position: int = 0
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ def _steps(db: Connection, execution: int) -> list[PastStep]:
         " attempt, failures, started, arguments,"
         " CASE WHEN length(result) <= :large THEN result END,"
         " blob IS NOT NULL OR coalesce(length(result), 0) > :large"
-        " FROM steps WHERE execution = :execution ORDER BY position, id",
+        " FROM steps WHERE execution = :execution AND kind <> 'lock' ORDER BY position, id",
         {"execution": execution, "large": _LARGE},
     )
     left = _SUM
@@ -67,7 +67,7 @@ def _steps(db: Connection, execution: int) -> list[PastStep]:
 def _results(db: Connection, execution: int) -> Iterator[PastResult]:
     rows = db.execute(
         f"SELECT {_COLUMNS}, blob, result FROM steps WHERE execution = :execution"
-        " ORDER BY position, id",
+        " AND kind <> 'lock' ORDER BY position, id",
         {"execution": execution},
     )
     for *columns, blob, result in rows:
@@ -78,15 +78,17 @@ def _results(db: Connection, execution: int) -> Iterator[PastResult]:
 
 def _settled(db: Connection, execution: int) -> list[Any]:
     return db.execute(
-        "SELECT lid, key, name, status, answer, moments FROM locks WHERE execution = :execution"
-        " AND status IN ('answered', 'expired') AND key <> '' ORDER BY created, lid",
+        "SELECT l.lid, l.key, l.name, l.status, l.answer, l.moments, coalesce(s.position, 0)"
+        " FROM locks l LEFT JOIN steps s ON s.execution = l.execution AND s.key = l.key"
+        " WHERE l.execution = :execution AND l.status IN ('answered', 'expired') AND l.key <> ''"
+        " ORDER BY l.created, l.lid",
         {"execution": execution},
     ).fetchall()
 
 
 def _locks(db: Connection, execution: int) -> list[PastLock]:
     locks = []
-    for lid, _, _, status, answer, moments in _settled(db, execution):
+    for lid, _, _, status, answer, moments, _ in _settled(db, execution):
         value = msgspec.json.decode(answer) if answer else None
         times = msgspec.json.decode(moments) if moments else []
         outcome = LockOutcome(status=status, answer=value, moments=times)
@@ -95,13 +97,14 @@ def _locks(db: Connection, execution: int) -> list[PastLock]:
 
 
 def _answer(row: Any) -> PastAnswer:
-    _, key, name, status, answer, moments = row
+    _, key, name, status, answer, moments, position = row
     return PastAnswer(
         key=key,
         name=name,
         status=status,
         answer=msgspec.json.decode(answer) if answer else None,
         moments=msgspec.json.decode(moments) if moments else [],
+        position=position,
     )
 
 

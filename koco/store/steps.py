@@ -136,13 +136,15 @@ class Steps(Repository):
     async def expire(self, now_s: float) -> list[Step]:
         """End waits that are due by a time (seconds since the epoch); return them.
 
-        Sleeps finish, and waits for messages expire. There may be more: `next_due` says so.
+        Sleeps finish, and waits for messages expire. Locks expire elsewhere. There may be more:
+        `next_due` says so.
         """
 
         def change(db: Connection) -> list[Step]:
             rows = db.execute(
                 "SELECT e.fid, s.id FROM steps s JOIN executions e ON e.id = s.execution"
-                " WHERE s.status = 'waiting' AND s.due <= :now_s ORDER BY s.due LIMIT :most",
+                " WHERE s.status = 'waiting' AND s.due <= :now_s AND s.kind <> 'lock'"
+                " ORDER BY s.due LIMIT :most",
                 {"now_s": now_s, "most": _PIECE},
             )
             due = [(fid, _by_id(db, number)) for fid, number in rows.fetchall()]
@@ -154,7 +156,10 @@ class Steps(Repository):
 
     async def next_due(self) -> float | None:
         """Return when the next wait is over (seconds since the epoch), or None."""
-        look = "SELECT min(due) FROM steps WHERE status = 'waiting' AND due IS NOT NULL"
+        look = (
+            "SELECT min(due) FROM steps"
+            " WHERE status = 'waiting' AND due IS NOT NULL AND kind <> 'lock'"
+        )
         row: tuple[float | None] = await self._read(lambda db: db.execute(look).fetchone())
         return row[0]
 

@@ -113,10 +113,9 @@ def _run_to_the_end(flow: Flow, inputs: Any, tracer: Tracer, crashes: Crashes) -
         if process.crashed is None:
             break
         resumed += 1
-    entries = sorted(tracer.memory.records.entries.values(), key=lambda entry: entry.position)
     return replace(
         outcome,
-        steps=[step_of(entry) for entry in entries],
+        steps=[step_of(entry) for entry in tracer.memory.records.in_order(with_locks=True)],
         resumed=resumed,
         history=history.export(tracer.memory, inputs, flow.name),
     )

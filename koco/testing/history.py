@@ -21,7 +21,8 @@ Given = str | Path | Mapping[str, Any]
 
 def export(memory: Memory, inputs: Any, flow: str) -> dict[str, Any]:
     """Return everything that an execution in a test has recorded."""
-    steps = sorted(memory.records.entries.values(), key=lambda entry: entry.position)
+    entries = memory.records.entries
+    steps = memory.records.in_order(with_locks=False)
     history = History(
         fid=memory.fid,
         flow=flow,
@@ -35,6 +36,7 @@ def export(memory: Memory, inputs: Any, flow: str) -> dict[str, Any]:
                 status=each.outcome.status,
                 answer=each.outcome.answer,
                 moments=each.outcome.moments,
+                position=entries[each.key].position,
             )
             for each in memory.records.locks.values()
             if each.key
@@ -66,7 +68,7 @@ def past_of(history: History) -> Past:
     return Past(
         steps=[_restored(each) for each in history.steps],
         locks=[
-            PastLock(_lock_id(history.fid, each.key), _outcome(each))
+            PastLock(lock_id(history.fid, each.key), _outcome(each))
             for each in history.locks
             if each.key
         ],
@@ -95,7 +97,8 @@ def _restored(step: PastResult) -> PastStep:
     return PastStep(**{**fields, "result": result})
 
 
-def _lock_id(fid: str, key: str) -> str:
+def lock_id(fid: str, key: str) -> str:
+    """Return the id of the lock at a place in an execution's code."""
     return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from koco.events.questions import AccessFiles, OpenLock, Question, WaitForLock
+from koco.events.questions import AccessFiles, LockOutcome, OpenLock, Question, WaitForLock
 from koco.events.steps import PastStep
 from koco.runner.flow import Flow
 from koco.runner.output.replay import Replay as Front
@@ -125,16 +125,22 @@ class _Journal(Journal):
     def __init__(self, found: History, process: _Replaying) -> None:
         super().__init__(found.fid, process, history.past_of(found), durable=True)
         self._process = process
-        self._recorded = {
-            each.key: each for each in history.past_of(found).steps if each.status in SETTLED
-        }
+        settled = [each for each in found.steps if each.status in SETTLED]
+        recorded = [(e.position, e.key, f"{e.kind} {e.key}({e.arguments})") for e in settled]
+        recorded += [(e.position, e.key, f"lock {e.key}") for e in found.locks]
+        self._recorded = {key: shown for _, key, shown in sorted(recorded)}
+        self._lids = {history.lock_id(found.fid, each.key): each.key for each in found.locks}
         self.admit = self._hold
         self.admit_async = self._hold_async
 
     @property
-    def left(self) -> list[PastStep]:
-        """The recorded calls that the flow has not made again."""
+    def left(self) -> list[str]:
+        """The recorded calls that the flow has not made again, for people."""
         return list(self._recorded.values())
+
+    def settled_lock(self, lid: str) -> LockOutcome | None:
+        self._recorded.pop(self._lids.get(lid, ""), None)
+        return super().settled_lock(lid)
 
     def take(self, call: Call) -> PastStep | None:
         past = super().take(call)
@@ -173,8 +179,6 @@ def _check(journal: _Journal, process: _Replaying, outcome: Outcome | None) -> N
     """Raise `AssertionError` if the history has more than today's code asks for."""
     if not journal.left:
         return
-    left = journal.left[0]
-    recorded = f"{left.kind} {left.key}({left.arguments})"
     if outcome is None:
         now = f"goes on with {', '.join(process.next)}"
     elif outcome.error is not None:
@@ -182,7 +186,7 @@ def _check(journal: _Journal, process: _Replaying, outcome: Outcome | None) -> N
     else:
         now = "ends"
     raise AssertionError(
-        f"the history goes on with the {recorded}; today's code {now} instead\n"
+        f"the history goes on with the {journal.left[0]}; today's code {now} instead\n"
         "hint: a release that resumes this execution would not replay it; keep the recorded calls "
         "in their order, or let it end on its own release"
     )

@@ -151,6 +151,7 @@ def _waited(what: str, args: list[Any], expected: Expected, counts: Counter[str]
             return None
         case "lock":
             expected.locks.add(args[0])
+            expected.names["lock"] += 1
             return answer_to(args[0])
         case "receive":
             expected.names["receive"] += 1

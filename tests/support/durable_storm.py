@@ -256,7 +256,8 @@ class Inspection:
             payload = event["payload"]
             if event["kind"] == "step" and payload["status"] in ("finished", "error"):
                 committed[payload["step"]].append(_seconds(event["ts"]))
-        for step in steps:
+        # A lock has events of its own.
+        for step in (each for each in steps if each["kind"] != "lock"):
             self._once(fid, step, committed[step["key"]], ran.get(f"{fid}/{step['key']}", []))
 
     def _once(

@@ -51,6 +51,8 @@ def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
             lines.append(("parked", f"since {since}; it has no process until its wait ends"))
     page = client.steps(execution["fid"], statuses=["waiting"], limit=_SHOWN)
     for step in page["items"]:
+        if step["kind"] == "lock":
+            continue  # what it awaits says so
         facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
         what = f"{step['key']} {event_text.describe_wait(facts)}, since {times.at(step['started'])}"
         lines.append(("waits", what))

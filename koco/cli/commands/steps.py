@@ -73,7 +73,8 @@ def _export(client: Client, fid: str, file: Path) -> None:
         file.write_text(json.dumps(history, indent=1, ensure_ascii=False) + "\n", "utf-8")
     except OSError as exc:
         raise OutputError(f"cannot write {file}: {exc.strerror}") from exc
-    steps = counted(len(history["steps"]), "step")
+    recorded = len(history["steps"]) + len(history.get("locks", ()))
+    steps = counted(recorded, "step")
     output.note(f"{file} has {steps}; hidden inputs and secrets in results are in clear")
 
 

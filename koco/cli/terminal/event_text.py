@@ -105,12 +105,13 @@ def describe_step(step: dict[str, Any]) -> str:
 
 
 def describe_wait(step: dict[str, Any]) -> str:
-    """Return what a waiting step waits for: a time, another execution, or a message."""
-    until, fid = step.get("until"), step.get("fid")
-    if step.get("kind") == "sleep":
+    """Return what a waiting step waits for: a time, an execution, a person, or a message."""
+    until, kind = step.get("until"), step.get("kind")
+    if kind == "sleep":
         return f"until {_at(until)}"
-    end = f" until {_at(until)}" if until else ""
-    return f"for {fid}{end}" if fid else f"for a message{end}"
+    others = {"lock": "a person", "call": "another execution", "launch": "another execution"}
+    what = step.get("fid") or others.get(str(kind), "a message")
+    return f"for {what} until {_at(until)}" if until else f"for {what}"
 
 
 def _body(value: Any) -> tuple[str, str] | None:

@@ -63,11 +63,20 @@ class Locks:
     # calls of flows
 
     async def open(
-        self, fid: str, lid: str, *, name: str, data: Any, timeout_s: float, key: str = ""
+        self,
+        fid: str,
+        lid: str,
+        *,
+        name: str,
+        data: Any,
+        timeout_s: float,
+        key: str = "",
+        position: int = 0,
+        arguments: str = "",
     ) -> Lock:
         """Open a lock and return it. If a lock with this lid exists, return that as it is.
 
-        `key` is its place in the flow's code.
+        `key`, `position` and `arguments` are those of the step that it is listed as.
 
         Raises:
             UsageError: the name or the timeout is invalid, or the data is nested too deeply.
@@ -88,6 +97,8 @@ class Locks:
                 data=data,
                 expires=expires,
                 key=key,
+                position=position,
+                arguments=arguments,
                 most_bytes=self._spooler.most_bytes,
             ),
         )

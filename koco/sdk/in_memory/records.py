@@ -108,7 +108,7 @@ class Records:
 
     def past(self) -> Past:
         """Return everything that a process of this execution has to know of the former ones."""
-        steps = sorted(self.entries.values(), key=lambda entry: entry.position)
+        steps = self.in_order(with_locks=False)
         # The test's own exception is raised again, which only a question can do.
         locks = [
             PastLock(lid, msgspec.json.encode(each.outcome))
@@ -116,6 +116,11 @@ class Records:
             if each.outcome.status == "answered"
         ]
         return Past(steps=[entry.past() for entry in steps], locks=locks)
+
+    def in_order(self, *, with_locks: bool) -> list[Entry]:
+        """Return the recorded steps in the order of their calls."""
+        entries = sorted(self.entries.values(), key=lambda entry: entry.position)
+        return [each for each in entries if with_locks or each.kind is not StepKind.LOCK]
 
     def keep(self, record: StepRecord) -> None:
         """Take a record of a step; one that has an outcome stays as it is."""
@@ -142,6 +147,21 @@ class Records:
     def settle_lock(self, lock: OpenLock, outcome: LockOutcome) -> Answered:
         """Record how a lock ended."""
         settled = self.locks[lock.lid] = Answered(lock.key, lock.name, outcome)
+        if lock.key:
+            is_answered = outcome.status == "answered"
+            status = StepStatus.FINISHED if is_answered else StepStatus.EXPIRED
+            ended = WaitOutcome(status=status, value=outcome.answer, moments=outcome.moments)
+            self.entries[lock.key] = Entry(
+                key=lock.key,
+                name=f"lock.{lock.name}",
+                kind=StepKind.LOCK,
+                position=lock.position,
+                digest="",
+                status=status,
+                duration_s=0.0,
+                arguments=lock.arguments,
+                result=msgspec.json.encode(ended),
+            )
         return settled
 
     def settle(self, wait: Wait) -> WaitOutcome:

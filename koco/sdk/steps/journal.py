@@ -254,20 +254,23 @@ class Journal(Tree):
         self._refuse_if_closed()
         return Call(self, kind, name, args, kwargs or {}, shown=shown)
 
-    def lock_place(self, name: str, data: Any) -> tuple[str, str]:
-        """Return the key and the id of a lock that is opened now: those of its place.
+    def lock_place(self, name: str, data: Any) -> tuple[str, str, int]:
+        """Return the key and the id of a lock that is opened now, and the number of the call.
 
-        Both are empty inside a step, which has no place of its own.
+        They are empty inside a step, which has no place of its own.
         """
         self._refuse_if_closed()
         branch = self.branch()
         if branch.attempt is not None:
-            return "", ""
+            return "", "", 0
         name = f"lock.{name}"
         digest = digests.digest((data,), {}) if branch.id == UNORDERED else ""
         with threads.protected(), self.gate:
             key = _unordered_key(branch, name, digest) if digest else _key(branch, name)
-        return key, hashlib.blake2b(f"{self.fid}/{key}".encode(), digest_size=8).hexdigest()
+            self.position += 1
+            position = self.position
+        lid = hashlib.blake2b(f"{self.fid}/{key}".encode(), digest_size=8).hexdigest()
+        return key, lid, position
 
     def settled_lock(self, lid: str) -> LockOutcome | None:
         """Return how a lock ended before, if it did."""

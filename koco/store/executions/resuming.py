@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 
 from koco.errors import NotFoundError
-from koco.events import line
 from koco.store.engine.protocol import Connection
 from koco.store.model import Execution
 from koco.store.stream import ledger
@@ -41,9 +40,9 @@ def take_over(db: Connection, new: Execution, former: str, *, before: str | None
     origin = ledger.state(db, former)
     if origin is None:
         raise NotFoundError(f"no execution {former}")
-    values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": None, "since": None}
+    values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": None}
     if (end := _end(db, former, origin.id, before)) is not None:
-        values |= {"end": end[0], "since": line.timestamp(end[1])}
+        values["end"] = end
     kept = f"{IS_RECORDED} AND (:end IS NULL OR position < :end)"
     db.execute(
         f"INSERT INTO steps (execution, {_STEPS}) SELECT :new, {_STEPS} FROM steps WHERE {kept}"
@@ -58,13 +57,13 @@ def take_over(db: Connection, new: Execution, former: str, *, before: str | None
         " FROM messages WHERE execution = :id ORDER BY id",
         values,
     )
-    _copy_locks(db, new, values)
+    _copy_locks(db, new, kept, values)
 
 
-def _copy_locks(db: Connection, new: Execution, values: dict[str, Any]) -> None:
+def _copy_locks(db: Connection, new: Execution, kept: str, values: dict[str, Any]) -> None:
     found = db.execute(
-        f"SELECT {_LOCKS} FROM locks WHERE execution = :id AND key <> ''"
-        " AND status IN ('answered', 'expired') AND (:since IS NULL OR created < :since)",
+        f"SELECT {_LOCKS} FROM locks WHERE execution = :id"
+        f" AND key IN (SELECT key FROM steps WHERE {kept} AND kind = 'lock')",
         values,
     ).fetchall()
     names = _LOCKS.split(", ")
@@ -79,20 +78,18 @@ def _copy_locks(db: Connection, new: Execution, values: dict[str, Any]) -> None:
     )
 
 
-def _end(
-    db: Connection, former: str, execution: int, before: str | None
-) -> tuple[int, float] | None:
-    """Return the position of the first step that is not kept, and when it began."""
-    steps = "SELECT position, started FROM steps WHERE execution = :id"
+def _end(db: Connection, former: str, execution: int, before: str | None) -> int | None:
+    """Return the position of the first step that is not kept."""
+    steps = "SELECT position FROM steps WHERE execution = :id"
     if before is None:
         failed = f"{steps} AND status = 'error' ORDER BY position DESC LIMIT 1"
-        found: tuple[int, float] | None = db.execute(failed, {"id": execution}).fetchone()
-        return found
+        found = db.execute(failed, {"id": execution}).fetchone()
+        return None if found is None else int(found[0])
     values = {"id": execution, "name": before}
     for where in ("key = :name", "name = :name"):
         named = f"{steps} AND {where} ORDER BY position LIMIT 1"
         if (row := db.execute(named, values).fetchone()) is not None:
-            return row[0], row[1]
+            return int(row[0])
     known = db.execute(
         "SELECT key FROM steps WHERE execution = :id ORDER BY position LIMIT :most",
         {"id": execution, "most": _NAMED + 1},

@@ -306,12 +306,15 @@ def withdraw_locks(db: Connection, now: State, *, only: str = "1 = 1") -> Lines:
     """Withdraw an execution's open locks; return the events that say so."""
     rows = db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
-        f" WHERE execution = :id AND status = 'open' AND {only} RETURNING lid, name",
+        f" WHERE execution = :id AND status = 'open' AND {only} RETURNING lid, name, key",
         {"now": line.timestamp(), "id": now.id},
-    )
+    ).fetchall()
+    for _, _, key in rows:
+        if key:
+            waits.settle_lock(db, now, key, "withdrawn", None)
     leases = (
         line.encode(Kind.LEASE, {"lid": lid, "name": name, "outcome": "withdrawn"})
-        for lid, name in rows.fetchall()
+        for lid, name, _ in rows
     )
     return lines(*leases)
 

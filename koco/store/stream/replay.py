@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from koco.events import line
 from koco.store.engine.protocol import Connection
 from koco.store.stream.ledger import State
 from koco.store.stream.waits import IS_RECORDED
@@ -14,9 +13,7 @@ def count_death(db: Connection, now: State) -> int:
     Those before the latest recorded outcome do not count.
     """
     [(outcomes,)] = db.execute(
-        f"SELECT (SELECT count(*) FROM steps WHERE {IS_RECORDED}) + (SELECT count(*) FROM locks"
-        " WHERE execution = :id AND status IN ('answered', 'expired'))",
-        {"id": now.id},
+        f"SELECT count(*) FROM steps WHERE {IS_RECORDED}", {"id": now.id}
     ).fetchall()
     [(deaths,)] = db.execute(
         "UPDATE executions SET deaths = CASE WHEN deaths_at < :outcomes THEN 1 ELSE deaths + 1 END,"
@@ -48,14 +45,14 @@ def pending(
 def forget_failed(db: Connection, now: State) -> str | None:
     """Forget the latest step that failed, and all from it on; return its key if there is one."""
     failed = db.execute(
-        "SELECT key, position, started FROM steps WHERE execution = :id AND status = 'error'"
+        "SELECT key, position FROM steps WHERE execution = :id AND status = 'error'"
         " ORDER BY position DESC LIMIT 1",
         {"id": now.id},
     ).fetchone()
     if failed is None:
         return None
-    key, position, started = failed
-    values = {"id": now.id, "position": position, "since": line.timestamp(started)}
+    key, position = failed
+    values = {"id": now.id, "position": position}
     gone = "SELECT key FROM steps WHERE execution = :id AND position >= :position"
     # The messages that they received are received again, and the executions launched again.
     db.execute(
@@ -68,7 +65,7 @@ def forget_failed(db: Connection, now: State) -> str | None:
     )
     # A lock that is asked for again is a new question: see `koco.store.locks`.
     db.execute(
-        "UPDATE locks SET status = 'withdrawn' WHERE execution = :id AND created >= :since"
+        f"UPDATE locks SET status = 'withdrawn' WHERE execution = :id AND key IN ({gone})"
         " AND status IN ('answered', 'expired')",
         values,
     )

@@ -32,6 +32,12 @@ _OPEN = (
     " status = excluded.status, attempt = excluded.attempt, started = excluded.started,"
     " due = excluded.due, child = excluded.child, result = NULL, preview = '', duration_s = NULL"
 )
+#: The statuses of a settled lock, as those of a step.
+_OF_LOCK = {
+    "answered": StepStatus.FINISHED,
+    "expired": StepStatus.EXPIRED,
+    "withdrawn": StepStatus.WITHDRAWN,
+}
 #: How much of an outcome is shown (characters).
 _PREVIEW = 200
 
@@ -51,13 +57,40 @@ class Outcome(NamedTuple):
 
 def open_one(db: Connection, now: State, new: NewWait) -> None:
     """Open a wait with its event, or open it again after it was withdrawn."""
-    row = {name: getattr(new, name) for name in new.__struct_fields__}
-    row |= {"execution": now.id, "status": StepStatus.WAITING, "started": time.time()}
-    db.execute(_OPEN, {**row, "attempt": now.attempt})
+    _put(db, now, new)
+    if new.failure is not None:
+        return  # it waits for nothing: the event of its error follows
     until = line.timestamp_if_any(new.due) or ""
     status = StepStatus.WAITING
     event = steps.describe(new.key, new.kind, status, until=until, fid=new.child or "")
     ledger.insert(db, now, ledger.lines(line.encode(Kind.STEP, event)))
+
+
+def _put(db: Connection, now: State, new: NewWait) -> None:
+    row = {name: getattr(new, name) for name in new.__struct_fields__}
+    row |= {"execution": now.id, "status": StepStatus.WAITING, "started": time.time()}
+    db.execute(_OPEN, {**row, "attempt": now.attempt})
+
+
+def open_lock(db: Connection, now: State, lock: NewWait) -> None:
+    """List a lock among the steps of its execution. Its events are those of the lock."""
+    _put(db, now, lock)
+
+
+def settle_lock(db: Connection, now: State, key: str, status: str, answer: Any) -> None:
+    """Settle a lock in the list of steps; `answer` is what people may see of it."""
+    db.execute(
+        "UPDATE steps SET status = :status, preview = :preview,"
+        " duration_s = max(0, :now_s - started)"
+        " WHERE execution = :id AND key = :key AND status = 'waiting'",
+        {
+            "status": _OF_LOCK[status],
+            "preview": "" if answer is None else _shortened(payload_to_json(answer)),
+            "now_s": time.time(),
+            "id": now.id,
+            "key": key,
+        },
+    )
 
 
 def settle(db: Connection, fid: str, key: str, outcome: Outcome) -> None:
@@ -243,4 +276,8 @@ def _preview(outcome: Outcome) -> str:
         return ""
     else:
         text = outcome.value[: 4 * _PREVIEW].decode("utf-8", "ignore")
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _PREVIEW else f"{text[: _PREVIEW - 1]}…"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from koco.store.model import (
     Lock,
 )
 from koco.store.store import Store
+from koco.tokens import MASK
+from tests.support.durable_executions import started
 from tests.support.stores import (
     Check,
     batch,
@@ -196,5 +199,49 @@ def test_pages_of_open_locks_are_oldest_first(check: Callable[[Check], None]) ->
         assert [lock.lid for lock in (await store.locks.page(status="answered")).items] == ["l1"]
         with pytest.raises(UsageError, match="not a cursor"):
             await store.locks.page(cursor="17")
+
+    check(body)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "preview"),
+    [
+        ("answer", "finished", '{"word":"•••"}'),
+        ("expire", "expired", ""),
+        ("withdraw", "withdrawn", ""),
+        ("end", "withdrawn", ""),
+    ],
+)
+def test_a_lock_at_a_place_is_a_step(
+    check: Callable[[Check], None], end: str, status: str, preview: str
+) -> None:
+    """It waits, and ends with the lock; its time is not a timer's. One without a place is none."""
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        lock: dict[str, Any] = {"name": "ok", "data": 1, "expires": time.time() + 60}
+        place = {"key": "lock.ok:0", "position": 7}
+        await store.locks.open(execution.fid, "l1", arguments="1", **place, **lock)
+        await store.locks.open(execution.fid, "l2", **lock)
+        [step] = (await store.steps.page_of(execution.id)).items
+        assert (step.key, step.name, step.kind) == ("lock.ok:0", "lock.ok", "lock")
+        assert (step.status, step.position, step.arguments) == ("waiting", 7, "1")
+        assert step.due == lock["expires"]
+        assert await store.steps.next_due() is None
+        assert await store.steps.expire(time.time() + 99) == []
+        match end:
+            case "answer":
+                answer = Answer(value={"word": "x"}, hidden=("word",))
+                await store.locks.answer("l1", answer, by="ada")
+            case "expire":
+                await store.locks.expire(time.time() + 61)
+            case "withdraw":
+                await store.locks.withdraw("l1")
+            case "end":
+                await store.executions.settle(execution.fid, Status.CANCELLED)
+        [step] = (await store.steps.page_of(execution.id)).items
+        assert (step.status, step.preview.replace(MASK, "•••")) == (status, preview)
+        assert step.duration_s is not None
+        assert (await store.steps.past(execution.id, marks=False)).steps == []
 
     check(body)

@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -164,17 +165,18 @@ def test_exports_a_history(check: Callable[[Check], None]) -> None:
     async def body(store: Store) -> None:
         execution = await started(store, inputs={"topic": "bees"})
         await recorded(store, execution, record("a:0", 1))
-        await store.locks.open(
-            execution.fid, "l1", name="x", data=1, expires=time.time() + 9, key="lock.x:0"
-        )
+        lock: dict[str, Any] = {"name": "x", "data": 1, "expires": time.time() + 9}
+        await store.locks.open(execution.fid, "l1", key="lock.x:0", position=2, **lock)
         await store.locks.answer("l1", Answer(value=True), by="ada")
         history = msgspec.to_builtins(await store.steps.export(execution.id))
         assert (history["flow"], history["inputs"]) == ("svc/flow", {"topic": "bees"})
         [step] = history["steps"]
         assert (step["key"], base64.b64decode(step["result"])) == ("a:0", b"r")
-        assert history["locks"] == [
-            {"key": "lock.x:0", "name": "x", "status": "answered", "answer": True, "moments": []}
-        ]
+        [answer] = history["locks"]
+        assert answer == {
+            **{"key": "lock.x:0", "name": "x", "status": "answered", "answer": True},
+            **{"moments": [], "position": 2},
+        }
 
     check(body)
 

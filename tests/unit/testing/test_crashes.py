@@ -73,8 +73,8 @@ GIVEN: dict[str, Any] = {
     "children": {"other/flow": lambda inputs: {"doubled": inputs["total"] * 2}},
 }
 KEYS = [
-    *("fetch:0", "fetch:1", "fetch:2", "count:0", "sleep:0", "launch.other.flow:0"),
-    *("call.other.flow:0", "receive.note:0"),
+    *("fetch:0", "fetch:1", "fetch:2", "count:0", "lock.review:0", "sleep:0"),
+    *("launch.other.flow:0", "call.other.flow:0", "receive.note:0"),
 ]
 
 
@@ -89,7 +89,10 @@ def test_an_undisturbed_run_records_its_steps() -> None:
         *(Page(url, dt.date(2026, 1, 2)) for url in "abc"),
         3,
     ]
-    assert outcome.steps[6].value == {"doubled": 6}
+    lock = outcome.steps[4]
+    assert (lock.kind, lock.value) == ("lock", {"ok": True, "on": dt.date(2026, 3, 4)})
+    assert lock.arguments == '{"total":3}'
+    assert outcome.steps[7].value == {"doubled": 6}
     assert outcome.resumed == 0
 
 
@@ -100,7 +103,7 @@ def test_an_undisturbed_run_records_its_steps() -> None:
         *((each, 1, 0) for each in ("fetch:2", "count", "lock.review:0", "sleep")),
         *((each, 1, 0) for each in ("launch.other.flow", "call.other.flow:0", "receive.note")),
         (["fetch:0", "count"], 2, 2),
-        ("*", len(KEYS) + 1, 3),
+        ("*", len(KEYS), 3),
     ],
 )
 def test_a_crashed_flow_has_the_same_result(after: Any, resumed: int, lost: int) -> None:

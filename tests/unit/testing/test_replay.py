@@ -47,11 +47,11 @@ GIVEN: dict[str, Any] = {"inputs": {"urls": ["a", "b"]}, "answers": {"review": "
 def recorded(*, until: str | None = None) -> dict[str, Any]:
     """Return the history of `flow`; `until` is the key of the first step that it lacks."""
     history: dict[str, Any] = json.loads(json.dumps(testing.run(flow, **GIVEN).history))
-    keys = [each["key"] for each in history["steps"]]
-    if until is not None and until.startswith("lock."):
-        history["locks"] = []
+    positions = {each["key"]: each["position"] for each in history["steps"] + history["locks"]}
     if until is not None:
-        history["steps"] = history["steps"][: keys.index("sleep:0" if "lock" in until else until)]
+        for part in ("steps", "locks"):
+            kept = [each for each in history[part] if each["position"] < positions[until]]
+            history[part] = kept
     RAN.clear()
     return history
 
@@ -127,6 +127,10 @@ async def shorter(urls: list[str]) -> list[str]:
     return list(await asyncio.gather(*(fetch(url) for url in urls)))
 
 
+async def unasked(urls: list[str]) -> None:
+    count(await asyncio.gather(*(fetch(url) for url in urls)))
+
+
 async def in_tasks(urls: list[str]) -> None:
     await asyncio.gather(*(asyncio.create_task(load(url)) for url in urls))
 
@@ -144,6 +148,7 @@ async def broken(urls: list[str]) -> None:
     ("changed", "said"),
     [
         (shorter, r"the step count:0\(.*; today's code ends instead"),
+        (unasked, r"the lock lock.review:0; today's code ends instead"),
         (in_tasks, r"the step fetch:0\(.*; today's code goes on with 1/fetch:0, 2/fetch:0 instead"),
         (broken, r"the step fetch:1\(.*; today's code ends with .*KeyError: 'x' instead"),
     ],

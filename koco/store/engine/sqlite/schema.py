@@ -389,7 +389,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE locks ADD COLUMN key TEXT NOT NULL DEFAULT '';
     ALTER TABLE locks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
 
-    -- Recorded steps and waits (`koco.events.steps`). `started` and `due` are in seconds since the
+    -- Recorded steps and waits (`koco.events.steps`). A lock with a place has a row here, too, but
+    -- its outcome is only in `locks`. `started` and `due` are in seconds since the
     -- epoch; `child` is the fid of the launched execution; `message` is the name of the message
     -- that is waited for. `result` is the outcome: of a step as its runner encoded it, of a wait as
     -- JSON. A large one is in the blob `blob` instead. It comes last, because reading the columns
@@ -418,7 +419,8 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE UNIQUE INDEX steps_by_key ON steps (execution, key);
     CREATE INDEX steps_waiting ON steps (execution, message) WHERE status = 'waiting';
-    CREATE INDEX steps_due ON steps (due) WHERE status = 'waiting' AND due IS NOT NULL;
+    CREATE INDEX steps_due ON steps (due)
+        WHERE status = 'waiting' AND due IS NOT NULL AND kind <> 'lock';
     CREATE INDEX steps_by_child ON steps (child) WHERE child IS NOT NULL;
     CREATE INDEX steps_by_blob ON steps (blob) WHERE blob IS NOT NULL;
 

@@ -22,6 +22,7 @@ def fid(plane: Plane) -> str:
     plane.step(found, "sleep:0", "waiting", kind="sleep", duration_s=None, due=LATER)
     plane.step(found, "call.a.b:0", "waiting", kind="call", duration_s=None, child="bbbb")
     plane.step(found, "receive.n:0", "waiting", kind="receive", duration_s=None, due=LATER)
+    plane.step(found, "lock.ok:0", "waiting", kind="lock", duration_s=None, due=LATER)
     return found
 
 
@@ -37,6 +38,7 @@ def test_piped_the_steps_are_a_table_for_scripts(fid: str, cli: Cli) -> None:
         f"until {LATER}",
         "for bbbb",
         f"for a message until {LATER}",
+        f"for a person until {LATER}",
     ]
 
 
@@ -75,7 +77,7 @@ def test_the_export_is_a_file_for_tests(fid: str, cli: Cli, tmp_path: Path) -> N
     assert (ran.code, ran.out, ran.err) == (
         0,
         "",
-        f"{file} has 6 steps; hidden inputs and secrets in results are in clear\n",
+        f"{file} has 7 steps; hidden inputs and secrets in results are in clear\n",
     )
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(file.read_text("utf-8"))["flow"] == "hello/greet"
@@ -167,6 +169,7 @@ def test_show_tells_of_resumes_waits_and_relatives(plane: Plane, fid: str, cli: 
     assert "parent    pppp" in lines
     assert f"waits     sleep:0 until {LATER}, since {TS}" in lines
     assert f"waits     call.a.b:0 for bbbb, since {TS}" in lines
+    assert not [each for each in lines if "lock.ok:0" in each]  # an open lock has a line of its own
     assert "child     bbbb hello/greet finished" in lines
     assert f"parked    since {TS}; it has no process until its wait ends" in lines
     lines = cli("show", "bbbb").out.splitlines()

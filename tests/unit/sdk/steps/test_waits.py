@@ -91,7 +91,7 @@ def test_asks_the_control_plane(flow: Any) -> None:
     assert fourth.arguments == 'day="2026-01-01"'
     assert (fifth.waits, fifth.launch_key, fifth.inputs) == (False, "mine", {})
     digest = hashlib.blake2b(f"{FID}/lock.review:0".encode(), digest_size=8).hexdigest()
-    assert sixth.lid == digest
+    assert (sixth.lid, sixth.position, sixth.arguments) == (digest, 6, '{"a":1}')
 
 
 @pytest.mark.parametrize("flow", [everything, everything_sync])

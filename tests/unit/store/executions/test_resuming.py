@@ -98,26 +98,30 @@ def test_takes_over_messages_and_answers(check: Callable[[Check], None]) -> None
             await store.steps.send(fid, "note", text, by="ada")
         await store.steps.open_wait(fid, receive(number=0, position=1))
         await store.locks.open(
-            fid, "l0", name="ok", data=1, expires=time.time() + 60, key="lock.ok:0"
+            fid, "l0", name="ok", data=1, expires=time.time() + 60, key="lock.ok:0", position=2
         )
         await store.locks.answer("l0", Answer(value={"yes": True}), by="ada")
-        await recorded(store, former, record("a:0", 2, started=time.time()))
-        await store.steps.open_wait(fid, receive(number=1, position=3))
-        await store.steps.open_wait(fid, sleep(position=4))
+        await recorded(store, former, record("a:0", 3))
+        await store.steps.open_wait(fid, receive(number=1, position=4))
+        await store.steps.open_wait(fid, sleep(position=5))
         await store.locks.open(
-            fid, "l1", name="ok", data=1, expires=time.time() + 60, key="lock.ok:1"
+            fid, "l1", name="ok", data=1, expires=time.time() + 60, key="lock.ok:1", position=6
         )
         await store.locks.answer("l1", Answer(value=None), by="ada")
         execution = await resume(store, former, "a:0")
-        assert await keys(store, execution) == ["receive.note:0"]
+        assert await keys(store, execution) == ["receive.note:0", "lock.ok:0"]
         [lock] = await store.locks.all_of(execution.id)
         assert (lock.lid, lock.answer, lock.by) == (
             lid_of(execution.fid, "lock.ok:0"),
             {"yes": True},
             "ada",
         )
+        for step in ("lock.ok", "lock.ok:0"):
+            earlier = await resume(store, former, step)
+            assert await keys(store, earlier) == ["receive.note:0"]
+            assert await store.locks.all_of(earlier.id) == []
         execution = await resumed(store, execution, "r2")
-        again = await store.steps.open_wait(execution.fid, receive(number=1, position=3))
+        again = await store.steps.open_wait(execution.fid, receive(number=1, position=4))
         outcome = await store.steps.outcome(execution.id, again.key)
         assert outcome is not None
         assert outcome.value == "second"

@@ -264,7 +264,8 @@ def test_resumes_after_the_death_of_its_process(check: Callable[[Check], None]) 
             "after": "a:0",
             "because": "it was killed",
         }
-        assert [each.key for each in await store.steps.waiting(execution.id)] == ["sleep:0"]
+        waiting = [each.key for each in await store.steps.waiting(execution.id)]
+        assert waiting == ["lock.ok:0", "sleep:0"]
         locks = await store.locks.all_of(execution.id)
         assert {lock.lid: lock.status for lock in locks} == {"l1": "open", "l2": "withdrawn"}
         assert not await store.executions.lose(fid, "r1", DIED)
@@ -351,10 +352,10 @@ def test_a_retry_keeps_the_steps_before_the_failed_one(check: Callable[[Check], 
         await store.locks.answer("l0", Answer(value=0), by="ada")
         failed = record("b:0", 2, StepStatus.ERROR, started=time.time())
         await recorded(store, execution, record("a:0", 1), failed)
-        await store.locks.open(fid, "l1", key="lock.ok:1", **lock)
+        await store.locks.open(fid, "l1", key="lock.ok:1", position=3, **lock)
         await store.locks.answer("l1", Answer(value=1), by="ada")
         await store.steps.send(fid, "note", 1, by="ada")
-        await store.steps.open_wait(fid, receive(position=3))
+        await store.steps.open_wait(fid, receive(position=4))
         execution = await _failed(store, execution)
         assert execution.status is Status.QUEUED
         assert (await last_status(store, execution))["from"] == "b:0"
@@ -364,8 +365,9 @@ def test_a_retry_keeps_the_steps_before_the_failed_one(check: Callable[[Check], 
         execution = await resumed(store, execution, "r2")
         step = await store.steps.open_wait(fid, receive(position=3))
         assert step.status is StepStatus.FINISHED
-        opened = await store.locks.open(fid, "l1", key="lock.ok:1", **lock)
+        opened = await store.locks.open(fid, "l1", key="lock.ok:1", position=3, **lock)
         assert (opened.status, opened.answer, opened.by, opened.attempt) == ("open", None, None, 2)
+        assert (await store.steps.get(execution.id, "lock.ok:1")).status is StepStatus.WAITING
 
     check(body)
 
