@@ -150,11 +150,11 @@ def test_sleeps_until_a_time_that_is_over_end_at_once(check: Callable[[Body], No
     async def body(w: Plane) -> None:
         execution = await w.begin()
         assert (await w.ask(execution, sleep(until=1.0))).status == "finished"
-        waiting = asyncio.ensure_future(w.ask(execution, sleep("sleep:1", seconds=0.1)))
-        await asyncio.sleep(0.02)
-        assert w.waits._alarm._timer is not None
-        w.waits._alarm._timer.cancel()
-        await asyncio.sleep(0.1)
+        waiting = asyncio.ensure_future(w.ask(execution, sleep("sleep:1", seconds=0.5)))
+        while (timer := w.waits._alarm._timer) is None:
+            await asyncio.sleep(0.01)
+        timer.cancel()
+        await asyncio.sleep(0.5)
         assert not waiting.done()
         await w.waits.recover()
         assert (await waiting).status == "finished"
