@@ -31,6 +31,10 @@ class Options:
     timeout_s: float | None = None
 
 
+#: A result, or None and an exception.
+_Outcome = tuple[Any, BaseException | None]
+
+
 class _Step:
     """A step that runs: the number of its attempt, and how that ended."""
 
@@ -58,7 +62,9 @@ class _Step:
         result: bytes | None = None
         if error is None:
             try:
-                result = self._limited(outcomes.encode_value(value, step=self.call.key))
+                # The flow gets the same as when it runs again.
+                result, self.value = outcomes.encode_value(value, step=self.call.key)
+                self._limited(result)
             except StepResultError as exc:
                 self.error = exc
         if self.error is None:
@@ -73,16 +79,9 @@ class _Step:
         except StepResultError as exc:
             self.error = exc
             result = outcomes.encode_error(exc, step=self.call.key)
-        return self._line(StepStatus.ERROR, previews.of_error(self.error), result)
-
-    def give(self) -> Any:
-        """Return the step's result, or raise its exception."""
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None  # its frames refer to this object
-        return self.value
+        line = self._line(StepStatus.ERROR, previews.of_error(self.error), result)
+        self.error = outcomes.decode(result)[1]
+        return line
 
     def report(self) -> None:
         """Record that the attempt is running."""
@@ -151,13 +150,19 @@ class _Entered:
 
 async def run_async(call: Call, function: Callable[[], Awaitable[Any]], options: Options) -> Any:
     """Return the outcome of a step: the recorded one, or else the function's."""
+    return _give(*await _outcome_async(call, function, options))
+
+
+async def _outcome_async(
+    call: Call, function: Callable[[], Awaitable[Any]], options: Options
+) -> _Outcome:
     journal = call.journal
     if call.past is not None and call.past.status in SETTLED:
         result = call.past.result
         if call.past.is_apart:
             text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
             result = base64.b64decode(text)
-        return _give(result)
+        return outcomes.decode(result or b"")
     if journal.admit_async is not None:
         await journal.admit_async(call)
     step = _Step(call, options)
@@ -166,19 +171,23 @@ async def run_async(call: Call, function: Callable[[], Awaitable[Any]], options:
             value, error = await _attempt_async(step, function)
             await journal.sink.commit_async(journal.fid, step.settle(value, error))
             if step.pause_s is None:
-                return step.give()
+                return step.value, step.error
             await asyncio.sleep(step.pause_s if journal.pauses else 0)
             journal.check()
 
 
 def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
     """Do the same as `run_async` for a plain function, in the calling thread."""
+    return _give(*_outcome_sync(call, function, options))
+
+
+def _outcome_sync(call: Call, function: Callable[[], Any], options: Options) -> _Outcome:
     journal = call.journal
     if call.past is not None and call.past.status in SETTLED:
         result = call.past.result
         if call.past.is_apart:
             result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
-        return _give(result)
+        return outcomes.decode(result or b"")
     if journal.admit is not None:
         journal.admit(call)
     step = _Step(call, options)
@@ -187,17 +196,23 @@ def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
             value, error = _attempt_sync(step, function)
             journal.sink.commit(journal.fid, step.settle(value, error))
             if step.pause_s is None:
-                return step.give()
+                return step.value, step.error
             if journal.pauses:
                 threads.pause(step.pause_s)
             journal.check()
 
 
-def _give(result: bytes | None) -> Any:
-    value, error = outcomes.decode(result or b"")
-    if error is not None:
+def _give(value: Any, error: BaseException | None) -> Any:
+    """Return a step's result, or raise its exception, with one traceback in every run."""
+    if error is None:
+        return value
+    context = error.__context__
+    try:
         raise error
-    return value
+    finally:
+        # The exception that the flow handles just now has replaced it.
+        error.__context__ = context
+        del error, context  # the exception's frames refer to this one
 
 
 async def _attempt_async(

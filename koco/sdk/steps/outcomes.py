@@ -31,8 +31,8 @@ _HINT = (
 )
 
 
-def encode_value(value: Any, *, step: str) -> bytes:
-    """Return a step's result, encoded. `step` is its key.
+def encode_value(value: Any, *, step: str) -> tuple[bytes, Any]:
+    """Return a step's result, encoded and as it comes back. `step` is its key.
 
     Raises:
         StepResultError: the result cannot be kept.
@@ -41,13 +41,15 @@ def encode_value(value: Any, *, step: str) -> bytes:
         raise _still_running(value, step)
     if _is_plain(value):
         try:
-            return _PLAIN + _encode(value)
+            packed = _encode(value)
+            # An atom comes back as it is.
+            return _PLAIN + packed, value if type(value) in _ATOMS else _decode(packed)
         except (ValueError, OverflowError, RecursionError):
             pass  # half a surrogate pair, or a large number
     try:
         packed = pickle.dumps(value, 5)
         # Loading is the only proof: a class may be found when it is pickled, and fail later.
-        pickle.loads(packed)
+        back = pickle.loads(packed)
     except Exception as exc:
         kind = type(value)
         raise StepResultError(
@@ -55,7 +57,7 @@ def encode_value(value: Any, *, step: str) -> bytes:
             f"cannot be kept: {type(exc).__name__}: {exc}",
             hint=_HINT,
         ) from exc
-    return _VALUE + packed
+    return _VALUE + packed, back
 
 
 def encode_error(exc: BaseException, *, step: str) -> bytes:

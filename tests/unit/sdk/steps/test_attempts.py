@@ -1,9 +1,11 @@
 """Attempts of a step: retries, timeouts, and what is recorded of them."""
 
 import asyncio
+import dataclasses
 import pickle
 import threading
 import time
+import traceback
 from typing import Any
 
 import msgspec
@@ -82,8 +84,86 @@ def test_raises_the_last_error(which: int) -> None:
     assert statuses(sink) == [(RETRYING, 1, 1), (ERROR, 2, 2)]
     with pytest.raises(ValueError, match="failure 2") as caught:
         play(flow, past=sink.past())
-    assert "later" in str(caught.value.__cause__) or "__call__" in str(caught.value.__cause__)
+    [note] = caught.value.__notes__
+    assert "later" in note or "__call__" in note
     assert flaky.calls == 2
+
+
+def divide() -> None:
+    try:
+        1 / 0  # noqa: B018 - it raises
+    except ZeroDivisionError as exc:
+        raise ValueError("outer") from exc
+
+
+@step
+async def fails() -> None:
+    divide()
+
+
+@step
+def fails_sync() -> None:
+    try:
+        divide()
+    except ValueError:
+        raise KeyError("last")  # noqa: B904 - so it has a context and no cause
+
+
+def test_a_flow_gets_the_same_exception_in_each_run() -> None:
+    """With its causes, and with the same text."""
+
+    async def flow(tracer: Tracer) -> list[Any]:
+        seen: list[Any] = []
+        for failing in (fails, fails_sync, lambda: tracer.step("b", divide)):
+            try:
+                if (awaitable := failing()) is not None:
+                    await awaitable
+            except Exception as exc:  # noqa: BLE001 - the point
+                seen.append((type(exc.__cause__), type(exc.__context__), traceback.format_exc()))
+        try:
+            raise OSError("the flow's own")
+        except OSError:
+            try:
+                await fails()
+            except ValueError as exc:
+                seen.append((type(exc.__cause__), type(exc.__context__), traceback.format_exc()))
+        return seen
+
+    sink = MemorySink()
+    seen = play(flow, sink)
+    assert play(flow, past=sink.past()) == seen
+    kinds = [each[:2] for each in seen]
+    divided = (ZeroDivisionError, ZeroDivisionError)
+    assert kinds == [divided, (type(None), ValueError), divided, divided]
+    assert all("in divide" in each[2] for each in seen)
+    assert "ZeroDivisionError: division by zero" in seen[1][2]
+
+
+@dataclasses.dataclass
+class Cached:
+    x: int
+
+    def __reduce__(self) -> Any:
+        return Cached, (self.x + 1,)
+
+
+def test_a_flow_gets_the_same_result_in_each_run() -> None:
+    """The recorded one: not the object that the step has returned."""
+    kept: list[Any] = [[1, {"a": 2}]]
+
+    @step
+    def give() -> Any:
+        return kept[0]
+
+    async def flow(tracer: Tracer) -> Any:
+        found = [await tracer.step("a", lambda: Cached(1)), give()]
+        kept[0].append(3)
+        return found
+
+    sink = MemorySink()
+    found = play(flow, sink)
+    assert found == [Cached(2), [1, {"a": 2}]]
+    assert play(flow, past=sink.past()) == found
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -68,8 +68,9 @@ class Once:
 
 
 def back(value: Any) -> Any:
-    found, error = outcomes.decode(outcomes.encode_value(value, step="a:0"))
+    found, error = outcomes.decode((encoded := outcomes.encode_value(value, step="a:0"))[0])
     assert error is None
+    assert repr(encoded[1]) == repr(found)
     return found
 
 
@@ -207,7 +208,7 @@ def test_keeps_exceptions(exc: BaseException) -> None:
     for name in ("code", "url", "extra", "filename", "errno", "value", "name", "path", "lineno"):
         assert getattr(found, name, None) == getattr(exc, name, None)
     if not isinstance(exc, ReducedError):
-        assert found.__notes__ == exc.__notes__
+        assert found.__notes__[:-1] == exc.__notes__
 
 
 def test_keeps_the_parts_of_a_group() -> None:
@@ -231,8 +232,8 @@ def test_keeps_errors_of_libraries() -> None:
     assert str(found) == str(caught.value)
 
 
-def test_keeps_the_traceback_and_its_causes_as_text() -> None:
-    """A reader sees where it was raised, and why."""
+def test_keeps_the_causes_and_their_frames() -> None:
+    """A reader sees where it was raised, and why; the flow can decide by the cause."""
 
     def inner() -> None:
         raise KeyError("reason")
@@ -245,14 +246,34 @@ def test_keeps_the_traceback_and_its_causes_as_text() -> None:
 
     with pytest.raises(ValueError) as caught:
         outer()
-    cause = back_error(caught.value).__cause__
+    for found in (back_error(caught.value), back_error(back_error(caught.value))):
+        assert "in outer" in found.__notes__[0]
+        assert "in inner" not in found.__notes__[0]
+        assert isinstance(found.__cause__, KeyError)
+        assert found.__context__ is found.__cause__
+        assert found.__cause__.args == ("reason",)
+        assert "in inner" in found.__cause__.__notes__[0]
+
+
+def test_keeps_a_cause_as_text_if_it_must() -> None:
+    """The exception itself is kept; so are long chains, up to a length, and circles."""
+    caused = ValueError("outer")
+    caused.__cause__ = BadError(threading.Lock())
+    cause = back_error(caused).__cause__
     assert isinstance(cause, RecordedTraceback)
-    assert "in inner" in cause.text
-    assert "KeyError: 'reason'" in cause.text
-    assert "ValueError: outcome" in str(cause)
-    again = back_error(back_error(caught.value)).__cause__
-    assert isinstance(again, RecordedTraceback)
-    assert "in inner" in again.text
+    assert "BadError" in cause.text
+    chained: Any = ValueError("0")
+    for number in range(1, 50):
+        chained, former = ValueError(str(number)), chained
+        chained.__context__ = former
+    found, length = back_error(chained), 0
+    while found.__context__ is not None:
+        found, length = found.__context__, length + 1
+    assert length == 20
+    assert "ValueError: 0" in str(found)
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert str(back_error(one).__cause__) == "other"
 
 
 class BadError(Exception):
