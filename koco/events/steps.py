@@ -125,6 +125,14 @@ _decode_record = msgspec.msgpack.Decoder(StepRecord).decode
 _decode_past = msgspec.msgpack.Decoder(Past).decode
 
 
+def name_of(key: str) -> str:
+    """Return the name in a key: see `StepRecord`."""
+    place, _, rest = key.rpartition("/")
+    name = rest.rpartition(":")[0]
+    # A call of a thread has a digest of its arguments behind its name.
+    return name.rpartition(".")[0] if place == "~" else name
+
+
 def encode_past(past: Past) -> str:
     """Return the past of an execution as text, as the answer to `ReadHistory`."""
     return base64.b64encode(_encoder.encode(past)).decode()

@@ -30,7 +30,7 @@ from koco.errors import (
     UsageError,
 )
 from koco.events.questions import CallFlow, Receive, Sleep, WaitOutcome
-from koco.events.steps import StepKind, StepStatus
+from koco.events.steps import StepKind, StepStatus, name_of
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest.rules import LOCK_NAME
 from koco.store.model import Execution, Failure, Message, NewWait
@@ -177,7 +177,7 @@ def _new(
 ) -> NewWait:
     return NewWait(
         key=question.key,
-        name=question.key.rpartition("/")[2].rpartition(":")[0],
+        name=name_of(question.key),
         kind=kind,
         position=question.position,
         digest=question.digest,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from koco.events import datetimes, line
+from koco.events import datetimes, line, steps
 from koco.events.model import Kind
 from koco.events.questions import CallFlow, LockOutcome, OpenLock, Receive, Sleep, WaitOutcome
 from koco.events.steps import (
@@ -180,7 +180,7 @@ class Records:
         status = StepStatus(outcome.status)
         self.entries[wait.key] = Entry(
             key=wait.key,
-            name=_name_of(wait.key),
+            name=steps.name_of(wait.key),
             kind=kind,
             position=wait.position,
             digest=wait.digest,
@@ -274,11 +274,3 @@ def _kind_of(wait: Wait) -> StepKind:
             return StepKind.RECEIVE
         case _:
             return StepKind.CALL if wait.waits else StepKind.LAUNCH
-
-
-def _name_of(key: str) -> str:
-    """Return the name in a key: see `koco.events.steps.StepRecord`."""
-    place, _, rest = key.rpartition("/")
-    name = rest.rpartition(":")[0]
-    # A call of a thread has a digest of its arguments behind its name.
-    return name.rpartition(".")[0] if place == "~" else name

@@ -162,6 +162,19 @@ def test_sleeps_until_a_time_that_is_over_end_at_once(check: Callable[[Body], No
     check(body)
 
 
+def test_a_wait_of_a_thread_has_its_name(check: Callable[[Body], None]) -> None:
+    """The digest in its key is no part of that: a flow that runs again would not find it."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.begin()
+        for key in ("~/sleep.081d3d69b5d9:0", "1.2/sleep:0", "sleep:0"):
+            await w.ask(execution, sleep(key, until=1.0))
+        past = await w.store.steps.past(execution.id, marks=False)
+        assert {each.name for each in past.steps} == {"sleep"}
+
+    check(body)
+
+
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
 def test_refuses_invalid_times(check: Callable[[Body], None], seconds: float) -> None:
     """For sleeps and for timeouts."""
