@@ -186,6 +186,10 @@ class FailureEvent(Failure, frozen=True, kw_only=True):
     traceback: str = ""
 
 
+#: An execution whose processes have died so often in a row runs alone.
+_DEATHS_ALONE = 2
+
+
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a flow. Times are RFC 3339 in UTC; `last_seq` numbers its latest event."""
 
@@ -243,6 +247,13 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     moves: int = 0
     #: Whether it has no process, because it only waits.
     parked: bool = False
+    #: How many processes have died with it, one after the other, without a new outcome of a step.
+    deaths: int = 0
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether it may be what its processes die of, so that nothing else may run with it."""
+        return self.deaths >= _DEATHS_ALONE
 
     @property
     def tries(self) -> int:

@@ -65,6 +65,9 @@ class Spooler:
         #: Called with the fid of each execution whose runner reports its end; set by the
         #: supervisor.
         self.on_final: Callable[[str], None] = lambda fid: None
+        #: Called with the fid of each execution of which outcomes of steps are recorded; set by
+        #: the supervisor.
+        self.on_outcome: Callable[[str], None] = lambda fid: None
         #: How many events have arrived since the start.
         self.appended = 0
         self._store = store
@@ -130,9 +133,11 @@ class Spooler:
     async def _append(self, checked: list["_Checked"]) -> list[Ack]:
         async with self._records.stored([each.records for each in checked]) as records:
             acks = await self._commit_when_possible([each.batch for each in checked], records)
-        for (batch, _), ack in zip(checked, acks, strict=True):
+        for (batch, its), ack in zip(checked, acks, strict=True):
             if not batch.is_held(ack):
                 continue
+            if any(each.record.status.is_final for each in its):
+                self.on_outcome(batch.fid)
             self.appended += batch.count
             self.wake(batch.fid)
             # A closed runner is not wanted any more. Another one may have the next attempt.

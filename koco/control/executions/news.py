@@ -23,6 +23,7 @@ class Listener:
         match news.topic:
             case Topic.SETTLED:
                 self._waiters.wake(news.fid, news.key)
+                self._supervisor.progressed(news.fid)
             case Topic.WOKEN:
                 self._supervisor.wake([news.fid])
             case Topic.CANCELLED:

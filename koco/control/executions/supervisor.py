@@ -71,6 +71,7 @@ class Supervisor:
         self._store = store
         self._spooler = spooler
         spooler.on_final = self._reported
+        spooler.on_outcome = self.progressed
         self._waiters = Waiters() if waiters is None else waiters
         #: Called with the fid of each execution that has ended, or whose attempt has; used by the
         #: waits.
@@ -160,6 +161,11 @@ class Supervisor:
         if pool := self._pool_of.get(fid):
             pool.has_proven = True
         self.on_final(fid)
+
+    def progressed(self, fid: str) -> None:
+        """Called when an outcome of one of an execution's steps or waits is recorded."""
+        if pool := self._pool_of.get(fid):
+            pool.progressed(fid)
 
     def on_final(self, fid: str) -> None:
         """Free an execution's place. Called when it has a final status or its attempt has ended."""
@@ -253,7 +259,8 @@ class Supervisor:
             return "it was cancelled and is about to end"
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.tries} begins at {line.timestamp(execution.not_before)}"
-        return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
+        limit = self.load.reason(execution.flow, pool.line.limits(execution.flow))
+        return limit or pool.why_alone(execution) or pool.why_now
 
     # calls of the deployer
 
@@ -357,7 +364,10 @@ class Supervisor:
                 self._go_on(execution)
             elif not _is_withdrawn(execution):
                 self._enter(execution)
-        reattach.adopt(present, self.pools, given, tasks=self._tasks, settle=self._settle)
+        alone = {each.fid for each in executions if each.runs_alone}
+        reattach.adopt(
+            present, self.pools, given, alone=alone, tasks=self._tasks, settle=self._settle
+        )
         for key in given.keys() - present.keys():
             self._tasks.spawn(self._bury(key[2], given[key]))
         for execution in executions:

@@ -18,6 +18,7 @@ from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
 from koco.control.runners.losses import Loss
 from koco.control.runners.queue import Line
 from koco.control.runners.recovery import Recovery, is_young
+from koco.control.runners.seclusion import Seclusion
 from koco.control.runners.start_backoff import LIVED_S, Setbacks
 from koco.control.runners.worker import (
     SHORT_LIVED,
@@ -107,6 +108,7 @@ class Pool:
             name, store, self._tasks, remains=remains, put_back=self.put_back, on_final=on_final
         )
         self._growth: asyncio.TimerHandle | None = None
+        self._seclusion = Seclusion(line, limits)
 
     # calls of the supervisor
 
@@ -137,7 +139,10 @@ class Pool:
 
     def places(self, flow: str) -> int:
         """Return how many executions of a flow the pool could take if all its runners were up."""
-        used = sum(len(runner.running) for runner in self.runners.values())
+        used = sum(
+            self.limits.concurrency if runner.is_closed else len(runner.running)
+            for runner in self.runners.values()
+        )
         return self.limits.max * self.limits.concurrency - used - self.line.ready(but=flow)
 
     @property
@@ -158,6 +163,13 @@ class Pool:
         """The same as `why`, with the time of the next start if that is not soon."""
         return self.why + self._setbacks.next_try
 
+    def why_alone(self, execution: Execution) -> str | None:
+        """Return why an execution waits for a runner that others do not wait for, if it does."""
+        if not execution.runs_alone or self.limits.concurrency == 1 or self._setbacks.why:
+            return None
+        deaths = execution.deaths
+        return f"its process died {deaths} times in a row, so it waits for a runner without others"
+
     def what(self, fid: str) -> str | None:
         """Return what an execution's runner does if it does not answer; None if it answers."""
         runner = self.runner_of(fid)
@@ -174,6 +186,14 @@ class Pool:
         self._tasks.spawn(self._watch(runner))
         if runner.running:
             self._guard(runner)
+
+    def progressed(self, fid: str) -> None:
+        """Called when an execution has a new outcome of a step: it need not run alone any more."""
+        for runner in self.runners.values():
+            if runner.alone == fid:
+                runner.alone = ""
+                self.pump()
+                return
 
     def put_back(self, execution: Execution) -> None:
         """Put an execution back in line because its runner never began it."""
@@ -265,8 +285,11 @@ class Pool:
 
     def pump(self) -> None:
         """Give waiting executions to runners with room, and consider growth for the rest."""
+        self._seclusion.reserve(self.runners.values(), is_starting=self.is_starting)
         for runner in self.runners.values():
-            while self._has_room(runner) and (execution := self.line.take()):
+            while self._has_room(runner) and (
+                execution := self._seclusion.take(runner, self.runners.values())
+            ):
                 runner.running.add(execution.fid)
                 runner.assigning[execution.fid] = asyncio.Event()
                 self._tasks.spawn(self._dispatch(execution, runner))
@@ -282,6 +305,7 @@ class Pool:
         return (
             runner.is_ready
             and not runner.is_leaving
+            and not self._seclusion.shuts(runner)
             and runner.vigil.says is None
             and len(runner.running) < self.limits.concurrency
             and left > 0
@@ -368,7 +392,8 @@ class Pool:
         since = self.line.since
         if since is None:
             return
-        count = self.line.ready()
+        secluded = self._seclusion.demand(self.runners.values())
+        count = self.line.ready() - self.line.ready_alone()
         if self.mean_s is None or time.monotonic() - since > _START_S:
             work = count / self.limits.concurrency
         else:
@@ -379,7 +404,7 @@ class Pool:
             runner.is_attaching and len(runner.running) < self.limits.concurrency
             for runner in self.runners.values()
         )
-        self._grow_by(min(room, math.ceil(work) - self._starting - attaching))
+        self._grow_by(min(room, math.ceil(work) + secluded - self._starting - attaching))
         loop = asyncio.get_running_loop()
         self._growth = loop.call_later(_START_S / 2, self._consider_growth)
 

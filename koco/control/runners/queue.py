@@ -52,7 +52,8 @@ class Line:
     def __init__(self, load: Load, limits: Callable[[str], Limits]) -> None:
         self._load = load
         self.limits = limits
-        self._flows: dict[str, _Waiting] = {}
+        #: By flow, and whether they run alone.
+        self._flows: dict[tuple[str, bool], _Waiting] = {}
         self._numbers = itertools.count(1)
         #: By fid: the place numbers of executions that were given to a runner.
         self._given: dict[str, int] = {}
@@ -75,11 +76,15 @@ class Line:
 
     def _add(self, execution: Execution, number: int) -> None:
         place = _Place(number, time.monotonic(), execution)
-        self._flows.setdefault(execution.flow, _Waiting()).add(place)
+        key = execution.flow, execution.runs_alone
+        self._flows.setdefault(key, _Waiting()).add(place)
 
-    def take(self) -> Execution | None:
-        """Take out the first execution that the limits allow, and count it as running."""
-        place = self._head()
+    def take(self, *, alone: bool = True) -> Execution | None:
+        """Take out the first execution that the limits allow, and count it as running.
+
+        Without `alone`, those that must run alone are left out.
+        """
+        place = self._head(alone=alone)
         if place is None:
             return None
         self.remove(place.execution.fid)
@@ -90,10 +95,10 @@ class Line:
     def remove(self, fid: str) -> None:
         """Remove an execution, if it is there, and the place kept for it."""
         self._given.pop(fid, None)
-        for flow, waiting in self._flows.items():
+        for key, waiting in self._flows.items():
             if waiting.places.pop(fid, None):
                 if not waiting.places:
-                    del self._flows[flow]
+                    del self._flows[key]
                 return
 
     def clear(self) -> None:
@@ -113,12 +118,29 @@ class Line:
 
     def ready(self, *, but: str = "") -> int:
         """Return how many waiting executions the limits allow, leaving out those of flow `but`."""
-        flows = ((name, len(each.places)) for name, each in self._flows.items() if name != but)
-        return sum(int(min(count, self._room(name))) for name, count in flows)
+        return sum(
+            self._ready(flow, each) for (flow, _), each in self._flows.items() if flow != but
+        )
 
-    def _head(self) -> _Place | None:
-        flows = ((name, each) for name, each in self._flows.items() if self._room(name) > 0)
-        heads = (each.first for _, each in flows)
+    def ready_alone(self) -> int:
+        """Return how many waiting executions that must run alone the limits allow."""
+        return sum(self._ready(flow, each) for (flow, alone), each in self._flows.items() if alone)
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether the first execution that the limits allow must run alone."""
+        place = self._head()
+        return place is not None and place.execution.runs_alone
+
+    def _ready(self, flow: str, waiting: _Waiting) -> int:
+        return int(min(len(waiting.places), self._room(flow)))
+
+    def _head(self, *, alone: bool = True) -> _Place | None:
+        heads = (
+            each.first
+            for (flow, is_alone), each in self._flows.items()
+            if (alone or not is_alone) and self._room(flow) > 0
+        )
         return min(heads, default=None)
 
     def _room(self, flow: str) -> float:

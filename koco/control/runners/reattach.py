@@ -8,7 +8,7 @@ that it still works.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from koco.cluster.runners import RunnerActor
 from koco.control.runners.pool import Pool
@@ -35,13 +35,14 @@ def adopt(
     pools: Mapping[tuple[str, int], Pool],
     given: Mapping[Key, set[str]],
     *,
+    alone: Collection[str],
     tasks: Tasks,
     settle: Settle,
 ) -> None:
     """Give living runners to their pools, and end those whose pool no longer exists.
 
     `given` holds, for each runner, the fids of the executions that it was given and that have not
-    ended.
+    ended. Those in `alone` run alone.
     """
     for key, actor in present.items():
         service, number, runner_id = key
@@ -49,7 +50,10 @@ def adopt(
         if pool is None:
             tasks.spawn(see_off(actor))
             continue
-        runner = Runner(runner_id, actor, running=set(given.get(key, ())), is_attaching=True)
+        running = set(given.get(key, ()))
+        runner = Runner(runner_id, actor, running=running, is_attaching=True)
+        if len(running) == 1:
+            runner.alone = next((fid for fid in running if fid in alone), "")
         pool.adopt(runner)
         tasks.spawn(_attach(runner, pool, settle))
 

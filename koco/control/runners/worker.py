@@ -52,6 +52,8 @@ class Runner:
     generation: int = 0
     #: Since when its pool has had it (monotonic seconds).
     since: float = field(default_factory=time.monotonic)
+    #: The execution that it was given to run alone; see `Execution.runs_alone`.
+    alone: str = ""
     #: Whether an execution has begun in it.
     has_begun: bool = False
     #: By fid: executions that it was asked to begin and has not confirmed, with the entrypoint that
@@ -76,6 +78,11 @@ class Runner:
 
     def __post_init__(self) -> None:
         self.vigil = Vigil(self.actor)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it runs an execution alone, so that it gets no other."""
+        return self.alone in self.running
 
     def give_up(self, cause: str) -> None:
         """Have its process ended, and its executions settled with this cause."""

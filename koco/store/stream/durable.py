@@ -32,6 +32,7 @@ def lose(db: Connection, fid: str, runner: str, error: FailureEvent, *, because:
             error = msgspec.structs.replace(error, message=text)
             add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
     elif tries_again(now):
+        replay.count_death(db, now)
         retry(db, now, lines(line.encode(Kind.ERROR, error)))
     else:
         add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)

@@ -244,8 +244,14 @@ def retry(db: Connection, now: State, events: Lines, *, because_of_error: bool =
     ledger.insert(db, now, events.then(leases).then(lines(line.encode(Kind.STATUS, queued))))
     ledger.release(db, now, Status.QUEUED)
     db.execute(
-        "UPDATE executions SET not_before = :not_before, left_s = :left_s WHERE id = :id",
-        {"not_before": not_before, "left_s": policy.timeout_s, "id": now.id},
+        "UPDATE executions SET not_before = :not_before, left_s = :left_s,"
+        " deaths = CASE WHEN :has_died THEN deaths ELSE 0 END WHERE id = :id",
+        {
+            "not_before": not_before,
+            "left_s": policy.timeout_s,
+            "has_died": not because_of_error,
+            "id": now.id,
+        },
     )
 
 

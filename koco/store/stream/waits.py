@@ -143,7 +143,8 @@ def resolve(db: Connection, now: State, events: Lines, *, because: str) -> None:
     event = resumption(db, now, because=because)
     ledger.insert(db, now, events.then(ledger.lines(event)))
     db.execute(
-        "UPDATE executions SET status = 'queued', parked = 0, resumed = resumed + 1 WHERE id = :id",
+        "UPDATE executions SET status = 'queued', parked = 0, resumed = resumed + 1, deaths = 0"
+        " WHERE id = :id",
         {"id": now.id},
     )
     ledger.tell(db, Topic.WOKEN, now.fid)

@@ -175,11 +175,16 @@ class World:
         return runner
 
     async def live(
-        self, *, limits: Any = None, flows: tuple[str, ...] = ("flow",), **runner: Any
+        self,
+        *,
+        limits: Any = None,
+        flows: tuple[str, ...] = ("flow",),
+        durable: bool = False,
+        **runner: Any,
     ) -> Release:
         usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
         declared = manifest(
-            flows=[{"name": name, "entrypoint": "m:f"} for name in flows],
+            flows=[{"name": name, "entrypoint": "m:f", "durable": durable} for name in flows],
             runner={**usual, **runner},
             limits=limits or {},
         )

@@ -426,3 +426,27 @@ def test_a_release_with_parked_executions_keeps_its_bundle(
         assert await store.uploads.find_unused(["b1"], before="0", keep_releases=1) == ["b1"]
 
     check(body)
+
+
+def test_counts_deaths_until_there_is_an_outcome(check: Callable[[Check], None]) -> None:
+    """A wait that ends while it is parked is one; after an error the count begins anew."""
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        for deaths in (1, 2):
+            assert await store.executions.lose(execution.fid, "r1", DIED)
+            execution = await resumed(store, await again(store, execution), "r1")
+            assert (execution.deaths, execution.runs_alone) == (deaths, deaths == 2)
+        await parked(store, execution, sleep())
+        await store.steps.expire(time.time() + 61)
+        assert (await again(store, execution)).deaths == 0
+
+        policy = Policy(retries=5, retry_errors=True, backoff_s=0)
+        retried = await started(store, policy=policy)
+        for deaths in (1, 2):
+            assert await store.executions.lose(retried.fid, "r1", DIED)
+            retried = await resumed(store, await again(store, retried), "r1")
+            assert retried.deaths == deaths
+        assert (await _failed(store, retried)).deaths == 0
+
+    check(body)
