@@ -549,6 +549,26 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     locks: list[PastAnswer]
 
 
+class Outline(NamedTuple):
+    """A history of one moment, whose steps are still to be read: see `Steps.exported`.
+
+    `history` has no steps. `pieces` are the rows of its steps in order, a few at a time. Those in
+    `unsettled` had no outcome at that moment, but this status.
+    """
+
+    history: History
+    pieces: list[list[int]]
+    unsettled: dict[int, StepStatus]
+
+
+class ExportedStep(NamedTuple):
+    """A step of a history: its row, and its outcome as it is stored, unless that is in a blob."""
+
+    row: int
+    step: PastResult
+    result: bytes | None
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file of an execution: a path, and the blob that it names."""
 

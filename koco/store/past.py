@@ -1,16 +1,15 @@
 """What is stored of an execution that is replayed: its steps, its locks, its own events."""
 
-import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from koco.events import line
 from koco.events.questions import LockOutcome
-from koco.events.steps import Past, PastLock, PastStep, marks_of
+from koco.events.steps import Past, PastLock, PastStep, StepStatus, marks_of
 from koco.store.engine.protocol import Connection
-from koco.store.model import History, PastAnswer, PastResult
+from koco.store.model import ExportedStep, History, Outline, PastAnswer, PastResult
 from koco.store.stream import events
 
 #: Larger results are left out of a past (bytes), and so are those beyond this sum.
@@ -18,8 +17,14 @@ _LARGE, _SUM = 256 * 1024, 16 * 1024 * 1024
 #: How much of the events is read at once (bytes).
 _READ_BYTES = 8 * 1024 * 1024
 
+#: How many steps of a history are read at once, and how large their outcomes may be (bytes). An
+#: outcome that is larger is read alone.
+_PIECE, _PIECE_BYTES = 250, 512 * 1024
+
+_FINAL = {each.value for each in StepStatus if each.is_final}
+
 _COLUMNS = "key, name, kind, position, digest, status, attempt, failures, started, arguments"
-_NAMES = _COLUMNS.split(", ")
+_NAMES = [*_COLUMNS.split(", "), "blob"]
 
 
 def read(db: Connection, execution: int, *, marks: bool) -> Past:
@@ -28,19 +33,34 @@ def read(db: Connection, execution: int, *, marks: bool) -> Past:
     return Past(_steps(db, execution), _locks(db, execution), found)
 
 
-def export(db: Connection, execution: int) -> History:
-    """Return the history of an execution."""
+def outline(db: Connection, execution: int) -> Outline:
+    """Return the history of an execution, without its steps."""
     fid, flow, inputs, moments = db.execute(
         "SELECT fid, flow, inputs, moments FROM executions WHERE id = :id", {"id": execution}
     ).fetchone()
-    return History(
+    history = History(
         fid=fid,
         flow=flow,
         inputs=msgspec.json.decode(inputs),
         moments=msgspec.json.decode(moments) if moments else [],
-        steps=list(_results(db, execution)),
+        steps=[],
         locks=[_answer(row) for row in _settled(db, execution)],
     )
+    pieces, unsettled = _pieces(db, execution)
+    return Outline(history, pieces, unsettled)
+
+
+def exported(db: Connection, rows: Sequence[int]) -> list[ExportedStep]:
+    """Return some steps of a history, in their order."""
+    found = db.execute(
+        f"SELECT id, {_COLUMNS}, blob, result FROM steps WHERE id IN"
+        f" (SELECT value FROM {db.dialect.numbers('rows')}) ORDER BY position, id",
+        {"rows": msgspec.json.encode(rows).decode()},
+    ).fetchall()
+    fields = [dict(zip(_NAMES, row[1:-1], strict=True)) for row in found]
+    # At once, because each of thousands would cost ten times as much.
+    steps = msgspec.convert(fields, list[PastResult])
+    return [ExportedStep(row[0], step, row[-1]) for step, row in zip(steps, found, strict=True)]
 
 
 def _steps(db: Connection, execution: int) -> list[PastStep]:
@@ -64,16 +84,25 @@ def _steps(db: Connection, execution: int) -> list[PastStep]:
     return msgspec.convert(found, list[PastStep])
 
 
-def _results(db: Connection, execution: int) -> Iterator[PastResult]:
+def _pieces(db: Connection, execution: int) -> tuple[list[list[int]], dict[int, StepStatus]]:
+    """Return the rows of an execution's steps in pieces, and those without an outcome."""
     rows = db.execute(
-        f"SELECT {_COLUMNS}, blob, result FROM steps WHERE execution = :execution"
+        "SELECT id, status, size_bytes FROM steps WHERE execution = :execution"
         " AND kind <> 'lock' ORDER BY position, id",
         {"execution": execution},
     )
-    for *columns, blob, result in rows:
-        packed = None if result is None else base64.b64encode(result).decode()
-        fields = dict(zip(_NAMES, columns, strict=True)) | {"result": packed, "blob": blob}
-        yield msgspec.convert(fields, PastResult)
+    pieces: list[list[int]] = []
+    unsettled = {}
+    left, left_bytes = 0, 0
+    for number, status, size_bytes in rows:
+        left, left_bytes = left - 1, left_bytes - size_bytes
+        if left < 0 or left_bytes < 0:
+            pieces.append([])
+            left, left_bytes = _PIECE - 1, _PIECE_BYTES - size_bytes
+        pieces[-1].append(number)
+        if status not in _FINAL:
+            unsettled[number] = StepStatus(status)
+    return pieces, unsettled
 
 
 def _settled(db: Connection, execution: int) -> list[Any]:

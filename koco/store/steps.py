@@ -17,7 +17,7 @@ from koco.events.steps import Past, StepKind, StepStatus
 from koco.store import past
 from koco.store.engine.protocol import Connection
 from koco.store.errors import invalid_cursor
-from koco.store.model import History, Message, NewWait, Page, Step, StepResult
+from koco.store.model import ExportedStep, Message, NewWait, Outline, Page, Step, StepResult
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import insertion, payload_to_json
@@ -46,12 +46,13 @@ class Steps(Repository):
         """
         return await self._scan(lambda db: past.read(db, execution, marks=marks), apart=True)
 
-    async def export(self, execution: int) -> History:
-        """Return what an execution was given and what it recorded. Results in blobs are left out.
+    async def outline(self, execution: int) -> Outline:
+        """Return what an execution was given and what it recorded: all but its steps, unmasked."""
+        return await self._scan(lambda db: past.outline(db, execution))
 
-        Nothing in it is masked.
-        """
-        return await self._scan(lambda db: past.export(db, execution))
+    async def exported(self, rows: Sequence[int]) -> list[ExportedStep]:
+        """Return some steps of an `Outline` with their outcomes. Those in blobs are left out."""
+        return await self._scan(lambda db: past.exported(db, rows))
 
     async def page_of(
         self,

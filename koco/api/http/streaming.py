@@ -27,6 +27,8 @@ class RevocableStream(Stream):
     It is refused if the caller has too many streams open.
     """
 
+    is_whole = False
+
     def __init__(self, request: Request, pieces: AsyncIterator[bytes], **options: Any) -> None:
         super().__init__(pieces, **options)
         self._streams = request.parts.streams
@@ -36,7 +38,16 @@ class RevocableStream(Stream):
         """Return a streaming response."""
         sent = super().to_asgi_response(app, request, **more)
         assert isinstance(sent, ASGIStreamingResponse)
-        return _StreamResponse(sent, self._streams, self._caller)
+        return _StreamResponse(sent, self._streams, self._caller, is_whole=self.is_whole)
+
+
+class WholeStream(RevocableStream):
+    """A streaming answer of which a part is useless.
+
+    An error before its first piece is the answer. After a later one the connection is closed.
+    """
+
+    is_whole = True
 
 
 class LiveStream(RevocableStream):
@@ -57,44 +68,57 @@ class LiveStream(RevocableStream):
 class _StreamResponse:
     """An ASGI application that sends a stream's head and its pieces."""
 
-    def __init__(self, head: ASGIStreamingResponse, streams: Streams, caller: Caller) -> None:
+    def __init__(
+        self, head: ASGIStreamingResponse, streams: Streams, caller: Caller, *, is_whole: bool
+    ) -> None:
         self._head = head
+        self._is_whole = is_whole or "content-length" in head.headers
         self._streams = streams
         self._caller = caller
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         pieces: Any = self._head.iterator
+        first = b""
         has_begun = False
         try:
             with self._streams.open(self._caller) as stream:
+                if self._is_whole and not self._head.is_head_response:
+                    first = await anext(pieces, b"")
                 await self._head.start_response(send)
                 has_begun = True
                 if not self._head.is_head_response:
-                    await _send(pieces, send, until=_end_on_disconnect(receive, stream))
+                    until = _end_on_disconnect(receive, stream)
+                    await _send(pieces, send, first=first, until=until)
         except KocoError as exc:
             if not has_begun:
                 raise
             # The client reconnects from where it was, and then gets the same error as an answer.
             log.info("a stream of %r ends: %s", self._caller.name, exc)
-            if "content-length" in self._head.headers:
+            if self._is_whole:
                 return  # the server closes the connection: the answer is incomplete
         finally:
             await pieces.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _send(pieces: Any, send: Any, *, until: Coroutine[Any, Any, None]) -> None:
+async def _send(pieces: Any, send: Any, *, first: bytes, until: Coroutine[Any, Any, None]) -> None:
     watching = asyncio.create_task(until)
     try:
+        await _send_piece(first, send)
+        first = b""  # it is not kept while the next one is waited for
         async for piece in pieces:
-            for at in range(0, len(piece), _SLICE_BYTES):
-                body = piece[at : at + _SLICE_BYTES]
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            if len(piece) > _SLICE_BYTES:
-                await asyncio.sleep(0)  # more may follow for a long time, and others need the loop
-            piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
+            await _send_piece(piece, send)
+            piece = b""  # noqa: PLW2901 - nor is this one
     finally:
         watching.cancel()
+
+
+async def _send_piece(piece: bytes, send: Any) -> None:
+    for at in range(0, len(piece), _SLICE_BYTES):
+        body = piece[at : at + _SLICE_BYTES]
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    if len(piece) > _SLICE_BYTES:
+        await asyncio.sleep(0)  # more may follow for a long time, and others need the loop
 
 
 async def _end_on_disconnect(receive: Any, stream: OpenStream) -> None:

@@ -25,11 +25,15 @@ NOT_PARAMETERS = {"request", "data"}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer with one status: its shapes by media type, its headers, and a description."""
+    """The answer with one status: its shapes by media type, its headers, and a description.
+
+    One that `is_streamed` is never whole here, so it has neither an ETag nor chosen fields.
+    """
 
     media: Mapping[str, Any] = {}
     headers: Sequence[str] = ()
     about: str = ""
+    is_streamed: bool = False
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +105,8 @@ def answers(handler: HTTPRouteHandler) -> Mapping[int | str, Answer]:
 @lru_cache(maxsize=256)
 def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
     """Return the members of a route's answer that `fields` may name, and whether it is a list."""
-    names = _members(answers(handler)[200].media.get(JSON)) if 200 in answers(handler) else {}
+    answer = answers(handler).get(200, Answer())
+    names = {} if answer.is_streamed else _members(answer.media.get(JSON))
     # A list may have members of its own in addition to those of a page.
     is_list = {"items", "next"} <= names.keys()
     return tuple(_members(get_args(names["items"])[0]) if is_list else names), is_list
@@ -122,7 +127,8 @@ def takes_fields(handler: HTTPRouteHandler) -> bool:
 def is_conditional(handler: HTTPRouteHandler) -> bool:
     """Whether a route's answer has an ETag: see `koco.api.middleware.etag`."""
     answer = answers(handler).get(200, Answer())
-    return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
+    has_tag = (JSON in answer.media and not answer.is_streamed) or "ETag" in answer.headers
+    return "GET" in handler.http_methods and has_tag
 
 
 def headers(handler: HTTPRouteHandler) -> list[str]:

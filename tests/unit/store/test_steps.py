@@ -1,6 +1,5 @@
 """Recorded steps, waits and messages."""
 
-import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -168,15 +167,40 @@ def test_exports_a_history(check: Callable[[Check], None]) -> None:
         lock: dict[str, Any] = {"name": "x", "data": 1, "expires": time.time() + 9}
         await store.locks.open(execution.fid, "l1", key="lock.x:0", position=2, **lock)
         await store.locks.answer("l1", Answer(value=True), by="ada")
-        history = msgspec.to_builtins(await store.steps.export(execution.id))
-        assert (history["flow"], history["inputs"]) == ("svc/flow", {"topic": "bees"})
-        [step] = history["steps"]
-        assert (step["key"], base64.b64decode(step["result"])) == ("a:0", b"r")
-        [answer] = history["locks"]
-        assert answer == {
+        outline = await store.steps.outline(execution.id)
+        history = outline.history
+        assert (history.flow, history.inputs) == ("svc/flow", {"topic": "bees"})
+        [[step]] = [await store.steps.exported(rows) for rows in outline.pieces]
+        assert (step.step.key, step.result) == ("a:0", b"r")
+        [answer] = history.locks
+        assert msgspec.to_builtins(answer) == {
             **{"key": "lock.x:0", "name": "x", "status": "answered", "answer": True},
             **{"moments": [], "position": 2},
         }
+
+    check(body)
+
+
+def test_a_history_is_cut_into_pieces(
+    check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By number and by size, in the order of the calls; what has no outcome is named."""
+    monkeypatch.setattr(past, "_PIECE", 2)
+    monkeypatch.setattr(past, "_PIECE_BYTES", 10)
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        sizes = [1, 1, 1, 50, 6, 6]
+        steps = [
+            record(f"a:{n}", n + 1, result=b"x" * size, size_bytes=size)
+            for n, size in enumerate(sizes)
+        ]
+        await recorded(store, execution, *steps, record("b:0", 7, RUNNING, duration_s=None))
+        outline = await store.steps.outline(execution.id)
+        pieces = [await store.steps.exported(rows) for rows in outline.pieces]
+        keys = [[each.step.key for each in piece] for piece in pieces]
+        assert keys == [["a:0", "a:1"], ["a:2"], ["a:3"], ["a:4"], ["a:5", "b:0"]]
+        assert outline.unsettled == {pieces[-1][-1].row: RUNNING}
 
     check(body)
 

@@ -8,8 +8,10 @@ from msgspec import Meta
 from koco.api.http import auth, list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
+from koco.api.http.streaming import WholeStream
+from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Fid, Shape, Time, text
-from koco.errors import NotAllowedError
+from koco.errors import NotAllowedError, TooManyError
 from koco.events import line
 from koco.events.steps import StepKind, StepStatus
 from koco.store import model
@@ -65,12 +67,17 @@ async def list_steps(
     return Page([RecordedStep.render(step) for step in page.items], page.next)
 
 
-@get("/v1/executions/{fid:str}/steps/history", guards=[requires("launch")])
-async def export_history(request: Request, fid: str) -> History:
+@get(
+    "/v1/executions/{fid:str}/steps/history",
+    guards=[requires("launch")],
+    answers={200: Answer(media={JSON: History}, is_streamed=True, about="the history")},
+    errors=[TooManyError],
+)
+async def export_history(request: Request, fid: str) -> WholeStream:
     """Export everything that is recorded of an execution, for `koco.testing.replays`.
 
     It has the results as the flow's own process encoded them, with whatever is in them, so only
-    the user who launched the execution and admins may have it.
+    the user who launched the execution and admins may have it. A caller gets one at a time.
     """
     execution = await auth.find_execution(request, fid)
     caller = request.auth
@@ -79,7 +86,9 @@ async def export_history(request: Request, fid: str) -> History:
             f"{caller.name!r} may not export the steps of {execution.fid}",
             hint=f"{execution.user} and admins may: they have the results unmasked",
         )
-    return await request.parts.histories.export(execution)
+    pieces = request.parts.histories.export(execution, by=caller.holder)
+    headers = {"Cache-Control": "no-store"}
+    return WholeStream(request, pieces, media_type=JSON, headers=headers)
 
 
 ROUTES = (list_steps, export_history)

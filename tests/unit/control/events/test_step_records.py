@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.control.events.chunk_reader import Wanted
@@ -16,12 +17,14 @@ from koco.control.services.secrets import KEY_FILE, SecretError, Vault
 from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
+from koco.errors import TooManyError
 from koco.events import line, steps, wire
 from koco.events.model import Kind, Status
 from koco.events.steps import StepRecord, StepStatus
 from koco.events.wire import Ack, Batch
 from koco.sizes import MB
-from koco.store.model import Execution, NewExecution
+from koco.store import past
+from koco.store.model import Execution, History, NewExecution
 from koco.store.store import Store
 from tests.support.releases import manifest
 
@@ -83,6 +86,10 @@ class Plane:
 
     async def past(self, execution: Execution) -> steps.Past:
         return steps.decode_past(await self.histories.past(execution.fid))
+
+    async def export(self, execution: Execution) -> History:
+        pieces = [each async for each in self.histories.export(execution, by="ada")]
+        return msgspec.json.decode(b"".join(pieces), type=History)
 
 
 Body = Callable[[Plane], Awaitable[None]]
@@ -195,7 +202,7 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
         assert b"plain" not in w.blobs.path(step.blob or "").read_bytes()
         first, _ = (await w.past(execution)).steps
         assert first.result == small
-        history = await w.histories.export(execution)
+        history = await w.export(execution)
         results = [base64.b64decode(each.result or "") for each in history.steps]
         assert results == [small, large]
         (w.path / KEY_FILE).unlink()
@@ -204,6 +211,32 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
 
     check(body)
     assert all(b"plain" not in each.read_bytes() for each in tmp_path.glob("store.db*"))
+
+
+def test_a_history_is_exported_as_of_one_moment(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has an outcome only later is in it without one. A caller gets one at a time."""
+    monkeypatch.setattr(past, "_PIECE", 1)
+
+    async def body(w: Plane) -> None:
+        execution = await w.running()
+        assert (await w.export(execution)).steps == []
+        begun = record("b:0", None, status=StepStatus.RUNNING)
+        await w.send(execution.fid, *map(steps.encode_line, (record("a:0", b"1"), begun)))
+        first = w.histories.export(execution, by="ada")
+        pieces = [await anext(first)]
+        await w.send(execution.fid, steps.encode_line(record("b:0", b"2")), producer="q")
+        with pytest.raises(TooManyError, match="'ada' exports"):
+            await anext(w.histories.export(execution, by="ada"))
+        await anext(w.histories.export(execution, by="bob"))
+        pieces += [each async for each in first]
+        history = msgspec.json.decode(b"".join(pieces), type=History)
+        found = [(each.key, each.status, each.result) for each in history.steps]
+        assert found == [("a:0", "finished", "MQ=="), ("b:0", "running", None)]
+        assert [each.result for each in (await w.export(execution)).steps] == ["MQ==", "Mg=="]
+
+    check(body)
 
 
 def test_the_key_is_that_of_the_secrets(check: Callable[[Body], None]) -> None:

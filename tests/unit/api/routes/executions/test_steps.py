@@ -4,12 +4,14 @@ import base64
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from koco.events import line
 from koco.events.model import Status
 from koco.events.steps import StepKind, StepRecord, StepStatus, encode_line, split_line
 from koco.events.wire import Batch
+from koco.store import past
 from koco.store.model import FailureEvent, NewExecution, NewWait, Recorded
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow
@@ -88,6 +90,24 @@ def test_the_export_has_the_results(api: Api) -> None:
         assert client.get(f"/v1/executions/{fid}/steps").status_code == 200
         refused = client.get(f"/v1/executions/{fid}/steps/history")
         assert (refused.status_code, "ada and admins may" in refused.json()["hint"]) == (403, True)
+
+
+def test_an_export_that_fails_looks_like_no_history(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is the answer; if a part of the history is sent already, the connection breaks."""
+    monkeypatch.setattr(past, "_PIECE", 1)
+    lost = f"UPDATE steps SET result = NULL, blob = '{'0' * 64}' WHERE key ="
+    fid = make(api)
+    path = f"/v1/executions/{fid}/steps/history"
+    with api.http() as client:
+        assert client.head(path).status_code == 200
+        api.sql(f"{lost} 'ask:0'")
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get(path)
+        api.sql(f"{lost} 'fetch:0'")
+        answer = client.get(path)
+        assert (answer.status_code, "not in the data" in answer.json()["detail"]) == (404, True)
 
 
 def test_a_message_is_stored_and_given_to_who_waits(api: Api) -> None:
