@@ -90,7 +90,22 @@ def test_the_parallel_template_reports_progress_from_its_tasks(koco: Koco) -> No
     assert {"result", "final"} <= kinds or {"action", "final"} <= kinds
 
 
-@pytest.mark.parametrize("template", ["hello", "parallel"])
+def test_the_durable_template_is_answered_and_sent_a_message(koco: Koco) -> None:
+    """With the commands of its README; what it records is listed."""
+    koco.run("init", "shop", "--template", "durable").ok()
+    koco.run("deploy", cwd=koco.root / "shop").ok()
+    fid = koco.run("run", "shop/order").ok().out.strip()
+    koco.run("send", "latest", "courier", "-i", "name=Ada").ok()
+    assert koco.run("wait", fid, "--no-input", "--timeout", "60").code == 8
+    koco.run("answer", "latest", "approve", "-i", "ok=yes").ok()
+    koco.run("wait", fid, "--timeout", "60").ok()
+    assert "Lamp from shelf 6: paid 50, with Ada" in koco.run("result", fid).ok().out
+    steps = koco.run("steps", fid, "--json").ok().json()["items"]
+    assert {"reserve:0", "charge:0", "sleep:0", "receive.courier:0"} <= {s["key"] for s in steps}
+    assert koco.run("show", fid, "--json").ok().json()["durable"] is True
+
+
+@pytest.mark.parametrize("template", ["durable", "hello", "parallel"])
 def test_a_scaffolded_projects_own_test_passes_without_ray(koco: Koco, template: str) -> None:
     """What `koco init` writes is tested from the start."""
     name = f"own-{template}"

@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_are_the_templates_that_are_promised() -> None:
     """At least these."""
-    assert {"hello", "parallel"} <= set(TEMPLATES)
+    assert {"durable", "hello", "parallel"} <= set(TEMPLATES)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

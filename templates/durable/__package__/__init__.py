@@ -1,0 +1,1 @@
+"""A flow that spreads its work over the cluster."""
