@@ -218,6 +218,15 @@ class Releases(Repository):
         )
         return await self._read(lambda db: db.execute(look).fetchall())
 
+    async def retired_in_use(self) -> list[Release]:
+        """Return the retired releases of which executions have not ended."""
+
+        def look(db: Connection) -> list[Release]:
+            where = f"WHERE status = 'retired' AND {lifecycle.is_in_use(db, 'releases')}"
+            return _RELEASES.select(db, f"{where} ORDER BY service, number")
+
+        return await self._read(look)
+
     async def have_bundle(self, bundle: str) -> bool:
         """Whether any release was made from a bundle."""
         where = "WHERE bundle = :bundle"

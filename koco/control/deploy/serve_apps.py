@@ -100,25 +100,34 @@ class Applications:
             await asyncio.wait({self.bring_back(release)}, timeout=_REPAIR_S)
 
     async def heal(self) -> None:
-        """Restore live releases' applications that somebody else has removed. Runs for ever.
+        """Restore applications that somebody else has removed, or a new head lacks. Runs for ever.
 
-        Changed applications stay changed until the next deploy, because there may be a good reason
+        Those of live releases, and of retired ones whose code is needed to answer locks. Changed
+        applications stay changed until the next deploy, because there may be a good reason
         for the change.
         """
         while True:
             await asyncio.sleep(_HEAL_S)
             try:
-                for release in await self.drift.removed():
+                for release in await self.drift.removed(await self._retired()):
                     log.warning(
-                        "the endpoint of %s was removed by somebody else; restoring it",
+                        "the endpoint of release %s of %s was removed by somebody else;"
+                        " restoring it",
+                        release.number,
                         release.service,
                     )
                     self.bring_back(release)
             except KocoError as exc:
                 log.warning("could not check for removed Serve applications: %s", exc.message)
 
+    async def _retired(self) -> list[Release]:
+        """Return the retired releases whose own code may be needed to answer locks."""
+        keys = {*self._supervisor.pools, *self._awaited}
+        found = [await self._store.releases.get(*key) for key in sorted(keys)]
+        return [each for each in found if each.status == "retired"]
+
     def bring_back(self, release: Release) -> "asyncio.Task[None]":
-        """Start to bring up a live release's application, and return the task.
+        """Start to bring up the application of a release that has served, and return the task.
 
         There is one task for each release. If one is running already, it runs once more at the end.
         """
@@ -131,7 +140,7 @@ class Applications:
         return task
 
     async def _bring_back(self, release: Release) -> None:
-        """Bring up a live release's application, and retry until it runs or is not live any more.
+        """Bring up a release's application, and retry until it runs or is not needed any more.
 
         An application that Serve has already stays as it is, unless the head is a new one.
         """
@@ -139,18 +148,20 @@ class Applications:
             try:
                 application = await self._make(release)
                 if not await self._serve.bring_up(
-                    application, is_wanted=lambda: self._is_live(release)
+                    application, is_wanted=lambda: self._is_wanted(release)
                 ):
                     self._again.discard((release.service, release.number))
-                    return  # another release has taken over while this one waited for its turn
+                    return  # it has been retired, or has ended, while it waited for its turn
             except KocoError as exc:
-                if not self._is_live(release):
+                if not self._is_wanted(release):
                     return
-                self.troubles[release.service] = exc.message
+                if self._is_live(release):
+                    self.troubles[release.service] = exc.message
                 log.warning("the endpoint of %s is not up: %s", release.service, exc.message)
                 await asyncio.sleep(pause_s)
             else:
-                self.troubles.pop(release.service, None)
+                if self._is_live(release):
+                    self.troubles.pop(release.service, None)
                 if (key := (release.service, release.number)) not in self._again:
                     return
                 self._again.remove(key)
@@ -160,6 +171,12 @@ class Applications:
             return self._catalog.release(release.service).number == release.number
         except KocoError:
             return False
+
+    def _is_wanted(self, release: Release) -> bool:
+        if release.status != "retired":
+            return self._is_live(release)
+        key = (release.service, release.number)
+        return key in self._supervisor.pools or key in self._awaited
 
     async def sweep(self) -> None:
         """Remove applications of releases whose runners are all gone. Runs for ever.

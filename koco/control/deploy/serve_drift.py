@@ -1,7 +1,7 @@
-"""Finds Serve applications of live releases that somebody else has changed or removed."""
+"""Finds Serve applications of releases that somebody else has changed or removed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Application, Serve
@@ -35,18 +35,20 @@ class Drift:
         """
         return {release.service: what for release, what in await self._compare(within_s)}
 
-    async def removed(self) -> list[Release]:
-        """Return the live releases whose applications are gone from Serve.
+    async def removed(self, retired: Sequence[Release]) -> list[Release]:
+        """Return the live releases, and the given ones, whose applications are gone from Serve.
 
         Raises:
             ServeError: See `look`.
         """
-        return [release for release, what in await self._compare(_LOOK_S) if what == REMOVED]
+        found = await self._compare(_LOOK_S, retired)
+        return [release for release, what in found if what == REMOVED]
 
-    async def _compare(self, within_s: float) -> list[tuple[Release, str]]:
-        served = [
-            each for each in await self._store.releases.with_status("live") if each.app is not None
-        ]
+    async def _compare(
+        self, within_s: float, retired: Sequence[Release] = ()
+    ) -> list[tuple[Release, str]]:
+        present = [*await self._store.releases.with_status("live"), *retired]
+        served = [each for each in present if each.app is not None]
         if not served:
             return []  # don't ask Serve, because it may not even run
         made = [await self._application(release) for release in served]

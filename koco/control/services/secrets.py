@@ -147,14 +147,15 @@ class Vault:
     async def releases_in_need(self, running: Iterable[ReleaseId]) -> list[ReleaseId]:
         """Return the releases with secrets that have or may have processes.
 
-        `running` are the releases with runners, whatever their status.
+        `running` are the releases with runners, whatever their status. One of which parked
+        executions await somebody has processes of its endpoint.
         """
         found = [
             *await self._store.releases.with_status("live"),
             *await self._store.releases.with_status("starting"),
         ]
         known = {(each.service, each.number) for each in found}
-        others = [each for each in list(running) if each not in known]
+        others = {*running, *await self._store.releases.awaited()} - known
         found += [await self._store.releases.get(service, number) for service, number in others]
         return [(each.service, each.number) for each in found if each.manifest.secrets]
 
@@ -169,7 +170,8 @@ class Vault:
             SecretError: One of them cannot be read.
         """
         release = await self._store.releases.get(service, number)
-        if (service, number) not in running and release.status not in ("starting", "live"):
+        is_present = (service, number) in running or release.status in ("starting", "live")
+        if not is_present and (service, number) not in await self._store.releases.awaited():
             raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
         return {name: await self.value(name) for name in release.manifest.secrets}
 

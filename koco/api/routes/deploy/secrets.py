@@ -42,7 +42,7 @@ class SecretSet(Shape):
 
 
 class SecretUnset(Shape):
-    """A secret that was removed, and the live services that miss it."""
+    """A secret that was removed, and the services that miss it."""
 
     name: str
     services: list[shapes.Service]
@@ -92,18 +92,28 @@ async def set_secret(request: Request, name: str, data: NewSecret) -> Response[S
     errors=[ConflictError],
 )
 async def unset_secret(request: Request, name: str, force: bool = False) -> SecretUnset:
-    """Remove a secret; refused while live services have it, unless forced."""
+    """Remove a secret; refused while services need it, unless forced.
+
+    Those are the live ones, and older releases of which executions have not ended: a parked one
+    may need a new process after months.
+    """
     require_unlimited(request.auth, _SHARED)
     parts = request.parts
     live = await parts.store.releases.with_status("live")
     services = [each.service for each in secrets.users_of(name, live)]
-    if services and not force:
+    retired = secrets.users_of(name, await parts.store.releases.retired_in_use())
+    open_ones = "for executions that have not ended"
+    users = [
+        *services,
+        *(f"release {each.number} of {each.service} ({open_ones})" for each in retired),
+    ]
+    if users and not force:
         raise ConflictError(
-            f"{', '.join(services)} {verbal(len(services), 'needs')} the secret {name!r}",
+            f"{', '.join(users)} {verbal(len(users), 'needs')} the secret {name!r}",
             hint="no new runner of theirs would start; `--force` removes it anyway",
         )
     await parts.vault.remove(name)
-    return SecretUnset(name, services)
+    return SecretUnset(name, list(dict.fromkeys([*services, *(each.service for each in retired)])))
 
 
 async def _renew(parts: Parts, name: str) -> list[str]:

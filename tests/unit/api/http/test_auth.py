@@ -365,3 +365,21 @@ def test_the_doctor_names_no_services_to_limited_callers(tmp_path: Path) -> None
         "left in Ray",
         "serve",
     }
+
+
+def test_a_secret_is_kept_for_older_releases_that_are_in_use(api: Api) -> None:
+    """A parked execution may need a process after months."""
+    api.call(_two_releases(api, "two", (["A"], [])))
+
+    async def launch() -> None:
+        new = NewExecution(flow="two/flow", service="two", release=1, inputs={})
+        await api.parts.store.executions.create(new)
+        await api.parts.vault.put("A", "value", by="ada")
+
+    api.call(launch())
+    api.parts.files.blobs.path(SHA256).unlink()
+    with api.http() as client:
+        answer = client.delete("/v1/secrets/A")
+        assert answer.status_code == 409, answer.text
+        assert "release 1 of two (for executions that have not ended)" in answer.text
+        assert "two" in client.delete("/v1/secrets/A?force=true").json()["services"]

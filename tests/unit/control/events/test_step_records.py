@@ -205,6 +205,18 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
         history = await w.export(execution)
         results = [base64.b64decode(each.result or "") for each in history.steps]
         assert results == [small, large]
+        await w.store.executions.settle(execution.fid, Status.ERROR)
+        again, _ = await w.store.executions.create(
+            NewExecution(
+                flow=execution.flow,
+                service=execution.service,
+                release=execution.release,
+                inputs={},
+                resume_of=execution.fid,
+            )
+        )
+        copied = await w.histories.export(again)
+        assert [base64.b64decode(each.result or "") for each in copied.steps] == [small, large]
         (w.path / KEY_FILE).unlink()
         with pytest.raises(SecretError, match="is missing"):
             await w.histories.past(execution.fid)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from koco.cluster.serve import name_of
+from koco.cluster.serve_comparison import REMOVED
 from koco.control.deploy import serve_apps
 from koco.control.deploy.serve_apps import Applications
 from koco.control.executions.news import Listener
@@ -310,6 +311,56 @@ def test_the_alarm_rings_for_the_earliest() -> None:
         assert rung[1] >= now + 0.1
 
     asyncio.run(body())
+
+
+def test_the_endpoint_comes_back_while_a_parked_execution_awaits_somebody(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new head has no applications; that of a retired release is needed to answer its locks."""
+    monkeypatch.setattr(serve_apps, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(serve_apps, "_HEAL_S", 0.01)
+    brought: list[str] = []
+
+    async def nothing(*_: Any) -> None:
+        """Do nothing."""
+
+    async def drift(wanted: dict[str, Any]) -> dict[str, str]:
+        return dict.fromkeys(wanted, REMOVED)
+
+    async def bring_up(application: Any, *, is_wanted: Callable[[], bool]) -> bool:
+        if is_wanted():
+            brought.append(application.name)
+        return True
+
+    async def make(release: Release) -> Any:
+        name = name_of(release.service, release.number)
+        return SimpleNamespace(name=name, config=dict)
+
+    async def body(w: Durable) -> None:
+        release = await w.durable(app=AppHandlers(locks=("ok",)))
+        execution = await w.running()
+        await w.store.locks.open(
+            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
+        )
+        await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        await w.durable()
+        w.supervisor.pools.pop(("svc", release.number), None)
+        serve: Any = SimpleNamespace(
+            look=nothing, sweep=nothing, messages={}, drift=drift, bring_up=bring_up
+        )
+        applications = Applications(
+            serve, w.store, supervisor=w.supervisor, catalog=Catalog(), make=make
+        )
+        running = [asyncio.create_task(each()) for each in (applications.sweep, applications.heal)]
+        await eventually(lambda: name_of("svc", release.number) in brought)
+        await w.store.executions.request_cancel(execution.fid, grace_s=0)
+        await asyncio.sleep(0.1)
+        brought.clear()
+        await asyncio.sleep(0.1)
+        assert brought == []
+        assert len(running) == 2
+
+    check(body)
 
 
 def test_the_endpoint_stays_while_a_parked_execution_awaits_somebody(

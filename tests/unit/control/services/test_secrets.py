@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from koco.control.services.secrets import KEY_FILE, VALUE_BYTES, SecretError, Vault
-from koco.errors import NotFoundError, UsageError
+from koco.errors import NotAllowedError, NotFoundError, UsageError
+from koco.manifest.descriptions import AppHandlers
 from koco.store.model import Release, ReleaseFailure, Sealed
 from koco.store.store import Store
+from tests.support.durable_executions import started
 from tests.support.releases import manifest
 
 VALUE = "sesame-open-7d1f"
@@ -145,3 +147,30 @@ def test_a_failures_texts_are_masked(tmp_path: Path) -> None:
 
     told = run(tmp_path, work)
     assert told == ReleaseFailure(message="no ********", hint="h")
+
+
+def test_a_retired_release_that_is_awaited_has_its_secrets(tmp_path: Path) -> None:
+    """Its endpoint answers the lock of a parked execution, though it has no runners."""
+
+    async def work(vault: Vault, store: Store) -> None:
+        await vault.put("TOKEN", VALUE, by="ada")
+        declared = manifest(secrets=["TOKEN"])
+        for _ in range(2):
+            made = await store.releases.create(
+                "svc", bundle="b", fingerprint="", manifest=declared, by=""
+            )
+            await store.releases.go_live("svc", made.number, [], AppHandlers(locks=("ok",)))
+        assert await store.releases.retired_in_use() == []
+        with pytest.raises(NotAllowedError):
+            await vault.values_of("svc", 1, {})
+        execution = await started(store)
+        await store.locks.open(
+            execution.fid, "l", name="ok", data=1, expires=4e9, key="lock.ok:0", position=1
+        )
+        assert [each.number for each in await store.releases.retired_in_use()] == [1]
+        assert await store.executions.park(execution.fid, "r1", keys=[], lids=["l"])
+        assert [each.number for each in await store.releases.retired_in_use()] == [1]
+        assert await vault.values_of("svc", 1, {}) == {"TOKEN": VALUE}
+        assert await vault.releases_in_need({}) == [("svc", 2), ("svc", 1)]
+
+    run(tmp_path, work)
