@@ -10,6 +10,8 @@ import traceback
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from koco.sdk.steps import pickling
+
 #: A class that pickles itself in its own way, and an exception without its traceback and causes.
 _OWN, _PARTS = "own", "parts"
 
@@ -56,7 +58,7 @@ def encode(exc: BaseException) -> bytes:
 
     Raises an exception that says what of it cannot be kept. Of its causes, those are kept as text.
     """
-    packed = pickle.dumps(_describe_with_causes(exc, _MOST_CAUSES), 5)
+    packed = pickling.dumps(_describe_with_causes(exc, _MOST_CAUSES))
     _restore(pickle.loads(packed))
     return packed
 
@@ -83,7 +85,7 @@ def _describe_cause(exc: BaseException | None, most: int) -> _Described | None:
     if most:
         with suppress(Exception):
             described = _describe_with_causes(exc, most)
-            _restore(pickle.loads(pickle.dumps(described, 5)))
+            _restore(pickle.loads(pickling.dumps(described)))
             return described
     return _Described(_OWN, RecordedTraceback(_format(exc)), (), {})
 
@@ -110,7 +112,7 @@ def _checked(value: Any, what: str) -> Any:
     if type(value) in (str, int, float, bool, type(None)):
         return value
     try:
-        pickle.loads(pickle.dumps(value, 5))
+        pickle.loads(pickling.dumps(value))
     except Exception as exc:
         raise TypeError(f"{what}: {type(exc).__name__}: {exc}") from exc
     return value

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from koco.errors import StepResultError
-from koco.sdk.steps import exceptions
+from koco.sdk.steps import exceptions, pickling
 
 #: How an outcome begins: plain data as MessagePack, any other value as pickle, an exception.
 _PLAIN, _VALUE, _ERROR = b"m", b"p", b"e"
@@ -47,7 +47,7 @@ def encode_value(value: Any, *, step: str) -> tuple[bytes, Any]:
         except (ValueError, OverflowError, RecursionError):
             pass  # half a surrogate pair, or a large number
     try:
-        packed = pickle.dumps(value, 5)
+        packed = pickling.dumps(value)
         # Loading is the only proof: a class may be found when it is pickled, and fail later.
         back = pickle.loads(packed)
     except Exception as exc:

@@ -5,7 +5,7 @@ import datetime as dt
 import enum
 import math
 import threading
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import pydantic
@@ -126,6 +126,35 @@ def test_keeps_values_with_their_exact_types(value: Any) -> None:
     assert found == value
     assert repr(found) == repr(value)
     assert type(found) is type(value)
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class Page(pydantic.BaseModel, Generic[T]):
+    items: list[T]
+
+
+class Two(pydantic.BaseModel, Generic[T, K]):
+    one: T
+    other: K
+
+
+def test_keeps_generic_models_with_their_types() -> None:
+    """Also those that are made in a function, and models in them."""
+    for value in (
+        Page[Model](items=[Model(x=1)]),
+        Page[Page[int]](items=[Page[int](items=[1])]),
+        Two[str, Page[Model]](one="a", other=Page[Model](items=[])),
+        [Page[dict[str, int]](items=[{"a": 1}])],
+        Page[bytes],
+    ):
+        found = back(value)
+        assert found == value
+        assert type(found) is type(value)
+    failed = ValueError(Page[float](items=[1.5]))
+    assert back_error(failed).args == failed.args
 
 
 def test_keeps_nan_and_the_order_of_keys() -> None:
