@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -89,11 +90,15 @@ class _Step:
             self.call.journal.fid, self._line(StepStatus.RUNNING, "", None)
         )
 
-    def out_of_time(self) -> TimeoutError:
+    def out_of_time(self, *, is_blocked: bool = False) -> TimeoutError:
         """Return the error of an attempt that took too long."""
-        return TimeoutError(
-            f"step {self.call.name!r} took longer than {self.options.timeout_s:g} s"
-        )
+        text = f"step {self.call.name!r} took longer than {self.options.timeout_s:g} s"
+        if is_blocked:
+            text += (
+                ", and could not be cancelled in time, because something blocked the event loop: "
+                "a step that blocks must be a `def`"
+            )
+        return TimeoutError(text)
 
     def _limited(self, result: bytes) -> bytes:
         if len(result) > (most := self.call.journal.step_bytes):
@@ -143,6 +148,7 @@ class _Entered:
 
     def __exit__(self, *_: object) -> None:
         reporter().end(self._report)
+        self._step.call.warn_if_changed()
         # A coroutine that is closed ends in another context.
         with contextlib.suppress(ValueError):
             places.here.reset(self._token)
@@ -224,13 +230,23 @@ async def _attempt_async(
             if limit is None:
                 return await function(), None
             async with limit:
-                return await function(), None
+                value = await function()
+            # Code that blocks the loop keeps the limit from expiring in time.
+            if not _is_late(limit):
+                return value, None
         except Exception as exc:  # noqa: BLE001 - it is the step's outcome
             if limit is None or not limit.expired() or not isinstance(exc, TimeoutError):
                 return None, exc
+            is_blocked = False
+        else:
+            is_blocked = True
         if attempt.end_work is not None:
             await asyncio.to_thread(attempt.end_work)
-        return None, step.out_of_time()
+        return None, step.out_of_time(is_blocked=is_blocked)
+
+
+def _is_late(limit: asyncio.Timeout) -> bool:
+    return asyncio.get_running_loop().time() > (limit.when() or math.inf)
 
 
 def _attempt_sync(step: _Step, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:

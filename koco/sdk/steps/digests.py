@@ -26,6 +26,8 @@ _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(order="deterministic")
 
 #: Types of arguments that need no look at what is in them.
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+#: Types whose values never change.
+_CONSTANTS = _ATOMS | {bytes, complex, range, decimal.Decimal, uuid.UUID, dt.date, dt.datetime}
 #: The deepest nesting that is looked at.
 _DEEPEST = 60
 #: The package whose objects are all alike.
@@ -36,6 +38,12 @@ def digest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Return the digest of a call's arguments, in hexadecimal."""
     call = (args, kwargs)
     return hashlib.blake2b(_bytes_of(call), digest_size=16).hexdigest()
+
+
+def is_constant(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether nothing that counts of a call's arguments can change."""
+    kinds = {*map(type, args), *map(type, kwargs.values())}
+    return all(each in _CONSTANTS or _name(each) == _KOCO for each in kinds)
 
 
 def _bytes_of(call: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:

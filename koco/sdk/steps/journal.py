@@ -5,8 +5,10 @@ looks here to see whether an execution only waits.
 """
 
 import asyncio
+import functools
 import hashlib
 import re
+import sys
 import threading
 import time
 from _thread import get_ident
@@ -27,6 +29,11 @@ _HINT = (
     "a resumed flow must make the same calls in the same order: put what differs from run to run "
     "(times, random numbers, what is read) into steps; after a change of the code, "
     "`koco resume FID --from STEP` runs it again from a step on"
+)
+
+_CHANGED = (
+    "koco: the step {!r} has changed its arguments. When the flow is resumed, the step does not "
+    "run again, and the change is missing: return what is new, and use that in the flow\n"
 )
 
 _INVALID = re.compile(r"[^A-Za-z0-9_.-]")
@@ -62,6 +69,7 @@ class Call:
         "arguments",
         "branch",
         "digest",
+        "digest_again",
         "journal",
         "key",
         "kind",
@@ -87,6 +95,10 @@ class Call:
         #: The call's arguments, for people.
         self.arguments = previews.of_arguments(args, kwargs) if shown is None else shown
         digest = digests.digest(args, kwargs)
+        #: Makes the digest once more; None if the call cannot change its arguments.
+        self.digest_again: Callable[[], str] | None = None
+        if journal.durable and not digests.is_constant(args, kwargs):
+            self.digest_again = functools.partial(digests.digest, args, kwargs)
         with threads.protected(), journal.gate:
             if branch.id == UNORDERED:
                 self.digest = digest
@@ -100,6 +112,14 @@ class Call:
             self.position = journal.position
             #: What was recorded of this call before; None if nothing was.
             self.past = journal.take(self)
+
+    def warn_if_changed(self) -> None:
+        """Say so, once for each step of the code, if the call has changed its arguments."""
+        if self.digest_again is None or self.name in self.journal.warned:
+            return
+        if self.digest_again() != _digest(self):
+            self.journal.warned.add(self.name)
+            sys.stderr.write(_CHANGED.format(self.key))
 
 
 def _key(branch: Branch, name: str) -> str:
@@ -174,6 +194,8 @@ class Journal(Tree):
         self.pauses = True
         #: Why the execution has failed although its flow goes on.
         self.failure: NonDeterministic | None = None
+        #: The names of the steps that are known to change their arguments.
+        self.warned: set[str] = set()
         #: The calls that are refused once it is closed.
         self.refusals = Refusals()
         self._closed: BaseException | None = None

@@ -295,6 +295,51 @@ def test_async_timeout_cancels_the_call() -> None:
     assert statuses(sink) == [(ERROR, 1, 1), (ERROR, 1, 1)]
 
 
+def test_async_step_that_blocks_fails_when_it_returns() -> None:
+    """Nothing can end it before; but its result comes too late."""
+
+    @step(timeout_s=0.05)
+    async def blocks() -> int:
+        time.sleep(0.2)  # noqa: ASYNC251 - the point
+        return 2
+
+    async def flow(tracer: Tracer) -> Any:
+        return await blocks()
+
+    with pytest.raises(TimeoutError, match=r"took longer than 0.05 s.*blocked"):
+        play(flow, MemorySink())
+
+
+def test_a_step_that_changes_its_arguments_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once for each step, when it really runs: on a replay, the change would be missing."""
+
+    @step
+    def add(items: list[int], number: int) -> None:
+        items.append(number)
+
+    @step
+    async def put(into: dict[str, int]) -> None:
+        into["a"] = 1
+
+    @step
+    def count(items: list[int], of: dict[str, int], at: set[int], tracer: Tracer) -> int:
+        return len(items)
+
+    async def flow(tracer: Tracer) -> Any:
+        add([], 1)
+        add([], 2)
+        await put(into={})
+        return count([1], {"a": 1}, {1, 2}, tracer)
+
+    sink = MemorySink()
+    play(flow, sink)
+    told = capsys.readouterr().err.splitlines()
+    assert [each.split("'")[1] for each in told] == ["add:0", "put:0"]
+    assert "has changed its arguments" in told[0]
+    play(flow, past=sink.past())
+    assert capsys.readouterr().err == ""
+
+
 def test_timeout_of_a_function_interrupts_its_thread() -> None:
     """It runs in a thread of its own, and the caller goes on in time."""
     ended = threading.Event()
