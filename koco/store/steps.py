@@ -14,6 +14,8 @@ from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
 from koco.events.questions import WaitOutcome
 from koco.events.steps import Past, StepKind, StepStatus
+from koco.plurals import counted
+from koco.sizes import MB, format_size
 from koco.store import past
 from koco.store.engine.protocol import Connection
 from koco.store.errors import invalid_cursor
@@ -27,11 +29,13 @@ from koco.store.stream.waits import MESSAGES, STEPS, Outcome
 
 #: How many waits end in one change.
 _PIECE = 100
-#: How many messages an execution may have that it has not received.
-_MOST_UNREAD = 10_000
+#: How many messages an execution may have that it has not received, and their size (bytes).
+_MOST_UNREAD, _MOST_UNREAD_BYTES = 10_000, 64 * MB
 #: One step.
 _THIS = "WHERE execution = :execution AND key = :key"
-_SEND = insertion("messages", ("execution", "name", "data", "moments", "created", "by", "key"))
+_SEND = insertion(
+    "messages", ("execution", "name", "data", "moments", "created", "by", "key", "size_bytes")
+)
 
 _decode_outcome = msgspec.json.Decoder(WaitOutcome).decode
 
@@ -209,11 +213,14 @@ class Steps(Repository):
                 _require_equal(sent, name, data, key)
                 return sent
             now = ledger.open_state(db, fid, refusal=" and takes no more messages")
-            _require_few(db, now)
+            text = payload_to_json(data)
+            size_bytes = len(text.encode())
+            _require_few(db, now, size_bytes)
             row = {
                 "execution": now.id,
                 "name": name,
-                "data": payload_to_json(data),
+                "data": text,
+                "size_bytes": size_bytes,
                 "moments": payload_to_json(moments) if moments else None,
                 "created": line.timestamp(),
                 "by": by,
@@ -314,12 +321,21 @@ def _require_equal(sent: Message, name: str, data: Any, key: str) -> None:
         )
 
 
-def _require_few(db: Connection, now: State) -> None:
-    [(unread,)] = db.execute(
-        "SELECT count(*) FROM messages WHERE execution = :id AND taken IS NULL", {"id": now.id}
+def _require_few(db: Connection, now: State, size_bytes: int) -> None:
+    """Refuse a message of a size if too much is unread. A single one may have any size."""
+    [(unread, unread_bytes)] = db.execute(
+        "SELECT count(*), total(size_bytes) FROM messages WHERE execution = :id AND taken IS NULL",
+        {"id": now.id},
     ).fetchall()
+    hint = "its flow takes them with `tracer.receive`; send this one again when it has"
     if unread >= _MOST_UNREAD:
         raise LimitError(
-            f"execution {now.fid} has {unread} messages that it has not received",
-            hint="its flow takes them with `tracer.receive`",
+            f"execution {now.fid} has {counted(unread, 'message')} that it has not received",
+            hint=hint,
+        )
+    if unread and unread_bytes + size_bytes > _MOST_UNREAD_BYTES:
+        raise LimitError(
+            f"execution {now.fid} has {format_size(unread_bytes)} of messages that it has not"
+            f" received; with this one it would have more than {format_size(_MOST_UNREAD_BYTES)}",
+            hint=hint,
         )

@@ -51,8 +51,8 @@ def take_over(db: Connection, new: Execution, former: str, *, before: str | None
     )
     # Messages that no kept step has received are received again.
     db.execute(
-        "INSERT INTO messages (execution, name, data, moments, created, by, taken)"
-        " SELECT :new, name, data, moments, created, by,"
+        "INSERT INTO messages (execution, name, data, moments, created, by, size_bytes, taken)"
+        " SELECT :new, name, data, moments, created, by, size_bytes,"
         f" (SELECT key FROM steps WHERE {kept} AND key = messages.taken)"
         " FROM messages WHERE execution = :id ORDER BY id",
         values,

@@ -352,13 +352,34 @@ def test_ended_and_full_executions_take_no_messages(
     async def body(store: Store) -> None:
         execution = await started(store)
         await store.steps.send(execution.fid, "note", 1, by="ada")
-        with pytest.raises(LimitError, match="has 1 messages"):
+        with pytest.raises(LimitError, match="has 1 message "):
             await store.steps.send(execution.fid, "note", 2, by="ada")
         await store.executions.settle(execution.fid, Status.CANCELLED)
         with pytest.raises(ConflictError, match="takes no more messages"):
             await store.steps.send(execution.fid, "note", 2, by="ada")
         with pytest.raises(NotFoundError):
             await store.steps.send("nobody", "note", 2, by="ada")
+
+    check(body)
+
+
+def test_unread_messages_are_bounded_in_size(
+    check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may be larger than all together; what was received no longer counts."""
+    monkeypatch.setattr(repository, "_MOST_UNREAD_BYTES", 20)
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        send = store.steps.send
+        await send(execution.fid, "note", "é" * 20, by="ada")
+        with pytest.raises(LimitError, match=r"has 42 B of messages .* more than 20 B"):
+            await send(execution.fid, "other", "x", by="ada")
+        await store.steps.open_wait(execution.fid, receive("note"))
+        await send(execution.fid, "note", "x" * 8, by="ada")
+        await send(execution.fid, "note", "x" * 8, by="ada")
+        with pytest.raises(LimitError, match="it has not received"):
+            await send(execution.fid, "note", "x", by="ada")
 
     check(body)
 

@@ -435,9 +435,11 @@ MIGRATIONS: tuple[str, ...] = (
         created TEXT NOT NULL,
         by TEXT NOT NULL,
         taken TEXT,
-        key TEXT
+        key TEXT,
+        size_bytes INTEGER NOT NULL
     );
-    CREATE INDEX messages_of_execution ON messages (execution, taken, name, id);
+    -- With the size, so that those who have not been received are summed up without their data.
+    CREATE INDEX messages_of_execution ON messages (execution, taken, name, id, size_bytes);
     CREATE UNIQUE INDEX messages_by_key ON messages (execution, by, key) WHERE key IS NOT NULL;
     """,
 )
