@@ -378,7 +378,8 @@ def test_a_secret_is_kept_for_older_releases_that_are_in_use(api: Api) -> None:
 
     api.call(launch())
     api.parts.files.blobs.path(SHA256).unlink()
-    with api.http() as client:
+    api.admit("deployer", "deploy")
+    with api.http("deployer") as client:
         answer = client.delete("/v1/secrets/A")
         assert answer.status_code == 409, answer.text
         assert "release 1 of two (for executions that have not ended)" in answer.text
