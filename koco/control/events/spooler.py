@@ -4,7 +4,7 @@ A batch is committed before it is acknowledged, and acknowledged before readers 
 that a follower has seen is never lost. Readers are woken and need not poll.
 
 If the disk is nearly full, events wait: a batch without room is not acknowledged, so its runner
-keeps it, and in the end the flow that writes it waits.
+keeps it, and in the end the flow that writes it waits. Other batches of the same call do not wait.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ _HELD_S = 0.25
 _LOOK_S = 0.125
 #: How long after a refusal the events of an execution count as waiting (seconds).
 _WAITS_S = 5.0
+#: Why events wait that are large enough to reach the reserve, while others do not.
+_NEARLY_FULL = "the control plane's disk is nearly full (disk_reserve_mb): events wait"
 
 
 class _Checked(NamedTuple):
@@ -74,8 +76,8 @@ class Spooler:
         self._settings = settings or Settings()
         self._disk = disk
         self._records = records or StepRecords(store, self._settings)
-        #: When the events of an execution were last refused, by fid.
-        self._refused: dict[str, float] = {}
+        #: When the events of an execution were last refused, and why, by fid.
+        self._refused: dict[str, tuple[float, str]] = {}
         self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._is_dismissed = False
@@ -131,8 +133,8 @@ class Spooler:
                 self.on_final(batch.fid)
 
     async def _append(self, checked: list["_Checked"]) -> list[Ack]:
-        async with self._records.stored([each.records for each in checked]) as records:
-            acks = await self._commit_when_possible([each.batch for each in checked], records)
+        async with self._records.stored(checked) as stored:
+            acks = await self._commit_stored([each.batch for each in checked], stored)
         for (batch, its), ack in zip(checked, acks, strict=True):
             if not batch.is_held(ack):
                 continue
@@ -146,6 +148,25 @@ class Spooler:
                 self.on_final(batch.fid)
         return acks
 
+    async def _commit_stored(
+        self, batches: list[Batch], stored: Sequence[Sequence[Recorded] | NoRoomError]
+    ) -> list[Ack]:
+        """Commit the batches whose large results have room; refuse only the others."""
+        acks = [Ack(0)] * len(batches)
+        fitting: dict[int, Sequence[Recorded]] = {}
+        for at, records in enumerate(stored):
+            if isinstance(records, NoRoomError):
+                why = f"the result of a step waits for room: {records.message}"
+                self._note_refused(batches[at].fid, why)
+            else:
+                fitting[at] = records
+        if fitting:
+            of_fitting = [batches[at] for at in fitting]
+            committed = await self._commit_when_possible(of_fitting, list(fitting.values()))
+            for at, ack in zip(fitting, committed, strict=True):
+                acks[at] = ack
+        return acks
+
     async def _commit_when_possible(
         self, batches: list[Batch], records: Sequence[Sequence[Recorded]]
     ) -> list[Ack]:
@@ -156,7 +177,10 @@ class Spooler:
             if room is Room.AMPLE:
                 return acks
             if any(map(Batch.is_held, batches, acks)) or time.monotonic() >= until:
-                self._note_refused(batches, acks)
+                why = (self._disk and self._disk.trouble) or _NEARLY_FULL
+                for batch, ack in zip(batches, acks, strict=True):
+                    if not batch.is_held(ack):
+                        self._note_refused(batch.fid, why)
                 return acks
             await asyncio.sleep(_LOOK_S)
 
@@ -182,14 +206,14 @@ class Spooler:
             # The disk has filled up meanwhile, or has a quota: write final events only.
             return await commit(Room.NONE)
 
-    def _note_refused(self, batches: list[Batch], acks: list[Ack]) -> None:
+    def _note_refused(self, fid: str, why: str) -> None:
         now = time.monotonic()
-        if not self._refused and self._disk:
-            log.warning("%s", self._disk.trouble or "the disk is full: events wait")
-        for batch, ack in zip(batches, acks, strict=True):
-            if not batch.is_held(ack):
-                self._refused[batch.fid] = now
-        self._refused = {fid: at for fid, at in self._refused.items() if now - at < _WAITS_S}
+        self._refused = {
+            each: (at, its) for each, (at, its) in self._refused.items() if now - at < _WAITS_S
+        }
+        if not self._refused:
+            log.warning("%s", why)
+        self._refused[fid] = (now, why)
 
     @property
     def most_bytes(self) -> float:
@@ -198,8 +222,8 @@ class Spooler:
 
     def why(self, fid: str) -> str | None:
         """Return why the events of an execution wait, or None if they do not."""
-        is_refused = time.monotonic() - self._refused.get(fid, -math.inf) < _WAITS_S
-        return self._disk.trouble if is_refused and self._disk else None
+        at, why = self._refused.get(fid, (-math.inf, ""))
+        return why if time.monotonic() - at < _WAITS_S else None
 
     def wake(self, fid: str) -> None:
         """Wake the readers of an execution, because there is more."""

@@ -13,7 +13,7 @@ import msgspec
 
 from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
-from koco.errors import KocoError, LimitError, UsageError
+from koco.errors import KocoError, LimitError, NoRoomError, UsageError
 from koco.events import line
 from koco.events.steps import RECORD, StepRecord, split_line
 from koco.events.wire import Batch
@@ -89,27 +89,19 @@ class StepRecords:
 
     @asynccontextmanager
     async def stored(
-        self, records: Sequence[Sequence[Recorded]]
-    ) -> AsyncIterator[Sequence[Sequence[Recorded]]]:
+        self, batches: Sequence[tuple[Batch, Sequence[Recorded]]]
+    ) -> AsyncIterator[Sequence[Sequence[Recorded] | NoRoomError]]:
         """Put large results into blobs, and keep these while the block commits their names.
 
-        Raises:
-            NoRoomError: there is no room on the disk.
+        Yields the records of each batch as they are stored, or why there is no room for them.
         """
-        if self._blobs is None or not any(map(_is_large, (r for each in records for r in each))):
-            yield records
+        blobs = self._blobs
+        if blobs is None or not any(_is_large(each) for _, records in batches for each in records):
+            yield [records for _, records in batches]
             return
         # Held during the commit, because a blob that no row names may be collected.
-        async with self._blobs.settling:
-            yield [[await self._apart(each) for each in of_batch] for of_batch in records]
-
-    async def _apart(self, recorded: Recorded) -> Recorded:
-        result = recorded.record.result
-        if self._blobs is None or result is None or not _is_large(recorded):
-            return recorded
-        sha256 = await self._blobs.put(result)
-        record = msgspec.structs.replace(recorded.record, result=None)
-        return msgspec.structs.replace(recorded, record=record, blob=sha256)
+        async with blobs.settling:
+            yield [await _placed(blobs, batch, records) for batch, records in batches]
 
     def _require_size(self, record: StepRecord) -> None:
         size_bytes = len(record.result or b"")
@@ -143,6 +135,28 @@ async def read_blob(blobs: Blobs, sha256: str) -> bytes:
         NotFoundError: it was removed from the data directory by hand.
     """
     return b"".join([piece async for piece in blobs.read(sha256)])
+
+
+async def _placed(
+    blobs: Blobs, batch: Batch, records: Sequence[Recorded]
+) -> Sequence[Recorded] | NoRoomError:
+    """Put a batch's large results into blobs; return its records, or why there is no room."""
+    is_end = batch.status is not None and batch.status.is_final
+    placed: list[Recorded] = []
+    for each in records:
+        result = each.record.result
+        if result is None or not _is_large(each):
+            placed.append(each)
+            continue
+        try:
+            sha256 = await blobs.put(result, events_bytes=len(batch.body), is_last=batch.is_last)
+        except NoRoomError as exc:
+            if is_end:
+                continue  # its flow has not seen the outcome, and must be able to end
+            return exc
+        record = msgspec.structs.replace(each.record, result=None)
+        placed.append(msgspec.structs.replace(each, record=record, blob=sha256))
+    return placed
 
 
 def _is_large(recorded: Recorded) -> bool:

@@ -9,6 +9,7 @@ uploads count against a quota of the uploader, and are removed when nothing more
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -20,7 +21,7 @@ from typing import BinaryIO
 
 from koco.control.settings import Settings
 from koco.control.storage import digests
-from koco.control.storage.disk import Disk
+from koco.control.storage.disk import Disk, no_room
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.errors import ConflictError, LimitError, NotFoundError, UnauthorizedError, UsageError
@@ -195,18 +196,21 @@ class Blobs:
             self._open.pop(name, None)
             self._sizes.pop(name, None)
 
-    async def put(self, data: bytes) -> str:
-        """Make data of koco's own a blob; return its SHA-256.
+    async def put(self, data: bytes, *, events_bytes: int = 0, is_last: bool = False) -> str:
+        """Make a part of an event a blob; return its SHA-256.
 
-        Hold `settling` from before until something in the store names it.
+        Hold `settling` from before until something in the store names it. For the room that it may
+        use see `Disk.apart`.
 
         Raises:
             NoRoomError: the disk is full.
         """
         sha256 = hashlib.sha256(data).hexdigest()
+        if await asyncio.to_thread(_renew, self.path(sha256), len(data)):
+            return sha256  # its event had no room when it was first sent
         part = Part(self._parts / secrets.token_hex(32))
         try:
-            with self._disk.piece(len(data)):
+            with self._disk.apart(len(data), but=events_bytes, is_last=is_last):
                 await asyncio.to_thread(_write, part, data, sha256, self.path(sha256))
         finally:
             part.path.unlink(missing_ok=True)
@@ -321,9 +325,25 @@ def _move(part: Path, blob: Path) -> None:
 
 
 def _write(part: Part, data: bytes, sha256: str, blob: Path) -> None:
-    part.append([data])
-    part.settle(sha256)
-    _move(part.path, blob)
+    try:
+        part.append([data])
+        part.settle(sha256)
+        _move(part.path, blob)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise no_room(exc.strerror or str(exc)) from exc
+
+
+def _renew(blob: Path, size_bytes: int) -> bool:
+    """Keep a blob from being collected for a while; return whether it exists."""
+    try:
+        if blob.stat().st_size != size_bytes:
+            return False
+        os.utime(blob)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove(paths: Iterable[Path]) -> None:

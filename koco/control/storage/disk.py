@@ -2,8 +2,9 @@
 
 A reserve (the setting `disk_reserve_mb`) is kept for urgent writes: cancelling, revoking, deleting,
 and the ends of executions. Large writes are stopped earlier: uploads when twice the reserve is
-left, events when the reserve is left, and anything else that is new when half of it is left. A part
-of the reserve is held by the store's engine, because other programs may fill the disk as well.
+left, events and the files of large step results when the reserve is left, and anything else that
+is new when half of it is left. A part of the reserve is held by the store's engine, because other
+programs may fill the disk as well.
 """
 
 import asyncio
@@ -118,6 +119,33 @@ class Disk:
             promise.require_room(size_bytes)
             yield
             promise.fulfil(size_bytes)
+
+    @contextmanager
+    def apart(self, size_bytes: int, *, but: int = 0, is_last: bool = False) -> Iterator[None]:
+        """Find room for a part of events that is a file of its own, while the block writes it.
+
+        It counts as events do (see `room`): it may use the disk down to the reserve, or, if it is
+        of an execution that has returned, down to half of it. `but` is the size of the events that
+        come with it.
+
+        Raises:
+            NoRoomError: there is too little room.
+        """
+        least = self.reserve_bytes / 2 if is_last else self.reserve_bytes
+        if self._free_bytes() - size_bytes - but * _TWICE < least:
+            self._seen_at = -math.inf  # the writes may have taken less than was counted
+            if (left := self._free_bytes()) - size_bytes - but * _TWICE < least:
+                raise no_room(
+                    f"{size_bytes / MB:.1f} MB are needed, {max(left, 0) / MB:.1f} MB are left on"
+                    f" the disk of {self._directory}, of which koco keeps"
+                    f" {self.reserve_bytes / MB:.1f} (disk_reserve_mb)"
+                )
+        self._under_way += size_bytes
+        try:
+            yield
+        finally:
+            self._under_way -= size_bytes
+            self._written += size_bytes
 
     @property
     def trouble(self) -> str | None:

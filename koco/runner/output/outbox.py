@@ -17,8 +17,8 @@ class Outbox:
     """One attempt's unsent lines. The spool calls it while it holds its lock."""
 
     __slots__ = (
-        "acked", "asked", "attempt", "done", "fid", "held", "lines", "next", "producer", "status",
-        "waiters",
+        "acked", "asked", "attempt", "bytes", "done", "fid", "held", "lines", "next", "producer",
+        "refused_at", "status", "waiters",
     )  # fmt: skip
 
     def __init__(self, fid: str, attempt: int) -> None:
@@ -26,6 +26,10 @@ class Outbox:
         self.attempt = attempt
         self.producer = secrets.token_hex(6)
         self.lines: list[bytes] = []
+        #: The size of the lines that are not acknowledged.
+        self.bytes = 0
+        #: When its lines were refused (monotonic); None if the last ones were accepted.
+        self.refused_at: float | None = None
         #: The number of the first unsent line.
         self.next = 1
         #: The status to set once all lines are sent.

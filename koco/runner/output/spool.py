@@ -3,13 +3,16 @@
 Only one call is pending at a time. Events that are written meanwhile go with the next call: there
 is no timer, so an idle spool sends at once and a busy one sends full calls. Batches that the
 control plane refuses (for example because its disk is full) are sent again when there is nothing
-else to send. Memory is bounded: while the spool is full, writers wait. Its contents are in a file
-as well (`koco.runner.output.backlog`), so that they survive this process.
+else to send. Memory is bounded: while the spool is full, writers wait. Lines that were refused
+fill another share of it, so that executions without room do not stop the others. Its contents are
+in a file as well (`koco.runner.output.backlog`), so that they survive this process.
 """
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -34,7 +37,10 @@ T = TypeVar("T")
 CALL_BYTES = 88 * 1024
 #: About how much of refused lines is sent as a probe, until it is accepted again (bytes).
 _PROBE_BYTES = 4 * 1024
-#: How much may wait in the spool before writers have to wait (bytes).
+#: How long a refused line that is larger than a call waits before it is sent again (seconds).
+_LARGE_AGAIN_S = 1.0
+#: How much may wait in the spool before writers have to wait (bytes): of executions whose lines
+#: were refused, and of the others.
 ROOM_BYTES = 4 * 1024 * 1024
 
 
@@ -144,7 +150,7 @@ class Spool:
         """Take an event; block while the spool is full. `then` is called once it is kept."""
         self._require_own_process()
         with self._lock:
-            self._wait_for_room()
+            self._wait_for_room(fid)
             self._take(fid, event, attempt, then)
 
     def put_last(self, fid: str, event: bytes) -> None:
@@ -160,7 +166,7 @@ class Spool:
         self._require_own_process()
         while True:
             with self._lock:
-                if self._bytes <= ROOM_BYTES:
+                if not self._is_full(fid):
                     self._take(fid, event, attempt)
                     return
                 room = self._ask_for_room()
@@ -177,7 +183,7 @@ class Spool:
         self._require_own_process()
         future = concurrent.futures.Future[bool]()
         with self._lock:
-            self._wait_for_room()
+            self._wait_for_room(fid)
             if (outbox := self._take(fid, event, attempt)) is None:
                 raise asyncio.CancelledError
             outbox.add_waiter(future)
@@ -195,7 +201,7 @@ class Spool:
         loop = asyncio.get_running_loop()
         while True:
             with self._lock:
-                if self._bytes <= ROOM_BYTES:
+                if not self._is_full(fid):
                     if (outbox := self._take(fid, event, attempt)) is None:
                         raise asyncio.CancelledError
                     future: asyncio.Future[bool] = loop.create_future()
@@ -233,8 +239,20 @@ class Spool:
                 "stream: use threads or Ray tasks, or print"
             )
 
-    def _wait_for_room(self) -> None:
-        while self._bytes > ROOM_BYTES:
+    def _is_full(self, fid: str) -> bool:
+        """Whether an execution's writers have to wait."""
+        if self._bytes <= ROOM_BYTES:
+            return False
+        outbox, refused = self._outboxes.get(fid), self._refused_bytes()
+        is_refused = outbox is not None and outbox.refused_at is not None
+        return (refused if is_refused else self._bytes - refused) > ROOM_BYTES
+
+    def _refused_bytes(self) -> int:
+        outboxes = self._outboxes.values()
+        return sum(each.bytes for each in outboxes if each.refused_at is not None)
+
+    def _wait_for_room(self, fid: str) -> None:
+        while self._is_full(fid):
             if mine := fence.here():
                 mine.check()
             self._room.wait()
@@ -276,6 +294,7 @@ class Spool:
         if then is not None:
             then()
         self._bytes += len(event)
+        outbox.bytes += len(event)
         if fid not in self._refused:
             self._ready[fid] = outbox
         if self._asleep:
@@ -397,7 +416,9 @@ class Spool:
                 if self._asleep:
                     self._wake.clear()
             if not batches:
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LARGE_AGAIN_S if self._refused else None):
+                        await self._wake.wait()
                 continue
             await self._send(batches)
 
@@ -405,7 +426,7 @@ class Spool:
         batches: list[Batch] = []
         waiting, room = self._ready, CALL_BYTES
         if not waiting:
-            waiting, room = self._refused, _PROBE_BYTES
+            waiting, room = {fid: self._refused.pop(fid) for fid in self._due()}, _PROBE_BYTES
         while waiting and room > 0:
             fid = next(iter(waiting))
             outbox = waiting.pop(fid)
@@ -431,7 +452,20 @@ class Spool:
                 )
             )
             outbox.next += count
+        if waiting is not self._ready:
+            self._refused.update(waiting)
         return batches
+
+    def _due(self) -> list[str]:
+        """Return the executions whose refused lines may be sent again now."""
+        before = time.monotonic() - _LARGE_AGAIN_S
+        return [
+            fid
+            for fid, outbox in self._refused.items()
+            if not outbox.lines
+            or len(outbox.lines[0]) <= CALL_BYTES
+            or (outbox.refused_at or 0) <= before
+        ]
 
     async def _send(self, batches: list[Batch]) -> None:
         acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
@@ -452,15 +486,16 @@ class Spool:
                 return
             outbox.lines[:0] = batch.body.split(b"\n") if batch.count else []
             outbox.next = batch.first
+            outbox.refused_at = time.monotonic()
             is_last = outbox.status is not None and outbox.status.is_final
             if batch.is_last == is_last:
                 self._ready.pop(batch.fid, None)
                 self._refused[batch.fid] = outbox
             # Otherwise its final status was set meanwhile, and last lines may be accepted.
+            self._wake_writers()  # of others, which have more room now
 
     def _forget(self, batch: Batch) -> None:
-        # A separator was added between lines: subtract only what `_take` has counted.
-        self._bytes -= len(batch.body) - max(0, batch.count - 1)
+        self._bytes -= _taken_bytes(batch)
 
     def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
         fid = batch.fid
@@ -474,10 +509,13 @@ class Spool:
                 return
             committed = outbox.acked if closed else batch.first + batch.count - 1
             outbox.acked = batch.first + batch.count - 1
+            outbox.bytes -= _taken_bytes(batch)
+            if batch.count:
+                outbox.refused_at = None
             if self._refused and batch.count and not batch.is_last:
                 # There is room again, so they no longer let others go first.
-                self._ready.update(self._refused)
-                self._refused.clear()
+                for due in self._due():
+                    self._ready[due] = self._refused.pop(due)
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]
                 self._close(outbox)
@@ -498,8 +536,10 @@ class Spool:
                 self._backlog.clear()
             else:
                 self._backlog.release()
-        if self._bytes > ROOM_BYTES:
-            return
+        if self._bytes <= ROOM_BYTES or self._bytes - self._refused_bytes() <= ROOM_BYTES:
+            self._wake_writers()
+
+    def _wake_writers(self) -> None:
         self._room.notify_all()
         waiting, self._waiting = self._waiting, []
         for loop, future in waiting:
@@ -507,6 +547,11 @@ class Spool:
                 loop.call_soon_threadsafe(_wake_up, future)
             except RuntimeError:
                 continue  # that loop is closed, so its writer is gone
+
+
+def _taken_bytes(batch: Batch) -> int:
+    """Return what `_take` has counted of a batch: not the separators between its lines."""
+    return len(batch.body) - max(0, batch.count - 1)
 
 
 def _wake_up(future: asyncio.Future[None]) -> None:

@@ -232,3 +232,32 @@ async def _one_after_another(sink: Attempt, count: int) -> float:
     for number in range(count):
         await sink.commit_async("a", event(number))
     return (time.perf_counter() - began) / count
+
+
+def test_large_outcomes_that_are_refused_do_not_stop_others() -> None:
+    """Others commit meanwhile, and what is refused is not sent along each time."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        is_full = True
+        shelf.refuses = lambda batch: is_full and len(batch.body) > module.CALL_BYTES
+        large, other = spool.open("large", 1), spool.open("other", 1)
+        text = "x" * (module.ROOM_BYTES // 2)
+        waiting = [
+            asyncio.create_task(large.commit_async("large", event(text))) for _ in range(4)
+        ] + [asyncio.create_task(asyncio.to_thread(large.commit, "large", event("small")))]
+        await until(lambda: spool._outboxes["large"].refused_at is not None)
+        began = time.monotonic()
+        for number in range(200):
+            await other.commit_async("other", event(number))
+        await asyncio.to_thread(other.commit, "other", event("of a thread"))
+        assert await spool.mark("other", Status.FINISHED)
+        most = 2 + (time.monotonic() - began) / module._LARGE_AGAIN_S
+        assert sum(size > len(text) for size in shelf.sizes) <= most
+        assert not any(task.done() for task in waiting)
+        assert spool._bytes < 2 * module.ROOM_BYTES, "its own writers wait"
+        is_full = False
+        await asyncio.gather(*waiting)
+        assert len(shelf.payloads("large")) == 5
+        assert (spool._bytes, spool._outboxes["large"].bytes, spool._refused) == (0, 0, {})
+
+    spooled(body)
