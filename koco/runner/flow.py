@@ -112,14 +112,20 @@ class Run:
         output: Output,
         loop: asyncio.AbstractEventLoop,
         enter: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take what it calls. `enter` is called in the flow's context before the flow."""
+        """Take what it calls.
+
+        `enter` is called in the flow's context before the flow, `leave` once it has ended and
+        before the tasks that it leaves behind are cancelled.
+        """
         self._flow = flow
         self._inputs = inputs
         self._tracer = tracer
         self._output = output
         self._loop = loop
         self._enter = enter
+        self._leave = leave
         self._task: asyncio.Task[None] | None = None
         self._fence: Fence | None = None
         self._steps = Fence()
@@ -226,6 +232,7 @@ class Run:
         except BaseException as exc:  # noqa: BLE001 - returned to `outcome`
             ended = _ended_by(exc)
         if ended[2] is Rest.NOTHING:
+            self._leave()
             await _cancel_leftover_tasks()
         report(ended)
 

@@ -114,7 +114,15 @@ def prepare(
     output = Output(emit, lines=lines)
     output.started = started = Started()
     output.tracer = flow.trace(Tracer(launch.fid, replay or sink, journal))
-    run = Run(flow, inputs, tracer=output.tracer, output=output, loop=loop, enter=journal.enter)
+    run = Run(
+        flow,
+        inputs,
+        tracer=output.tracer,
+        output=output,
+        loop=loop,
+        enter=journal.enter,
+        leave=journal.leave,
+    )
     return Work(launch, run, output, sink, journal, started, replay)
 
 

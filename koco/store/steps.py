@@ -12,6 +12,7 @@ import msgspec
 
 from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
+from koco.events.model import Status
 from koco.events.questions import WaitOutcome
 from koco.events.steps import Past, StepKind, StepStatus
 from koco.plurals import counted
@@ -23,7 +24,7 @@ from koco.store.model import ExportedStep, Message, NewWait, Outline, Page, Step
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import insertion, payload_to_json
-from koco.store.stream import ledger, waits
+from koco.store.stream import ledger, lifecycle, waits
 from koco.store.stream.ledger import State
 from koco.store.stream.waits import MESSAGES, STEPS, Outcome
 
@@ -133,7 +134,10 @@ class Steps(Repository):
             is_withdrawn = known is not None and known.status is StepStatus.WITHDRAWN
             if known is None or (is_withdrawn and known.attempt < now.attempt):
                 waits.open_one(db, now, new)
-                _settle_at_once(db, now, new)
+                # What a flow gave up before, it gives up again: it must not get the error of the
+                # execution that was cancelled because of that.
+                if known is None or not _was_cancelled(db, new.child):
+                    _settle_at_once(db, now, new)
             return _get(db, now.id, new.key)
 
         return await self._add(change)
@@ -171,7 +175,8 @@ class Steps(Repository):
     async def withdraw(self, fid: str, key: str) -> Step:
         """End a wait because its flow has given it up; return it.
 
-        A message that it had received, but not yet its flow, is given to the next one.
+        A message that it had received, but not yet its flow, is given to the next one. An execution
+        that it was for is cancelled, unless somebody else may get its result.
 
         Raises:
             NotFoundError: there is no such execution or wait.
@@ -184,6 +189,8 @@ class Steps(Repository):
             step = _get(db, now.id, key)
             if not now.status.is_final:
                 waits.withdraw(db, now, step)
+                if step.child is not None and step.status is StepStatus.WAITING:
+                    lifecycle.cancel_given_up(db, fid, step.child)
             return _get(db, now.id, key)
 
         return await self._write(change)
@@ -280,6 +287,11 @@ def _require_same(known: Step, new: NewWait) -> None:
             f" and is now {new.kind} {new.name}({new.arguments})",
             hint="a flow that is resumed must take the same steps again",
         )
+
+
+def _was_cancelled(db: Connection, child: str | None) -> bool:
+    state = None if child is None else ledger.state(db, child)
+    return state is not None and state.status is Status.CANCELLED
 
 
 def _settle_at_once(db: Connection, now: State, new: NewWait) -> None:

@@ -110,6 +110,29 @@ CODE = """
     async def parent(tracer, log: str, child: str = "nap", given=None):
         return await tracer.call(f"durable/{child}", {"log": log, **(given or {})})
 
+    async def surrender(tracer, log: str):
+        call = asyncio.ensure_future(tracer.call("durable/nap", {"log": log, "seconds": 600}))
+        await tracer.receive("enough")
+        call.cancel()
+        await asyncio.wait({call})
+        await note(log, "gave up")
+        if not os.path.exists(log + ".died"):
+            await asyncio.sleep(0.5)
+            open(log + ".died", "w").close()
+            os.kill(os.getpid(), 9)
+        return call.cancelled()
+
+    @step
+    async def fragile(log: str):
+        await asyncio.sleep(0.5)
+        if not os.path.exists(log + ".died"):
+            open(log + ".died", "w").close()
+            raise ValueError("once")
+
+    async def torn(tracer, log: str):
+        nap = tracer.call("durable/nap", {"log": log})
+        return await asyncio.gather(nap, fragile(log))
+
     async def launcher(tracer, log: str):
         fid = await tracer.launch("durable/nap", {"log": log})
         return fid
@@ -145,9 +168,12 @@ def deploy(koco: Koco, service: str = "durable", code: str = CODE, **more: Any) 
         {"name": name.replace("_", "-"), "entrypoint": f"{service}_app:{name}", "durable": True}
         for name in (
             *("three", "hopeless", "retried", "big", "approve", "approve_sync", "nap", "collect"),
-            *("impatient", "parent", "launcher", "secret", "loud"),
+            *("impatient", "parent", "launcher", "secret", "loud", "surrender"),
         )
     ]
+    again = {"retries": 1, "retry_errors": True, "backoff": 0}
+    entrypoint = f"{service}_app:torn"
+    flows.append({"name": "torn", "entrypoint": entrypoint, "durable": True, "limits": again})
     return koco.deploy(service, code, flows=flows, **{"runner": RUNNER, **more})
 
 
@@ -442,6 +468,24 @@ def test_cancelling_a_parent_cancels_its_children(app: Koco, log: Path) -> None:
     app.run("cancel", fid).ok()
     assert follow(app, fid).status == "cancelled"
     assert follow(app, child["fid"]).status == "cancelled"
+
+
+def test_giving_up_a_call_cancels_the_child(app: Koco, log: Path) -> None:
+    """A replay of the flow gives it up again, launches no other and gets no error."""
+    fid = app.launch("surrender", log=str(log))
+    [child] = eventually(lambda: app.get("/v1/executions", parent=fid)["items"], within_s=20)
+    app.run("send", fid, "enough").ok()
+    assert follow(app, child["fid"]).status == "cancelled"
+    assert follow(app, fid).result is True
+    assert app.get(f"/v1/executions/{fid}")["resumed"] >= 1
+    assert len(app.get("/v1/executions", parent=fid)["items"]) == 1
+
+
+def test_a_retry_finds_the_child_of_the_former_attempt(app: Koco, log: Path) -> None:
+    """The flow had ended with an error, and did not give its call up."""
+    fid = app.launch("torn", log=str(log))
+    assert follow(app, fid).result == ["awake", None]
+    assert len(app.get("/v1/executions", parent=fid)["items"]) == 1
 
 
 def test_a_launched_child_goes_on_alone(app: Koco, log: Path) -> None:

@@ -199,6 +199,8 @@ class Journal(Tree):
         #: The calls that are refused once it is closed.
         self.refusals = Refusals()
         self._closed: BaseException | None = None
+        #: Whether the flow has ended. What it leaves behind is cancelled, but was not given up.
+        self.is_over = False
 
     @property
     def is_idle(self) -> bool:
@@ -228,6 +230,10 @@ class Journal(Tree):
     def close(self, exc: BaseException) -> None:
         """Make every further call raise an exception: the execution goes on elsewhere."""
         self._closed = exc
+
+    def leave(self) -> None:
+        """Called when the flow has ended, before the tasks that it leaves behind are cancelled."""
+        self.is_over = True
 
     def check(self) -> None:
         """Raise the exception with which the journal was closed, if it was."""

@@ -142,8 +142,10 @@ async def _run(call: Call, wait: Wait) -> Any:
         try:
             outcome = await journal.sink.ask_async(journal.fid, _question(call, wait))
         except asyncio.CancelledError:
-            # The flow gave up (with `asyncio.wait_for`, for example). If it is parked, it did not.
-            if not journal.is_closed:
+            # The flow gave up (with `asyncio.wait_for`, for example). If it is parked, it did not,
+            # nor if it has ended: its next attempt finds the other execution again.
+            is_left = journal.is_over and wait.kind is StepKind.CALL
+            if not (journal.is_closed or is_left):
                 question = WithdrawWait(key=call.key)
                 ask_in_background(journal.sink.ask_async(journal.fid, question))
             raise

@@ -113,10 +113,29 @@ def _cancel_children(db: Connection, fid: str, grace_s: float) -> None:
         {"fid": fid},
     )
     for (child,) in found.fetchall():
-        request_cancel(db, child, grace_s)
-        after = state(db, child)
-        has_ended = after is not None and after.status.is_final
-        ledger.tell(db, Topic.ENDED if has_ended else Topic.CANCELLED, child)
+        _cancel_child(db, child, grace_s)
+
+
+def _cancel_child(db: Connection, child: str, grace_s: float) -> None:
+    request_cancel(db, child, grace_s)
+    after = state(db, child)
+    has_ended = after is not None and after.status.is_final
+    ledger.tell(db, Topic.ENDED if has_ended else Topic.CANCELLED, child)
+
+
+def cancel_given_up(db: Connection, fid: str, child: str) -> None:
+    """Cancel an execution whose end its parent no longer waits for, because nobody gets its result.
+
+    It goes on if somebody else may: another call waits for it, or its flow's author gave it a key.
+    """
+    found = db.execute(
+        "SELECT 1 FROM executions WHERE fid = :child AND parent = :fid AND key LIKE 'child:%'"
+        " AND finished IS NULL AND cancel_requested IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM steps WHERE child = :child AND status = 'waiting')",
+        {"child": child, "fid": fid},
+    )
+    if found.fetchone() is not None:
+        _cancel_child(db, child, _GRACE_S)
 
 
 def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
@@ -302,7 +321,8 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     # One question for all, because most executions have nothing open.
     if db.execute(_HAS_OPEN, {"id": now.id, "fid": now.fid}).fetchone()[0]:
         withdraw_locks(db, now)
-        waits.withdraw_all(db, now)
+        for child in waits.withdraw_all(db, now):
+            cancel_given_up(db, now.fid, child)
         waits.end_calls(db, now.fid, status, events.last if kind in OUTCOMES else None)
     if status is not Status.FINISHED:
         _cancel_children(db, now.fid, max(now.grace_s, _GRACE_S))

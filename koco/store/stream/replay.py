@@ -43,7 +43,17 @@ def pending(
 
 
 def forget_failed(db: Connection, now: State) -> str | None:
-    """Forget the latest step that failed, and all from it on; return its key if there is one."""
+    """Forget the latest step that failed, and all from it on; return its key if there is one.
+
+    Executions that the flow gave up are launched again if it calls them again.
+    """
+    db.execute(
+        "UPDATE executions SET key = NULL WHERE key LIKE 'child:%'"
+        " AND (status = 'cancelled' OR cancel_requested IS NOT NULL)"
+        " AND fid IN (SELECT child FROM steps"
+        " WHERE execution = :id AND status = 'withdrawn' AND child IS NOT NULL)",
+        {"id": now.id},
+    )
     failed = db.execute(
         "SELECT key, position FROM steps WHERE execution = :id AND status = 'error'"
         " ORDER BY position DESC LIMIT 1",

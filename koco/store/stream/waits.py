@@ -249,12 +249,14 @@ def _error(child: str, status: Status, outcome: bytes | None) -> bytes:
     return msgspec.json.encode({"type": status.value.capitalize(), "message": text})
 
 
-def withdraw_all(db: Connection, now: State) -> None:
-    """Withdraw the open waits of an execution that ends."""
-    db.execute(
-        "UPDATE steps SET status = 'withdrawn' WHERE execution = :id AND status = 'waiting'",
+def withdraw_all(db: Connection, now: State) -> list[str]:
+    """Withdraw the open waits of an execution that ends; return the executions waited for."""
+    rows = db.execute(
+        "UPDATE steps SET status = 'withdrawn' WHERE execution = :id AND status = 'waiting'"
+        " RETURNING child",
         {"id": now.id},
     )
+    return [child for (child,) in rows.fetchall() if child is not None]
 
 
 def _result(outcome: Outcome, child: str) -> bytes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from koco.events.model import Status
-from koco.store.model import Execution, FailureEvent, NewExecution, Topic
+from koco.events.model import Kind, Status
+from koco.store.model import Execution, FailureEvent, NewExecution, Policy, Topic
 from koco.store.store import Store
 from tests.support.durable_executions import about, call, heard, parked, resumed, sleep, started
-from tests.support.stores import Check, events, fids, statuses
+from tests.support.stores import Check, batch, events, fids, statuses
 
 ERROR = FailureEvent(type="ValueError", message="no")
 
@@ -15,6 +15,15 @@ async def launched(store: Store, parent: Execution) -> Execution:
     new = NewExecution(flow="svc/child", service="svc", release=1, inputs={}, parent=parent.fid)
     execution, _ = await store.executions.create(new)
     return execution
+
+
+async def called(store: Store, parent: Execution, *, key: str = "child:it:0") -> Execution:
+    """Return an execution that another one has called and waits for."""
+    fields = {"flow": "svc/child", "service": "svc", "release": 1, "inputs": {}}
+    new = NewExecution(parent=parent.fid, key=key, user=parent.fid, **fields)
+    child, _ = await store.executions.create(new)
+    await store.steps.open_wait(parent.fid, call(child))
+    return child
 
 
 async def status_of(store: Store, execution: Execution) -> Status:
@@ -124,5 +133,83 @@ def test_a_child_that_is_ending_is_told_once(check: Callable[[Check], None]) -> 
         await store.executions.request_cancel(parent.fid, grace_s=3)
         await store.executions.settle(parent.fid, Status.CANCELLED)
         assert len(about(news, Topic.CANCELLED)) == 1
+
+    check(body)
+
+
+async def give_up(store: Store, parent: Execution) -> None:
+    await store.steps.withdraw(parent.fid, call(parent).key)
+
+
+def test_giving_up_a_call_cancels_its_execution(check: Callable[[Check], None]) -> None:
+    """Nobody else can get its result. So does the end of the flow while the call is open."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        child = await called(store, parent)
+        await give_up(store, parent)
+        assert await status_of(store, child) is Status.CANCELLED
+
+        parent = await started(store)
+        child = await resumed(store, await called(store, parent), "r2")
+        news = heard(store)
+        await give_up(store, parent)
+        assert about(news, Topic.CANCELLED) == [child.fid]
+
+        parent = await started(store)
+        child, other = await called(store, parent), await launched(store, parent)
+        await store.executions.settle(parent.fid, Status.FINISHED)
+        assert await status_of(store, child) is Status.CANCELLED
+        assert await status_of(store, other) is Status.QUEUED
+
+    check(body)
+
+
+def test_an_execution_goes_on_if_somebody_else_gets_its_result(
+    check: Callable[[Check], None],
+) -> None:
+    """Another call waits for it, or the author's own key finds it."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        child = await called(store, parent)
+        other = await started(store)
+        await store.steps.open_wait(other.fid, call(child))
+        await give_up(store, parent)
+        assert await status_of(store, child) is Status.QUEUED
+        await give_up(store, other)
+        assert await status_of(store, child) is Status.QUEUED, "that one did not launch it"
+
+        parent = await started(store)
+        child = await called(store, parent, key="monday")
+        await give_up(store, parent)
+        assert await status_of(store, child) is Status.QUEUED
+
+    check(body)
+
+
+def test_a_call_that_was_given_up_stays_open_in_a_replay(check: Callable[[Check], None]) -> None:
+    """Until the flow gives it up again. Another attempt after an error launches it anew."""
+
+    async def body(store: Store) -> None:
+        policy = Policy(durable=True, retries=1, retry_errors=True, backoff_s=0)
+        parent = await started(store, policy=policy)
+        child = await called(store, parent)
+        await give_up(store, parent)
+        assert await store.executions.lose(parent.fid, "r1", ERROR)
+        parent = await resumed(store, await store.executions.get(parent.fid), "r2")
+        again = await called(store, parent)
+        assert again.fid == child.fid
+        assert (await store.steps.get(parent.id, call(child).key)).status == "waiting"
+        await give_up(store, parent)
+
+        last = {"runner": "r2", "status": Status.ERROR, "kind": Kind.ERROR}
+        end = batch(parent.fid, 1, "no", producer="end", **last)
+        await store.events.append([end])
+        parent = await resumed(store, await store.executions.get(parent.fid), "r3")
+        anew = await called(store, parent)
+        assert anew.fid != child.fid
+        await store.executions.settle(anew.fid, Status.FINISHED)
+        assert (await store.steps.get(parent.id, call(child).key)).status == "finished"
 
     check(body)
