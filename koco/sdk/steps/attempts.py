@@ -168,7 +168,7 @@ async def _outcome_async(
         if call.past.is_apart:
             text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
             result = base64.b64decode(text)
-        return outcomes.decode(result or b"")
+        return _recorded(call, result)
     if journal.admit_async is not None:
         await journal.admit_async(call)
     step = _Step(call, options)
@@ -193,7 +193,7 @@ def _outcome_sync(call: Call, function: Callable[[], Any], options: Options) -> 
         result = call.past.result
         if call.past.is_apart:
             result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
-        return outcomes.decode(result or b"")
+        return _recorded(call, result)
     if journal.admit is not None:
         journal.admit(call)
     step = _Step(call, options)
@@ -206,6 +206,13 @@ def _outcome_sync(call: Call, function: Callable[[], Any], options: Options) -> 
             if journal.pauses:
                 threads.pause(step.pause_s)
             journal.check()
+
+
+def _recorded(call: Call, result: bytes | None) -> _Outcome:
+    try:
+        return outcomes.decode(result or b"")
+    except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
+        call.journal.fail_to_read(call, exc)
 
 
 def _give(value: Any, error: BaseException | None) -> Any:

@@ -372,8 +372,16 @@ class Journal(Tree):
         self.position = max(self.position, past.position)
         return past
 
-    def _fail(self, message: str) -> NoReturn:
-        self.failure = NonDeterministic(message, hint=_HINT)
+    def fail_to_read(self, call: Call, exc: Exception) -> NoReturn:
+        """End the execution because the recorded outcome of a call cannot be read any more."""
+        self._fail(
+            f"the recorded outcome of {call.key!r} cannot be read: {type(exc).__name__}: {exc}",
+            hint="results are kept with the names of their classes and modules: keep these where "
+            f"they were, or run the step again with `koco resume FID --from {call.key}`",
+        )
+
+    def _fail(self, message: str, hint: str = _HINT) -> NoReturn:
+        self.failure = NonDeterministic(message, hint=hint)
         self._closed = self.failure
         raise self.failure
 

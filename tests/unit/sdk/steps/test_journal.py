@@ -236,6 +236,35 @@ def test_flow_cannot_swallow_that_it_differs() -> None:
     assert seen == ["again"]
 
 
+class Moved:
+    """Is found in no module later."""
+
+
+def test_flow_cannot_swallow_that_an_outcome_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would go another way than the recorded one."""
+    seen = []
+
+    @step
+    def make() -> Moved:
+        return Moved()
+
+    async def flow(tracer: Tracer) -> Any:
+        try:
+            return make()
+        except Exception:  # noqa: BLE001 - as a flow may do it
+            seen.append("swallowed")
+
+    sink = MemorySink()
+    play(flow, sink)
+    monkeypatch.delitem(globals(), "Moved")
+    with pytest.raises(NonDeterministic, match="'make:0' cannot be read: AttributeError") as caught:
+        play(flow, past=sink.past())
+    assert "koco resume FID --from make:0" in str(caught.value.hint)
+    assert not seen
+
+
 def test_step_that_was_running_runs_again() -> None:
     """A step without an outcome runs again, as the next attempt."""
 
