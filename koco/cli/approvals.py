@@ -96,7 +96,7 @@ def _offer(client: "Client", opened: Lock) -> None:
 
 def _agrees(name: str) -> bool:
     while True:
-        sys.stderr.write(f"Answer {name} now? (yes or no) [yes]\n")
+        sys.stderr.write(f"Answer {name} now? (yes: its questions follow; no: later) [yes]\n")
         try:
             typed = keyboard.line(sys.stderr).strip().lower()
         except EOFError:

@@ -111,6 +111,8 @@ def _field(value: object) -> str:
 def _outcome(step: RecordedStep) -> str:
     """Return a step's result or error, or what it waits for, on one line."""
     if step["status"] == "waiting":
+        if step["due"] is not None and output.is_terminal():
+            return f"until {times.at(step['due'])}"  # the key says for what
         facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
         return event_text.describe_wait(facts)
     return output.inline(step["preview"] or step["child"] or "")

@@ -23,7 +23,7 @@ EXIT_CODES: Mapping[str, int] = {
 }
 
 #: Kinds about the execution itself and not its work. They are shown if requested by name. A
-#: terminal also shows status changes, in a quiet style.
+#: terminal also shows status changes, in a quiet style; others see only that it was resumed.
 _QUIET = frozenset({"meta", "inputs", "status"})
 
 #: The style of each kind on a terminal.
@@ -188,7 +188,10 @@ def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
     for event in events:
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
-            text = _label(_text(kind, payload, view.fid), event, view)
+            text = _text(kind, payload, view.fid)
+            if kind == "status" and not view.kinds:
+                text = f"status: {text}"
+            text = _label(text, event, view)
             yield _add_time(text, event["ts"], view) + "\n"
 
 
@@ -244,6 +247,8 @@ def _is_shown(kind: str, payload: Any, view: View) -> bool:
     # The result of a flow that returns nothing is not shown.
     if kind == "step" and not output.is_terminal() and isinstance(payload, dict):
         return payload.get("status") != "running"  # its outcome follows
+    if kind == "status" and isinstance(payload, dict) and payload.get("resumed"):
+        return True  # what follows was written by another process
     return kind not in _QUIET and not (kind == "final" and payload is None)
 
 

@@ -297,8 +297,10 @@ def test_a_terminal_draws_steps(plane: Plane, terminal: Cli) -> None:
     assert "· call.publisher.publish:0 waits for abcd" in out
 
 
-def test_a_resumed_execution_tells_after_which_step_and_why(plane: Plane, terminal: Cli) -> None:
-    """Instead of the status, which is `queued` again."""
+def test_a_resumed_execution_tells_after_which_step_and_why(
+    plane: Plane, terminal: Cli, cli: Cli
+) -> None:
+    """Instead of the status, which is `queued` again. A pipe gets no other status."""
     why = "its runner was killed (signal 9)"
     plane.launch(
         ("status", {"status": "sleeping", "parked": True}),
@@ -311,3 +313,11 @@ def test_a_resumed_execution_tells_after_which_step_and_why(plane: Plane, termin
     assert "· awaiting: parked" in out
     assert f"· resumed after fetch:3: {why}" in out
     assert f"· resumed from the start: {why}" in out
+    assert cli("logs").out.splitlines() == [
+        f"status: resumed after fetch:3: {why}",
+        f"status: resumed from the start: {why}",
+    ]
+    assert cli("logs", "-k", "status").out.splitlines()[1:3] == [
+        "awaiting: parked",
+        f"resumed after fetch:3: {why}",
+    ]

@@ -50,6 +50,7 @@ def test_the_steps_fit_a_terminal_of_80_columns(plane: Plane, fid: str, terminal
     assert all(len(row) <= 80 for row in rows)
     assert rows[1].split()[:5] == ["1.2/summarise_a_long_text:0", "finished", "3", "4ms", "2"]
     assert rows[1].rstrip().endswith("…")
+    assert all("  until 2999-01-31" in row for row in (rows[3], *rows[5:]))
     other = plane.launch()
     plane.step(other, "fetch:0")
     assert "ATTEMPT" not in terminal("steps", other).out
