@@ -145,7 +145,12 @@ async def attempt(flow: Flow, inputs: Any, tracer: Tracer, front: Replay) -> Out
         traced, enter = flow.trace(tracer), tracer.journal.enter
         run = Run(flow, inputs, tracer=traced, output=output, loop=loop, enter=enter)
         tracer.process.on_crash = lambda: _stop(run, tracer)
+        # A flow that catches everything and goes on stands still, as in a process that is replaced.
+        refusals = tracer.journal.refusals
+        refusals.on_stuck = lambda: run.abandon(asyncio.CancelledError())
         ended = await run.outcome()
+        if refusals.is_stuck:
+            _forget_tasks(loop)
     finally:
         sys.stdout, sys.stderr = stdout, stderr
     capture.end(output)
@@ -161,6 +166,12 @@ async def attempt(flow: Flow, inputs: Any, tracer: Tracer, front: Replay) -> Out
         tracer.events,
         {path: data for path, data in tracer.files.items() if path.startswith("out/")},
     )
+
+
+def _forget_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep `asyncio.run` from waiting for tasks that never end."""
+    for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
+        asyncio.tasks._unregister_task(task)
 
 
 def _stop(run: Run, tracer: Tracer) -> None:

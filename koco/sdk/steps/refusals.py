@@ -30,7 +30,8 @@ class Refusals:
         self.on_stuck: Callable[[], object] | None = None
         self._count = 0
         self._of_tasks: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
-        self._is_stuck = False
+        #: Whether that was the case.
+        self.is_stuck = False
 
     async def note_async(self) -> None:
         """Let others run; never return to a task that was refused too often."""
@@ -54,8 +55,8 @@ class Refusals:
             time.sleep(PAUSE_S)
 
     def _report(self) -> None:
-        if not self._is_stuck:
-            self._is_stuck = True
+        if not self.is_stuck:
+            self.is_stuck = True
             if self.on_stuck is not None:
                 self.on_stuck()
 

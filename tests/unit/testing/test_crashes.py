@@ -297,3 +297,34 @@ def test_an_exception_in_place_of_an_answer_is_raised_again() -> None:
     assert outcome.result == "nobody, 0"
     assert len(outcome.of_kind("lock")) == len(outcome.of_kind("lease")) == 1
     assert outcome.history["locks"][0]["status"] == "expired"
+
+
+async def insists(tracer: Tracer) -> str:
+    while True:
+        try:
+            page = await fetch("a")
+            await tracer.sleep(5)
+        except BaseException:  # noqa: BLE001 - the point
+            RAN["again"] += 1
+        else:
+            return page.url
+
+
+def insists_sync(tracer: Tracer) -> int:
+    while True:
+        try:
+            number = fragile(1)
+            tracer.sleep_sync(5)
+        except BaseException:  # noqa: BLE001 - the point
+            RAN["again"] += 1
+        else:
+            return number
+
+
+def test_a_flow_that_catches_everything_is_resumed_elsewhere() -> None:
+    """As on a cluster: it stands still in the process that has crashed, and the test goes on."""
+    for flow, result in ((insists, "a"), (insists_sync, 1)):
+        outcome = testing.run(flow, crash_after="*")
+        assert (outcome.result, outcome.resumed) == (result, 2)
+    assert RAN["again"]
+    assert (RAN["fetch a"], RAN["fragile"]) == (1, 1)
