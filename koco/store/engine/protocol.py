@@ -173,7 +173,8 @@ class Engine(Protocol):
     ) -> T:
         """Return the result of a look that may take long, and does not keep others waiting.
 
-        Scans wait for one another, except for those that run `apart`.
+        A few run at once, and others wait for them. Those that run `apart` wait only for others
+        that do.
 
         Raises:
             StoreError: it cannot be read.

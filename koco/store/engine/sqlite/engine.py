@@ -1,7 +1,6 @@
 """The engine: its file, its lock, its connections."""
 
 import asyncio
-import contextlib
 import fcntl
 import math
 import os
@@ -18,7 +17,6 @@ from koco.store.engine.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
 from koco.store.engine.sqlite.connection import (
     Connection,
     connect,
-    connect_to_look,
     connect_to_read,
 )
 from koco.store.engine.sqlite.readers import Readers, look_at_once
@@ -29,6 +27,8 @@ T = TypeVar("T")
 
 #: How long a new control plane waits for the lock of its dead predecessor (seconds).
 _LOCK_PATIENCE_S = 3.0
+#: How many scans run at once, and how many of those that run apart: the machine has other work.
+_THREADS, _THREADS_APART = 2, 3
 
 
 class SqliteEngine:
@@ -79,12 +79,14 @@ class SqliteEngine:
                 raise self._not_opened(exc) from exc
             raise
         self._writer = Writer(self._db, give_up=self._ballast.give_up, on_news=self._tell)
-        self._readers = Readers(lambda: connect_to_read(self._path))
+        self._readers = Readers(lambda: connect_to_read(self._path), threads=_THREADS)
+        self._readers_apart = Readers(lambda: connect_to_read(self._path), threads=_THREADS_APART)
 
     async def close(self) -> None:
         """Commit pending changes and release the file."""
         self._writer.close()
         self._readers.close()
+        self._readers_apart.close()
         self._reader.close()
         self._db.close()
         self._ballast.release()
@@ -113,18 +115,13 @@ class SqliteEngine:
         most_s: float = math.inf,
         apart: bool = False,
     ) -> T:
-        """Look in a thread: one of the readers', or one of its own."""
+        """Look in a thread of the readers."""
         try:
-            if apart:
-                return await asyncio.to_thread(self._look_apart, look)
-            return await self._readers.read(look, most_s=most_s)
+            readers = self._readers_apart if apart else self._readers
+            return await readers.read(look, most_s=most_s)
         except Exception as exc:
             self._raise_damage(exc, look)
             raise
-
-    def _look_apart(self, look: Callable[[protocol.Connection], T]) -> T:
-        with contextlib.closing(connect_to_look(self._path)) as db:
-            return look(db)
 
     async def probe(self) -> int:
         """Commit a change without effect; return the version of the tables."""

@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 #: How many of SQLite's steps run between two checks of the time limit: about a millisecond.
 _STEPS = 10_000
-#: How many reads run at once. The machine has other work, too.
-_THREADS = 2
 
 
 def look_at_once(db: Connection, look: Callable[[Connection], T]) -> T:
@@ -36,11 +34,14 @@ def look_at_once(db: Connection, look: Callable[[Connection], T]) -> T:
 
 
 class Readers:
-    """A pool of connections, made by `connect` when they are needed."""
+    """A pool of connections, made by `connect` when they are needed.
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    They are kept, because a new one first reads all tables' definitions.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], *, threads: int) -> None:
         self._connect = connect
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="koco-read")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="koco-read")
         self._own = threading.local()
         self._all: list[Connection] = []
 
