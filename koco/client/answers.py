@@ -714,5 +714,6 @@ class Overview(TypedDict):
     store: StoreFacts
     services: list[ServiceStatus]
     executions: dict[str, int]
+    mortal: NotRequired[dict[str, int]]
     settings: NotRequired[dict[str, str | float | bool | list[str] | None] | None]
     left: NotRequired[list[LeftOver] | None]

@@ -109,6 +109,13 @@ class Overview(Shape):
     services: list[ServiceStatus]
     settings: Settings
     executions: dict[str, int]
+    mortal: Annotated[
+        dict[str, int],
+        Meta(
+            description="executions that would end with an error if their processes were stopped,"
+            " by status: they are not durable, and no further attempt follows"
+        ),
+    ]
     left: Annotated[
         list[LeftOver] | None,
         Meta(description="Ray tasks and actors of ended executions; null if Ray does not say"),
@@ -154,6 +161,7 @@ async def show_status(request: Request) -> Overview:
         ],
         settings=parts.settings,
         executions=await parts.store.executions.count_by_status(request.auth.sight),
+        mortal=await parts.store.executions.count_mortal(request.auth.sight),
         left=await _left(parts, request.auth),
     )
 

@@ -56,32 +56,29 @@ def up(
 
 
 def down() -> dict[str, Any]:
-    """Stop what `up` started; return `{what, ended, executions}`.
+    """Stop what `up` started; return `{what, ended, executions, mortal}`.
 
-    `executions` counts the open ones by status. It is None if the control plane did not answer.
+    `executions` counts the open ones by status, `mortal` those of them that will end with an error.
+    Both are None if the control plane did not answer.
     """
     with alone():
         known = _load_context()
         here = dict(known.cluster) if known else {}
         mark = cluster.mark_of(context_file.home())
-        executions = open_executions(known) if known and cluster.is_running(mark) else None
+        executions = open_executions(known if cluster.is_running(mark) else None)
         if ended := cluster.stop(mark):
             _forget(known)
-            return {
-                "what": "Ray and the control plane",
-                "ended": ended,
-                "executions": executions,
-            }
+            return {"what": "Ray and the control plane", "ended": ended, **executions}
         address = str(here.get("address", ""))
         if not known or not running_heads.listens(address) or join.is_another(address, here):
-            return {"what": "", "ended": 0, "executions": None}
+            return {"what": "", "ended": 0, **open_executions(None)}
         executions = open_executions(known)
         answer = driver_process.carry_out(driver_process.order("down", here, address))
         _forget(known)
         return {
             "what": "the control plane and its runners",
             "ended": answer["ended"],
-            "executions": executions,
+            **executions,
         }
 
 
@@ -91,13 +88,19 @@ def _forget(known: Context | None) -> None:
         known_servers.forget(known.url)
 
 
-def open_executions(known: Context) -> dict[str, int] | None:
-    """Return the number of open executions by status; None if the control plane does not answer."""
+def open_executions(known: Context | None) -> dict[str, dict[str, int] | None]:
+    """Return the numbers of open executions by status: all, and those that a stop ends.
+
+    They are None without a control plane that answers.
+    """
+    if known is None:
+        return {"executions": None, "mortal": None}
     try:
-        tallies = Client(known).status()["executions"]
+        status = Client(known).status()
     except KocoError:
-        return None  # one that does not answer can still be stopped
-    return {status: count for status, count in tallies.items() if status not in FINAL}
+        return open_executions(None)  # one that does not answer can still be stopped
+    tallies = {name: count for name, count in status["executions"].items() if name not in FINAL}
+    return {"executions": tallies, "mortal": status.get("mortal", {})}
 
 
 def _load_context() -> Context | None:

@@ -63,17 +63,17 @@ def up(
 
 
 def down(ray: str, *, token: str | None) -> dict[str, Any]:
-    """Remove the control plane and its runners; return `{what, ended, executions}`."""
+    """Remove the control plane and its runners; return `{what, ended, executions, mortal}`."""
     with _alone(), _dashboard(ray, token) as dashboard:
         _require_version(dashboard)
         known = _find_context(dashboard.url, None)
-        executions = open_executions(known) if known else None
+        executions = open_executions(known)
         answer = _run_order(dashboard, {"action": "down"})
     if known:
         known_servers.forget(known.url)
     ended = answer["ended"]
     what = "the control plane and its runners" if ended else ""
-    return {"what": what, "ended": ended, "executions": executions if ended else None}
+    return {"what": what, "ended": ended, **(executions if ended else open_executions(None))}
 
 
 def _bring_up(

@@ -1,5 +1,6 @@
 """`koco down`: stop what `koco up` started."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -26,8 +27,8 @@ def command(
 ) -> None:
     """Stop what `koco up` started, on this machine or on a Ray cluster.
 
-    Nothing else is stopped, and the store is kept. Running executions lose their processes:
-    the next `koco up` ends them with an error.
+    Nothing else is stopped, and the store is kept. Running executions lose their processes: at the
+    next `koco up`, durable ones go on where they were, and the others end with an error.
 
     Example: koco down
     """
@@ -39,16 +40,25 @@ def command(
     elif result["ended"]:
         count = counted(result["ended"], "process")
         output.note(f"stopped {result['what']} ({count}); the store is kept")
-        if lost := _describe_lost(result["executions"] or {}):
-            output.note(lost)
+        for told in describe_open(result["executions"] or {}, result["mortal"] or {}):
+            output.note(told)
     else:
         output.note("there is nothing to stop: nothing that `koco up` started is running")
 
 
-def _describe_lost(executions: dict[str, int]) -> str:
-    """Return a note about executions that lost their processes; empty if there are none."""
-    begun = {status: n for status, n in executions.items() if n and status != "queued"}
-    if not begun:
-        return ""
-    count, listed = sum(begun.values()), ", ".join(f"{n} {name}" for name, n in begun.items())
-    return f"{counted(count, 'execution', 'ends')} with an error at the next `koco up`: {listed}"
+def describe_open(executions: dict[str, int], mortal: dict[str, int]) -> Iterator[str]:
+    """Yield what becomes of the executions that have begun."""
+    then = "at the next `koco up`"
+    alive = {
+        status: left
+        for status, count in executions.items()
+        if status != "queued" and (left := count - mortal.get(status, 0)) > 0
+    }
+    if number := sum(alive.values()):
+        yield f"{counted(number, 'execution')} will go on {then}: {_listed(alive)}"
+    if number := sum(mortal.values()):
+        yield f"{counted(number, 'execution', 'ends')} with an error {then}: {_listed(mortal)}"
+
+
+def _listed(executions: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in executions.items() if count)

@@ -5,6 +5,7 @@ import contextlib
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,6 +144,13 @@ class Executions(Repository):
     async def count_by_status(self, sight: Sight = EVERYTHING) -> dict[str, int]:
         """Return how many executions have each status. A limited sight counts open ones only."""
         return await self._read(lambda db: _count_by_status(db, sight))
+
+    async def count_mortal(self, sight: Sight = EVERYTHING) -> dict[str, int]:
+        """Return how many executions would end with an error if all processes ended, by status.
+
+        They have begun, are not durable, and no further attempt follows.
+        """
+        return await self._read(lambda db: _count_mortal(db, sight))
 
     async def count_open(self, service: str) -> dict[str, int]:
         """Return how many of a service's executions have not ended, by status."""
@@ -458,6 +466,25 @@ def _count_by_status(db: Connection, sight: Sight) -> dict[str, int]:
     by_status = db.dialect.by_index("executions", index)
     count = f"SELECT status, count(*) FROM {by_status} WHERE {where} GROUP BY status"
     return dict(db.execute(count, values).fetchall())
+
+
+def _count_mortal(db: Connection, sight: Sight) -> dict[str, int]:
+    seen, values = conditions(sight, db.dialect)
+    found: Counter[str] = Counter()
+    for index, wanted in (
+        ("executions_by_status", lifecycle.IS_HELD),
+        ("executions_awaiting", lifecycle.IS_AWAITING),
+    ):
+        where = " AND ".join([wanted, "status <> 'queued'", "service <> ''", *seen])
+        table = db.dialect.by_index("executions", index)
+        rows = db.execute(
+            f"SELECT status, policy, attempt - moves FROM {table} WHERE {where}", values
+        )
+        for status, policy, tries in rows:
+            rules = msgspec.json.decode(policy, type=Policy) if policy else Policy()
+            if not rules.durable and tries > rules.retries:
+                found[status] += 1
+    return dict(found)
 
 
 def _rebind(db: Connection, fid: str, former: int, new: dict[str, Any]) -> Execution | None:

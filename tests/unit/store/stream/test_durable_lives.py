@@ -8,7 +8,7 @@ import pytest
 
 from koco.events.model import Kind, Status
 from koco.events.steps import StepStatus
-from koco.store.model import Answer, Execution, FailureEvent, NewExecution, Policy, Topic
+from koco.store.model import Answer, Execution, FailureEvent, NewExecution, Policy, Sight, Topic
 from koco.store.store import Store
 from tests.support.durable_executions import (
     about,
@@ -424,6 +424,27 @@ def test_a_release_with_parked_executions_keeps_its_bundle(
         assert await store.uploads.find_unused(["b1"], before="0", keep_releases=1) == []
         await store.executions.request_cancel(execution.fid, grace_s=1)
         assert await store.uploads.find_unused(["b1"], before="0", keep_releases=1) == ["b1"]
+
+    check(body)
+
+
+def test_counts_those_that_a_stop_would_end(check: Callable[[Check], None]) -> None:
+    """Neither those that have not begun, nor durable ones, nor those that run again."""
+
+    async def body(store: Store) -> None:
+        retried = Policy(retries=1, backoff_s=0)
+        await parked(store, await started(store), sleep())
+        await started(store)
+        first = await started(store, policy=retried)
+        await started(store, policy=Policy(), user="ada")
+        await locked(store, await started(store, policy=Policy()), "l1")
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
+        await store.executions.create(new)
+        assert await store.executions.count_mortal() == {"running": 1, "awaiting": 1}
+        assert await store.executions.count_mortal(Sight(user="ada")) == {"running": 1}
+        assert await store.executions.lose(first.fid, "r1", DIED)
+        await resumed(store, await again(store, first), "r2")
+        assert await store.executions.count_mortal() == {"running": 2, "awaiting": 1}
 
     check(body)
 
