@@ -19,6 +19,7 @@ from tests.support.driver import Ended, Koco, eventually, kill9, koco_of_its_own
 CODE = """
     import asyncio, os, time
     from koco import Tracer, step
+    from koco.errors import FlowError
 
     VERSION = 1
 
@@ -110,6 +111,12 @@ CODE = """
     async def parent(tracer, log: str, child: str = "nap", given=None):
         return await tracer.call(f"durable/{child}", {"log": log, **(given or {})})
 
+    async def undoing(tracer, log: str):
+        try:
+            await tracer.call("durable/nap", {"log": log, "seconds": 600})
+        except FlowError as exc:
+            return [exc.type, await note(log, "undone")]
+
     async def surrender(tracer, log: str):
         call = asyncio.ensure_future(tracer.call("durable/nap", {"log": log, "seconds": 600}))
         await tracer.receive("enough")
@@ -168,7 +175,7 @@ def deploy(koco: Koco, service: str = "durable", code: str = CODE, **more: Any) 
         {"name": name.replace("_", "-"), "entrypoint": f"{service}_app:{name}", "durable": True}
         for name in (
             *("three", "hopeless", "retried", "big", "approve", "approve_sync", "nap", "collect"),
-            *("impatient", "parent", "launcher", "secret", "loud", "surrender"),
+            *("impatient", "parent", "launcher", "secret", "loud", "surrender", "undoing"),
         )
     ]
     again = {"retries": 1, "retry_errors": True, "backoff": 0}
@@ -468,6 +475,16 @@ def test_cancelling_a_parent_cancels_its_children(app: Koco, log: Path) -> None:
     app.run("cancel", fid).ok()
     assert follow(app, fid).status == "cancelled"
     assert follow(app, child["fid"]).status == "cancelled"
+
+
+def test_a_parent_undoes_what_a_cancelled_child_did(app: Koco, log: Path) -> None:
+    """Although the child was parked, so that none of its own code ran when it was cancelled."""
+    fid = app.launch("undoing", log=str(log))
+    until_parked(app, fid, "sleeping")
+    [child] = app.get("/v1/executions", parent=fid)["items"]
+    until_parked(app, child["fid"], "sleeping")
+    app.run("cancel", child["fid"]).ok()
+    assert follow(app, fid).result == ["Cancelled", "undone"]
 
 
 def test_giving_up_a_call_cancels_the_child(app: Koco, log: Path) -> None:
