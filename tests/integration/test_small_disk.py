@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import hashlib
+import os
+import signal
 import statistics
 import threading
 import time
@@ -30,6 +32,28 @@ CODE = """
 
     async def sleeps():
         await asyncio.sleep(600)
+"""
+
+STEPS = """
+    import os
+    from koco import step
+
+    @step
+    async def large(megabytes: int) -> bytes:
+        return b"x" * (megabytes * 1024 * 1024)
+
+    @step
+    async def small(number: int) -> int:
+        return number
+
+    async def makes(megabytes: int):
+        return len(await large(megabytes))
+
+    async def counts(upto: int):
+        return sum([await small(number) for number in range(upto)])
+
+    def pid():
+        return os.getpid()
 """
 
 #: A fifth of it is the reserve.
@@ -184,6 +208,34 @@ def test_a_flow_that_prints_more_than_fits_ends_when_it_is_told_to(koco: Koco) -
     others.check()
     assert koco.execute("flood", megabytes=30).status == "finished"
     assert koco.get("/health")["status"] == "ok"
+
+
+def test_a_step_without_room_for_its_result_waits_and_its_neighbours_go_on(koco: Koco) -> None:
+    """It says why, also in another process after its own was killed; then it gets room and ends."""
+    flows = [
+        {"name": name, "entrypoint": f"steps_app:{name}", "durable": True}
+        for name in ("makes", "counts", "pid")
+    ]
+    runner = {"min": 1, "max": 1, "concurrency": 10}
+    steps = koco.deploy("steps", STEPS, flows=flows, runner=runner)
+
+    def waits(fid: str) -> bool:
+        return "a step waits for room" in str(steps.get(f"/v1/executions/{fid}")["waits"])
+
+    theirs = small_disk.leave(steps.home, SIZE_MB / 5 * MB + 6 * MB)
+    assert steps.execute("makes", megabytes=2).status == "finished", "uploads are refused by now"
+    fids = [steps.launch("makes", megabytes=12) for _ in range(2)]
+    for fid in fids:
+        eventually(lambda fid=fid: waits(fid))
+    assert steps.execute("counts", upto=50).status == "finished"
+    os.kill(int(str(steps.execute("pid").result)), signal.SIGKILL)
+    for fid in fids:
+        eventually(lambda fid=fid: steps.get(f"/v1/executions/{fid}")["resumed"] == 1)
+        eventually(lambda fid=fid: waits(fid), within_s=30)
+    assert steps.execute("counts", upto=50).status == "finished"
+    theirs.unlink()
+    for fid in fids:
+        assert steps.events(fid)[-1]["payload"] == {"status": "finished"}
 
 
 def test_on_a_disk_that_others_have_filled_what_must_be_is_done(koco: Koco) -> None:

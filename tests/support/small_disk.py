@@ -62,6 +62,15 @@ def free(path: Path) -> int:
     return int(found.f_bavail * found.f_frsize)
 
 
+def leave(path: Path, size_bytes: float) -> Path:
+    """Take all but some bytes, as somebody else's file; return that."""
+    file = path / "theirs"
+    with file.open("wb", buffering=0) as out:
+        while free(path) > size_bytes:
+            out.write(b"x" * 65536)
+    return file
+
+
 def fill(path: Path) -> Path:
     """Take all that is left, as somebody else's file; return that."""
     file = path / "somebody-elses"

@@ -68,11 +68,7 @@ class Plane(Parts):
 
     async def leave(self, size_bytes: float) -> Path:
         """Fill the disk until that much is left; return the file that fills it."""
-        path = self.data_dir / "theirs"
-        with path.open("wb") as file:
-            while small_disk.free(self.data_dir) > size_bytes:
-                file.write(b"x" * 65536)
-                file.flush()
+        path = small_disk.leave(self.data_dir, size_bytes)
         await asyncio.sleep(0.15)  # not awaited: an older reading of the disk is used until then
         return path
 
