@@ -197,7 +197,8 @@ class Spooler:
 
         if self._disk is None:
             return await commit(Room.AMPLE)
-        size_bytes = sum(len(batch.body) for batch in batches)
+        results = (each.record.result or b"" for of_batch in records for each in of_batch)
+        size_bytes = sum(len(batch.body) for batch in batches) + sum(map(len, results))
         room = self._disk.room(size_bytes)
         try:
             with self._disk.writing(size_bytes):

@@ -149,7 +149,7 @@ def _append(
         {"id": now.id, "producer": batch.producer},
     ).fetchone()
     last = held[0] if held else 0
-    if batch.first > last + 1 or _must_wait(batch, now, room):
+    if batch.first > last + 1 or _must_wait(batch, now, room, records):
         return Ack(last)
     events = _unseen(batch, last)
     if events.total:
@@ -190,7 +190,7 @@ def _unseen(batch: Batch, last: int) -> Lines:
     return Lines(batch.body.split(b"\n", seen)[seen], batch.count - seen)
 
 
-def _must_wait(batch: Batch, now: State, room: Room) -> bool:
+def _must_wait(batch: Batch, now: State, room: Room, records: Sequence[Recorded]) -> bool:
     """Whether there is no room for a batch now, so that its producer keeps it."""
     if room is Room.AMPLE or not batch.count:
         return False
@@ -200,7 +200,8 @@ def _must_wait(batch: Batch, now: State, room: Room) -> bool:
         return room is Room.NONE and len(kept) > _FINAL_BYTES
     if now.is_ending:
         return False  # it is cut, because ending it may make room
-    is_little = now.event_bytes + len(batch.body) <= _LITTLE_BYTES
+    size_bytes = len(batch.body) + sum(len(each.record.result or b"") for each in records)
+    is_little = now.event_bytes + size_bytes <= _LITTLE_BYTES
     return not (room is Room.LOW and (batch.is_last or is_little))
 
 

@@ -130,6 +130,19 @@ def test_an_outcome_without_room_refuses_only_its_own_batch(check: Callable[[Bod
     check(body)
 
 
+def test_an_outcome_counts_with_its_result_below_the_reserve(check: Callable[[Body], None]) -> None:
+    """A result of 64 kB or less is little; a larger one waits, though its event is small."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.running()
+        await w.leave(RESERVE * 0.8)
+        assert await w.is_kept(w.outcome(execution, 500_000)) == [False]
+        assert "disk_reserve_mb" in (w.spooler.why(execution.fid) or "")
+        assert await w.is_kept(w.outcome(execution, 50_000)) == [True]
+
+    check(body)
+
+
 def test_an_outcome_that_waits_does_not_keep_its_execution_from_ending(
     check: Callable[[Body], None],
 ) -> None:
