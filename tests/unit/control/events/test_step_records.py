@@ -215,7 +215,7 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
                 resume_of=execution.fid,
             )
         )
-        copied = await w.histories.export(again)
+        copied = await w.export(again)
         assert [base64.b64decode(each.result or "") for each in copied.steps] == [small, large]
         (w.path / KEY_FILE).unlink()
         with pytest.raises(SecretError, match="is missing"):
