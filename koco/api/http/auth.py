@@ -20,7 +20,7 @@ from koco.control.access import login_throttle
 from koco.control.access.caller import NOBODY, Caller
 from koco.control.container import Parts
 from koco.control.services.catalog import Entry
-from koco.errors import NotAllowedError, UnauthorizedError
+from koco.errors import NotAllowedError, NotFoundError, UnauthorizedError
 from koco.store.model import Execution, Release
 
 #: The hint for callers who may not see tracebacks.
@@ -147,6 +147,40 @@ async def find_execution(request: Request, fid: str) -> Execution:
     # litestar keeps its own.
     request.scope["path_params"] = {**request.path_params, "fid": found.fid}
     return found
+
+
+async def require_owner(request: Request, execution: Execution, what: str) -> None:
+    """Refuse callers who have not launched an execution, and are no admins.
+
+    `what` says what they may not do.
+    """
+    caller = request.auth
+    if execution.user != caller.name and not caller.may("admin"):
+        raise NotAllowedError(
+            f"{caller.name!r} may not {what} of {execution.fid}",
+            hint=f"{execution.user} and admins may: they have the results unmasked",
+        )
+
+
+async def require_origin(request: Request, execution: Execution, what: str) -> None:
+    """Do the same, also for the executions from which it has results or hidden inputs."""
+    each = execution
+    await require_owner(request, each, what)
+    if request.auth.may("admin"):
+        return
+    while former := each.resume_of or (each.retry_of if each.hidden else None):
+        try:
+            each = await request.parts.store.executions.get(former)
+        except NotFoundError:
+            # It was deleted, and whose it was is not known.
+            if not each.hidden:
+                return
+            raise NotAllowedError(
+                f"{request.auth.name!r} may not {what} of {execution.fid}, which has hidden inputs"
+                f" of {former}, and that was deleted",
+                hint="admins may",
+            ) from None
+        await require_owner(request, each, what)
 
 
 def find_flow(request: Request, name: str) -> Entry:

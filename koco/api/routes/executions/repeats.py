@@ -65,7 +65,8 @@ async def resume_execution(request: Request, fid: str) -> Response[Execution]:
 
     Without `from`, all steps before the one that failed are kept. The new execution runs on the
     release of the ended one, or on the live one, with the same inputs, files in `in/`, tags and
-    entrypoint. The answer is 201, or 200 if the idempotency key was already used for this.
+    entrypoint. The answer is 201, or 200 if the idempotency key was already used for this. Only the
+    user who launched the ended one and admins may do this, because the new one has its results.
     """
     try:
         wish = msgspec.json.decode(await request.body() or b"{}", type=ResumeRequest)
@@ -74,6 +75,7 @@ async def resume_execution(request: Request, fid: str) -> Response[Execution]:
         raise UsageError(f"the body: {exc}", hint=hint) from exc
     parts = request.parts
     former = await auth.find_execution(request, fid)
+    await auth.require_owner(request, former, "resume from the steps")
     execution, is_new = await parts.launches.resume(
         former,
         step=wish.step,

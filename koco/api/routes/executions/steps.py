@@ -11,7 +11,7 @@ from koco.api.http.request import Request
 from koco.api.http.streaming import WholeStream
 from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Fid, Shape, Time, text
-from koco.errors import NotAllowedError, TooManyError
+from koco.errors import TooManyError
 from koco.events import line
 from koco.events.steps import StepKind, StepStatus
 from koco.store import model
@@ -77,16 +77,12 @@ async def export_history(request: Request, fid: str) -> WholeStream:
     """Export everything that is recorded of an execution, for `koco.testing.replays`.
 
     It has the results as the flow's own process encoded them, with whatever is in them, so only
-    the user who launched the execution and admins may have it. A caller gets one at a time.
+    the user who launched the execution, and those that it repeats, and admins may have it. A
+    caller gets one at a time.
     """
     execution = await auth.find_execution(request, fid)
-    caller = request.auth
-    if execution.user != caller.name and not caller.may("admin"):
-        raise NotAllowedError(
-            f"{caller.name!r} may not export the steps of {execution.fid}",
-            hint=f"{execution.user} and admins may: they have the results unmasked",
-        )
-    pieces = request.parts.histories.export(execution, by=caller.holder)
+    await auth.require_origin(request, execution, "export the steps")
+    pieces = request.parts.histories.export(execution, by=request.auth.holder)
     headers = {"Cache-Control": "no-store"}
     return WholeStream(request, pieces, media_type=JSON, headers=headers)
 

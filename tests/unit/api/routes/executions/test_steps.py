@@ -110,6 +110,38 @@ def test_an_export_that_fails_looks_like_no_history(
         assert (answer.status_code, "not in the data" in answer.json()["detail"]) == (404, True)
 
 
+def test_a_resume_is_for_its_owner_and_admins(api: Api) -> None:
+    """Because the new execution belongs to who resumes it, with the recorded results."""
+    fid = make(api)
+    end(api, fid)
+    with api.http("looker") as client:
+        refused = client.post(f"/v1/executions/{fid}/resume", json={"release": "live"})
+        assert (refused.status_code, "ada and admins may" in refused.json()["hint"]) == (403, True)
+    with api.http("boss") as client:
+        wish = {"release": "live"}
+        assert client.post(f"/v1/executions/{fid}/resume", json=wish).status_code == 201
+
+
+def test_the_export_has_nothing_of_other_users(api: Api) -> None:
+    """Neither results of an execution that it resumes, nor hidden inputs of one that it retries."""
+
+    def exported(who: str, fid: str) -> int:
+        with api.http(who) as client:
+            return client.get(f"/v1/executions/{fid}/steps/history").status_code
+
+    former = make(api, inputs={"pin": 1}, hidden=("pin",))
+    end(api, former)
+    plain = make(api, user="looker", retry_of=make(api))
+    assert exported("looker", plain) == 200  # it has only inputs that are shown anyway
+    retry = make(api, user="looker", hidden=("pin",), retry_of=former)
+    resumed = make(api, user="looker", hidden=("pin",), resume_of=retry)
+    foreign = make(api, user="looker", resume_of=former)
+    for fid in (retry, resumed, foreign):
+        assert (exported("looker", fid), exported("boss", fid)) == (403, 200)
+    api.call(api.parts.store.executions.delete(former))
+    assert exported("looker", resumed) == 403
+
+
 def test_a_message_is_stored_and_given_to_who_waits(api: Api) -> None:
     """The answer says which step has received it, if one has."""
     fid = make(api)
