@@ -189,6 +189,8 @@ class Pool:
 
     def progressed(self, fid: str) -> None:
         """Called when an execution has a new outcome of a step: it need not run alone any more."""
+        if self._setbacks.trouble and (runner := self.runner_of(fid)):
+            self._setbacks.has_worked(runner.since)
         for runner in self.runners.values():
             if runner.alone == fid:
                 runner.alone = ""

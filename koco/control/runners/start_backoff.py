@@ -63,10 +63,13 @@ class Setbacks:
     def has_worked(self, since: float) -> None:
         """Forget all failures if a runner that works was started at `since`, after the last one.
 
-        `since` is in monotonic seconds.
+        One that was started before says nothing about starts, so the pauses stay. But that no
+        runner begins anything is not true any more. `since` is in monotonic seconds.
         """
         if since > self._last:
             self._clear()
+        elif self._was_death:
+            self.trouble = None
 
     def fade(self) -> None:
         """Forget failures that are long ago and were not retried because no runner was needed."""

@@ -537,6 +537,30 @@ def test_idle_deaths_slow_down_restarts(tmp_path: Path, monkeypatch: pytest.Monk
     world(tmp_path, body)
 
 
+def test_forgets_idle_deaths_once_an_older_runner_has_worked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That no runner begins anything is not true any more, though the next start still waits."""
+    monkeypatch.setattr(start_backoff, "_PAUSES_S", (30.0,))
+
+    async def body(w: World) -> None:
+        release = await w.live(min=2, max=2)
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: len(pool.runners) == 2)
+        w.ends = False
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        working = w.runner_of(execution.fid)
+        next(each for each in w.runners if each is not working).die("killed by hand")
+        await eventually(lambda: pool.trouble is not None)
+        assert "end before they begin" in (pool.trouble or "")
+        await working.report(execution.fid, Status.FINISHED)
+        await eventually(lambda: pool.trouble is None)
+        assert pool._setbacks.pause_s > 20
+
+    world(tmp_path, body)
+
+
 def test_delivers_a_dead_runners_last_output_first(tmp_path: Path) -> None:
     """It is collected once the process is gone, and may name the cause."""
 
