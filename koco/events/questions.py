@@ -9,6 +9,9 @@ import msgspec
 
 A = TypeVar("A")
 
+#: The longest wait for a time or a message (seconds): ten years.
+LONGEST_WAIT_S = 10 * 366 * 86_400.0
+
 
 class Question(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     """A question, whose fields are its arguments. `A` is the type of its answer."""

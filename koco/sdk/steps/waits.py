@@ -5,6 +5,7 @@ import base64
 import datetime as dt
 import math
 import re
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from koco import errors
 from koco.errors import FlowError, KocoError, UsageError
 from koco.events import datetimes, line
 from koco.events.questions import (
+    LONGEST_WAIT_S,
     CallFlow,
     Question,
     ReadStep,
@@ -30,8 +32,8 @@ from koco.sdk.steps.background import ask_in_background
 from koco.sdk.steps.exceptions import RecordedTraceback
 from koco.sdk.steps.journal import SETTLED, Call, Journal, clean_name
 
-#: The longest wait (seconds): ten years.
-LONGEST_S = 10 * 366 * 86_400.0
+#: Whole numbers of more bits are not shown in errors.
+_SHOWN_BITS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,21 @@ def sleep_until(moment: Any) -> Wait:
             f"tracer.sleep_until takes a datetime with a time zone, got {moment!r}",
             hint="for example datetime.now(timezone.utc) + timedelta(days=1)",
         )
+    until = max(0.0, _timestamp(moment))
+    if until > time.time() + LONGEST_WAIT_S:
+        raise UsageError(f"tracer.sleep_until waits ten years at most, got {moment}")
 
     def question(**place: Any) -> Sleep:
-        return Sleep(**place, until=moment.timestamp())
+        return Sleep(**place, until=until)
 
     return Wait(StepKind.SLEEP, "sleep", question, shown={"until": moment})
+
+
+def _timestamp(moment: dt.datetime) -> float:
+    try:
+        return moment.timestamp()
+    except OverflowError:  # its time zone takes it before the first year, or behind the last
+        return math.inf if moment.year > 1 else 0.0
 
 
 def receive(name: Any, timeout: Any) -> Wait:
@@ -113,8 +125,11 @@ def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
 
 def _check_seconds(seconds: Any, what: str) -> None:
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_S:
-        raise UsageError(f"{what} from 0 to {LONGEST_S:.0f} (ten years), got {seconds!r}")
+    if not is_number or not 0 <= seconds <= LONGEST_WAIT_S:
+        # Python does not show all the digits of a huge number.
+        is_huge = isinstance(seconds, int) and seconds.bit_length() > _SHOWN_BITS
+        got = "a larger one" if is_huge else repr(seconds)
+        raise UsageError(f"{what} from 0 to {LONGEST_WAIT_S:.0f} (ten years), got {got}")
 
 
 def start(journal: Journal | None, wait: Wait) -> Coroutine[Any, Any, Any]:

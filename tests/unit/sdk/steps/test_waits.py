@@ -23,7 +23,7 @@ from koco.events.questions import (
     WithdrawWait,
 )
 from koco.events.steps import Past, PastLock, StepKind, StepStatus
-from koco.sdk.steps import places
+from koco.sdk.steps import places, waits
 from koco.sdk.steps.exceptions import RecordedTraceback
 from koco.sdk.steps.journal import Journal
 from tests.support.journals import FID, MemorySink, play
@@ -319,12 +319,26 @@ def test_waits_inside_a_step_are_refused() -> None:
     play(flow)
 
 
+def test_sleeps_until_any_time_that_is_over() -> None:
+    """The first year, too, which no timestamp of an event could have."""
+    ahead = dt.timezone(dt.timedelta(hours=14))
+    wait = waits.sleep_until(dt.datetime.min.replace(tzinfo=ahead))
+    assert wait.question(key="sleep:0", position=1, digest="d") == Sleep(
+        key="sleep:0", position=1, digest="d", until=0.0
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (lambda tracer: tracer.sleep(-1), "from 0"),
         (lambda tracer: tracer.sleep("1"), "number of seconds"),
         (lambda tracer: tracer.sleep(float("nan")), "number of seconds"),
+        (lambda tracer: tracer.sleep(10**400), "ten years"),
+        (lambda tracer: tracer.sleep(10**5000), "ten years"),
+        (lambda tracer: tracer.receive("a", timeout=10**400), "ten years"),
+        (lambda tracer: tracer.sleep_until(dt.datetime.max.replace(tzinfo=dt.UTC)), "ten years"),
+        (lambda tracer: tracer.sleep_until(NOON.replace(year=2046)), "ten years"),
         (lambda tracer: tracer.sleep_until(3), "time zone"),
         (lambda tracer: tracer.sleep_until(dt.datetime(2026, 1, 1)), "time zone"),
         (lambda tracer: tracer.receive("a b"), "cannot name a message"),
