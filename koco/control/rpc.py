@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from koco.control.container import Parts
+from koco.control.events import record_bounds
 from koco.control.runners import crash_reports
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
@@ -57,6 +58,8 @@ async def _access_files(parts: Parts, fid: str, _: AccessFiles) -> FileAccess:
 
 
 async def _open_lock(parts: Parts, fid: str, question: OpenLock) -> None:
+    if question.key:
+        record_bounds.require_place(question)
     await parts.locks.open(
         fid,
         question.lid,

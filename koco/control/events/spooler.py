@@ -113,7 +113,7 @@ class Spooler:
         except NotFoundError:
             records = []  # its execution was deleted, which the store will say
         except ValueError as exc:
-            return f"the record of a step cannot be read: {exc}"
+            return f"the record of a step is invalid: {exc}"
         except KocoError as exc:
             return f"a step could not be recorded: {exc.message}"
         return _Checked(event_size.fitting(batch, self._settings), records)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from koco.control.events import record_bounds
 from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
 from koco.errors import KocoError, LimitError, NoRoomError, UsageError
@@ -65,7 +66,7 @@ class StepRecords:
         """Return a batch without its records, and the records.
 
         Raises:
-            ValueError: a record cannot be read.
+            ValueError: a record cannot be read, or a number or text in it is out of bounds.
             KocoError: it may not be stored, or not encrypted.
         """
         if batch.body.find(RECORD) < 0:
@@ -79,6 +80,8 @@ class StepRecords:
         lines = [text for text, _ in split]
         for _, record in found:
             self._require_size(record)
+            if fault := record_bounds.fault_of_record(record):
+                raise ValueError(fault)
         if await self._is_encrypted(batch.fid):
             box = await self._open_box()
             found = [(at, _seal(record, box)) for at, record in found]

@@ -5,7 +5,6 @@ flow waits with a request that stays pending, and repeats it if this process die
 flow leaves its runner instead, nothing of it stays here.
 """
 
-import math
 import re
 import time
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from koco.control.access import payload_checks
+from koco.control.events import record_bounds
 from koco.control.events.spooler import Spooler
 from koco.control.executions import json_depth
 from koco.control.executions.children import Children, LeftError
@@ -29,15 +29,12 @@ from koco.errors import (
     NotFoundError,
     UsageError,
 )
-from koco.events.questions import CallFlow, Receive, Sleep, WaitOutcome
+from koco.events.questions import LONGEST_WAIT_S, CallFlow, Receive, Sleep, WaitOutcome
 from koco.events.steps import StepKind, StepStatus, name_of
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest.rules import LOCK_NAME
 from koco.store.model import Execution, Failure, Message, NewWait
 from koco.store.store import Store
-
-#: The longest wait for a time or a message (seconds): a hundred years.
-_LONGEST_S = 100 * 366 * 86_400.0
 
 #: Why a launch by an execution fails for good. The flow gets these errors on every replay, too.
 _REFUSALS = (
@@ -80,8 +77,10 @@ class Waits:
         until = question.until
         if until is None:
             until = time.time() + _checked(question.seconds)
-        elif not math.isfinite(until):
-            raise UsageError(f"an execution cannot sleep until {until!r}")
+        elif not 0 <= until <= time.time() + LONGEST_WAIT_S:
+            raise UsageError(
+                f"an execution sleeps until a time since 1970 and within ten years, got {until!r}"
+            )
         return await self._until_over(fid, _new(question, StepKind.SLEEP, due=until))
 
     async def receive(self, fid: str, question: Receive) -> WaitOutcome:
@@ -175,6 +174,7 @@ def _new(
     due: float | None = None,
     message: str | None = None,
 ) -> NewWait:
+    record_bounds.require_place(question)
     return NewWait(
         key=question.key,
         name=name_of(question.key),
@@ -188,9 +188,9 @@ def _new(
 
 
 def _checked(seconds: float | None) -> float:
-    if seconds is None or not 0 <= seconds <= _LONGEST_S:
+    if seconds is None or not 0 <= seconds <= LONGEST_WAIT_S:
         raise UsageError(
-            f"a wait must be from 0 to {_LONGEST_S:.0f} seconds, got {seconds!r}",
+            f"a wait must be from 0 to {LONGEST_WAIT_S:.0f} seconds (ten years), got {seconds!r}",
             hint="a timeout of None means: without end",
         )
     return seconds

@@ -111,6 +111,52 @@ def check(tmp_path: Path) -> Callable[[Body], None]:
     return run
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"position": 2**63},
+        {"position": -1},
+        {"attempt": 2**63},
+        {"failures": -5},
+        {"size_bytes": 2**64 - 1},
+        {"started": float("nan")},
+        {"started": float("inf")},
+        {"started": 1e15},
+        {"duration_s": float("nan")},
+        {"key": ""},
+        {"key": "fetch\x1b[2J:0"},
+        {"key": "f" * 20_000},
+        {"name": "f" * 300},
+        {"digest": "d" * 300},
+        {"arguments": "a" * 5000},
+        {"preview": "p" * 20_000_000},
+    ],
+    ids=lambda wrong: f"{next(iter(wrong))}-{str(next(iter(wrong.values())))[:8]!a}",
+)
+def test_a_record_out_of_bounds_ends_only_its_own_execution(
+    check: Callable[[Body], None], wrong: dict[str, Any]
+) -> None:
+    """The other batches of the same call are stored, and its list of steps can still be read."""
+
+    async def body(w: Plane) -> None:
+        bad, good = await w.running(), await w.running()
+        events = {
+            bad.fid: steps.encode_line(msgspec.structs.replace(record(), **wrong)),
+            good.fid: steps.encode_line(record()),
+        }
+        batches = [Batch(fid, "p", 1, 1, text, "r1") for fid, text in events.items()]
+        acks = wire.decode_acks(await w.spooler.append(wire.encode_batches(batches)))
+        assert [ack.closed for ack in acks] == [True, False]
+        now = await w.store.executions.get(bad.fid)
+        assert now.error
+        assert now.error.type == "BadEvents"
+        assert len(now.error.message) < 400
+        assert not (await w.past(bad)).steps
+        assert len((await w.past(good)).steps) == 1
+
+    check(body)
+
+
 def test_records_leave_their_events(check: Callable[[Body], None]) -> None:
     """The stream has the events as if there were no records; each is stored once."""
 
@@ -180,7 +226,7 @@ def test_refuses_records(check: Callable[[Body], None], fault: str, runner: str)
             return
         assert now.error is not None
         assert now.error.type == "BadEvents"
-        assert ("max_step_mb" if fault == "large" else "cannot be read") in now.error.message
+        assert ("max_step_mb" if fault == "large" else "a step is invalid") in now.error.message
 
     check(body)
 

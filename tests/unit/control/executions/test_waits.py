@@ -188,6 +188,52 @@ def test_refuses_invalid_times(check: Callable[[Body], None], seconds: float) ->
     check(body)
 
 
+@pytest.mark.parametrize("until", [-1.0, float("nan"), float("inf"), 1e308, 4e9])
+def test_refuses_times_that_are_too_far_away(check: Callable[[Body], None], until: float) -> None:
+    """Ten years at most, as for a number of seconds."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.begin()
+        with pytest.raises(UsageError, match=r"within ten years|not a valid question"):
+            await w.ask(execution, sleep(until=until))
+        assert not await w.store.steps.next_due()
+
+    check(body)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"position": 2**63},
+        {"position": -1},
+        {"key": ""},
+        {"key": "sleep\n:0"},
+        {"key": "s" * 5_000_000},
+        {"digest": "d\0"},
+        {"arguments": "a" * 5000},
+    ],
+    ids=lambda wrong: f"{next(iter(wrong))}-{str(next(iter(wrong.values())))[:8]!a}",
+)
+def test_refuses_places_out_of_bounds(check: Callable[[Body], None], wrong: dict[str, Any]) -> None:
+    """Nothing of them is stored, so lists can show everything that is."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.begin(calls=("other/flow",))
+        place = {"key": "k:0", "position": 1, "digest": "d", **wrong}
+        for question in (
+            Sleep(**place, seconds=1),
+            Receive(**place, name="note"),
+            CallFlow(**place, flow="other/flow", inputs={}),
+        ):
+            with pytest.raises(UsageError, match="cannot be recorded") as caught:
+                await w.ask(execution, question)
+            assert len(str(caught.value)) < 300
+        assert not (await w.store.steps.past(execution.id, marks=False)).steps
+        assert not await w.children()
+
+    check(body)
+
+
 def test_messages_arrive_in_order_each_once(check: Callable[[Body], None]) -> None:
     """Those that were sent before anybody waited, too; other names wait for theirs."""
 
