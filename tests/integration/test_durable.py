@@ -379,9 +379,8 @@ def test_a_parked_execution_leaves_its_place_to_others(cluster: Koco, log: Path)
     pids = {follow(app, fid).result for fid in fids}
     assert len(pids) == 1
     for fid in fids:
-        # What a subprocess writes has no place in the flow's code, so it is there again.
         said = follow(app, fid).of("stdout")
-        assert sorted(said) == ["after", "before", "before", "goes on", "waits"]
+        assert sorted(said) == ["after", "before", "goes on", "waits"]
 
 
 def app_is_parked(app: Koco, fid: str) -> bool:
