@@ -26,8 +26,10 @@ def nothing_sync(number: int) -> int:
 
 @step
 async def tell(log: str) -> None:
-    """Write down the process, when the flow began in it, and when this ran."""
+    """Write down the process, when the flow began in it, and when this ran; then pause."""
     _write(log)
+    # In the step, because a pause in the flow would be repeated by each replay.
+    await asyncio.sleep(0.01)
 
 
 def _write(log: str) -> None:
@@ -69,7 +71,6 @@ async def work(log: str, count: int = 0) -> None:
         await nothing(number)
     while True:
         await tell(log)
-        await asyncio.sleep(0.01)
 
 
 async def ask(tracer: Tracer, log: str) -> None:
