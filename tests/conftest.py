@@ -35,9 +35,11 @@ _LONGEST = {
     "test_bootstrap.py": 327,
     "test_damage.py": 199,
     "test_nodes.py": 194,
+    "test_durable_storm.py": 300,
     "test_small_disk.py": 179,
     "test_upgrade.py": 155,
     "test_releases.py": 149,
+    "test_durable.py": 130,
 }
 
 

@@ -37,13 +37,21 @@ class Launched:
     program: list[Part]
     expected: Expected
     log: Path
+    #: Whether it is cancelled, unless it ends before.
+    is_cancelled: bool = False
 
 
 class Storm:
-    """Launches, answers, sends and kills until there were so many kills."""
+    """Launches, answers, sends, cancels and kills until there were so many kills.
 
-    def __init__(self, app: Koco, *, seed: int, kills: int, at_once: int = 12) -> None:
+    Each of the services has the flows of `durable_flows`.
+    """
+
+    def __init__(
+        self, app: Koco, services: list[str], *, seed: int, kills: int, at_once: int = 12
+    ) -> None:
         self._app = app
+        self._services = services
         self._random = random.Random(seed)
         self._writer = Writer(seed)
         self._kills = kills
@@ -122,7 +130,8 @@ class Storm:
         log = self._app.root / f"log-{len(self.launched)}"
         log.touch()
         inputs = {"text": json.dumps(program), "log": str(log)}
-        flow = f"{self._app.service}/{'program-sync' if is_sync else 'program'}"
+        service = self._random.choice(self._services)
+        flow = f"{service}/{'program-sync' if is_sync else 'program'}"
         answer = self._post(f"/v1/flows/{flow}", inputs, key=log.name)
         # 200 if the control plane had accepted it and died before its answer.
         assert answer.status_code in (200, 201), answer.text
@@ -130,7 +139,19 @@ class Storm:
         self.launched.append(each)
         if each.expected.messages:
             threading.Thread(target=self._send, args=(each,), daemon=True).start()
+        if self._random.random() < 0.1:
+            each.is_cancelled = True
+            threading.Thread(target=self._cancel, args=(each,), daemon=True).start()
         return each
+
+    def _cancel(self, each: Launched) -> None:
+        """Cancel an execution while it does something, waits or is parked."""
+        time.sleep(random.Random(each.fid).uniform(0.5, 8))
+        try:
+            answer = self._post(f"/v1/executions/{each.fid}/cancel", {"grace_s": 1})
+            assert answer.status_code in (200, 409), answer.text
+        except BaseException as exc:  # noqa: BLE001 - it is raised in `run`
+            self._errors.append(exc)
 
     def _send(self, each: Launched) -> None:
         """Send its messages, some before and some after it waits for them."""
@@ -141,6 +162,8 @@ class Storm:
             body = {"data": {"value": value}}
             try:
                 answer = self._post(path, body, key=f"{each.log.name}-{number}")
+                if answer.status_code == 409 and each.is_cancelled:
+                    return
                 assert answer.status_code == 201, answer.text
             except BaseException as exc:  # noqa: BLE001 - it is raised in `run`
                 self._errors.append(exc)
@@ -171,10 +194,15 @@ class Storm:
             if what == "runner":
                 # On a busy machine all others may just be starting.
                 pids = [pid for pid in pids if str(pid) in steps]
-            if pids and len(steps) > before:
-                kill9(self._random.choice(pids))
-                self.killed[what] += 1
-                before = len(steps)
+            if not pids or len(steps) <= before:
+                continue
+            before = len(steps)
+            kill9(self._random.choice(pids))
+            self.killed[what] += 1
+            runners = [pid for pid in _pids(self._app, _TITLES["runner"]) if str(pid) in steps]
+            if what == "control" and runners and self._random.random() < 0.3:
+                kill9(self._random.choice(runners))
+                self.killed["runner"] += 1
 
     def _lines(self) -> list[str]:
         """Return what all steps have written down."""
@@ -202,21 +230,40 @@ class Inspection:
         #: How often executions were resumed, in all.
         self.resumed = 0
         #: How many executions and kept steps were looked at.
-        self.executions = self.steps = 0
+        self.executions = self.steps = self.cancelled = 0
         #: How many effects took place again, because a process died before their commit.
         self.repeated = 0
 
     def look_at(self, each: Launched) -> None:
         """Compare an execution and its children with what was expected."""
         ran = _ran(each.log)
-        self._compare(each.fid, each.expected, ran)
         found = self._all("/v1/executions", parent=each.fid)
+        if each.is_cancelled and self._was_cancelled(each.fid):
+            for child in found:
+                if child["finished"] is None:
+                    self.faults.append(f"{child['fid']}: goes on, but {each.fid} was cancelled")
+            return
+        self._compare(each.fid, each.expected, ran)
         # Children may not have children.
         texts = [json.dumps(child) for child in each.expected.children]
         actual = [self._app.get(f"/v1/executions/{child['fid']}")["inputs"] for child in found]
         self._equal(each.fid, "children", sorted(i["text"] for i in actual), sorted(texts))
         for child, inputs in zip(found, actual, strict=True):
             self._compare(child["fid"], expect(json.loads(inputs["text"])), ran)
+
+    def _was_cancelled(self, fid: str) -> bool:
+        """Return whether an execution was cancelled; look at how it ended."""
+        if self._app.get(f"/v1/executions/{fid}")["status"] != "cancelled":
+            return False
+        self.cancelled += 1
+        self._stream(fid, self._app.get_events(fid))
+        return True
+
+    def _stream(self, fid: str, events: list[dict[str, Any]]) -> None:
+        """Expect a stream without gaps, with one final status, which is the last event."""
+        self._equal(fid, "seqs", [e["seq"] for e in events], list(range(1, len(events) + 1)))
+        final = [e for e in events if e["kind"] == "status" and _is_final(e["payload"]["status"])]
+        self._equal(fid, "final status", final, events[-1:])
 
     def _compare(self, fid: str, expected: Expected, ran: dict[str, list[float]]) -> None:
         self.executions += 1
@@ -225,9 +272,7 @@ class Inspection:
         self._equal(fid, "status", execution["status"], "error" if expected.error else "finished")
         events = self._app.get_events(fid)
         self._outcome(fid, expected, events)
-        self._equal(fid, "seqs", [e["seq"] for e in events], list(range(1, len(events) + 1)))
-        final = [e for e in events if e["kind"] == "status" and _is_final(e["payload"]["status"])]
-        self._equal(fid, "final status", final, events[-1:])
+        self._stream(fid, events)
         self._equal(fid, "texts", _texts(events), dict(expected.texts))
         self._steps(fid, expected, events, ran)
 
@@ -305,9 +350,11 @@ class Inspection:
 #: What must not be in the store once all has ended.
 _LEFT = {
     "open waits": "SELECT count(*) FROM steps WHERE status = 'waiting'",
-    "unfinished steps": "SELECT count(*) FROM steps WHERE status IN ('running', 'retrying')",
+    "unfinished steps": "SELECT count(*) FROM steps s JOIN executions e ON e.id = s.execution"
+    " WHERE s.status IN ('running', 'retrying') AND e.status <> 'cancelled'",
     "open locks": "SELECT count(*) FROM locks WHERE status = 'open'",
-    "messages not taken": "SELECT count(*) FROM messages WHERE taken IS NULL",
+    "messages not taken": "SELECT count(*) FROM messages m JOIN executions e ON"
+    " e.id = m.execution WHERE m.taken IS NULL AND e.status <> 'cancelled'",
     "parked executions": "SELECT count(*) FROM executions WHERE parked",
 }
 
