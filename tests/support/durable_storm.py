@@ -68,7 +68,8 @@ class Storm:
         """Run it, and wait until everything has ended."""
         with self._beside(self._answer), self._beside(self._kill):
             while sum(self.killed.values()) < self._kills and not self._errors:
-                for _ in range(self._at_once - len(self._open())):
+                parents = [each for each in self._open() if each["parent"] is None]
+                for _ in range(self._at_once - len(parents)):
                     self._launch()
                 time.sleep(0.3)
             began = time.monotonic()
@@ -94,10 +95,10 @@ class Storm:
             self._is_over.set()
             thread.join()
 
-    def _open(self) -> list[str]:
-        """Return the executions that have not ended, without those that others wait for."""
-        items = self.get("/v1/executions", active=1, limit=500)["items"]
-        return [each["fid"] for each in items if each["parent"] is None]
+    def _open(self) -> list[dict[str, Any]]:
+        """Return the executions that have not ended."""
+        found: list[dict[str, Any]] = self.get("/v1/executions", active=1, limit=500)["items"]
+        return found
 
     def get(self, path: str, **params: Any) -> Any:
         """Read something, however often the control plane dies meanwhile."""

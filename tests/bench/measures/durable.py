@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from tests.bench import baselines
-from tests.bench.measures import Bench
+from tests.bench.measures import Bench, latency
 from tests.bench.meters import Spread
 from tests.bench.plane import Plane
 from tests.bench.report import Row
@@ -43,6 +43,7 @@ def _one_by_one(bench: Bench, base: dict[str, float]) -> Row:
         result_of(bench.plane, name, count=50)
         spreads[name] = Spread.of(result_of(bench.plane, name, count=bench.some(2000))["took"])
     spread, sync = spreads.values()
+    call = latency.actor_call(bench)["baseline"]
     return Row(
         name="steps",
         measure="a step that does nothing, one after another, p50",
@@ -51,7 +52,12 @@ def _one_by_one(bench: Bench, base: dict[str, float]) -> Row:
         bar=1.5,
         baseline=base["p50"],
         against=_AGAINST,
-        more={"p99": spread.p99, "its p99": base["p99"], "sync p50": sync.p50},
+        more={
+            "p99": spread.p99,
+            "its p99": base["p99"],
+            "sync p50": sync.p50,
+            "a bare Ray actor call": call,
+        },
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from tests.bench import baselines
 from tests.bench.measures import Bench
@@ -65,7 +66,7 @@ def first_event(bench: Bench) -> Iterator[Row]:
         unit="ms",
         bar=10,
         more={"p99": by_flow.p99, "first line of any kind p50": by_any.p50},
-        **_actor_call(bench),
+        **actor_call(bench),
     )
 
 
@@ -103,7 +104,7 @@ def finished(bench: Bench) -> Iterator[Row]:
         unit="ms",
         bar=15,
         more={"p99": one.p99, "p50 at concurrency 100": many.p50},
-        **_actor_call(bench),
+        **actor_call(bench),
     )
 
 
@@ -120,7 +121,7 @@ def emit(bench: Bench) -> Iterator[Row]:
                 if event.get("kind") == "result":
                     samples.append((now - event["payload"]) * 1e3)
     spread = Spread.of(samples[20:])
-    base = _actor_call(bench)
+    base = actor_call(bench)
     common = {"name": "emit", "unit": "ms"}
     yield Row(
         measure="emit to follower, one at a time, p50", value=spread.p50, bar=4, **common, **base
@@ -149,7 +150,7 @@ def _quiet(bench: Bench) -> Row:
     )
 
 
-def _actor_call(bench: Bench) -> dict[str, object]:
+def actor_call(bench: Bench) -> dict[str, Any]:
     """Return the baseline: one call of a bare Ray actor in this cluster, measured once."""
     if "call" not in bench.notes:
         bench.notes["call"] = baselines.run("call", bench.plane.address, bench.some(500))
