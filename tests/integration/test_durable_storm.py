@@ -18,7 +18,7 @@ _KILLS = int(os.environ.get("KOCO_KILLS", "200"))
 _SEED = int(os.environ.get("KOCO_SEED", time.time_ns() % 1_000_000))
 
 
-@pytest.mark.timeout(300 + 3 * _KILLS)
+@pytest.mark.timeout(600 + 6 * _KILLS)
 def test_killing_changes_nothing(fresh: Koco) -> None:
     """Results, outcomes of steps and streams are those of an undisturbed run; nothing is left."""
     fresh.up("--set", "park_after=1")
