@@ -261,13 +261,13 @@ class StepResultError(KocoError):
 
 
 class FlowError(KocoError):
-    """Another execution, which a flow called with `tracer.call`, failed or was cancelled."""
+    """Another execution, which a flow called, failed, was cancelled or could not be launched."""
 
     code = "flow"
 
-    #: The other execution's id.
+    #: The other execution's id; empty if it could not be launched.
     fid: str = ""
-    #: The type and the message of its error, as its own event `error` has them.
+    #: The type and the message of its error, as its own event `error` has them, or of the refusal.
     type: str = ""
     reason: str = ""
     #: Its traceback, as text; empty if there is none.

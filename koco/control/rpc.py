@@ -133,6 +133,10 @@ HANDLERS: dict[type[Question[Any]], Handler] = {
 _KINDS = {kind.NAME: kind for kind in HANDLERS}
 
 
+#: Answered only to the process that runs the execution: they launch as its user, or tell results.
+_OF_ITS_PROCESS = (Sleep, Receive, CallFlow, WithdrawWait, ReadHistory, ReadStep, Park)
+
+
 async def answer(parts: Parts, blob: bytes) -> bytes:
     """Return the encoded answer to an encoded question; an error is an answer, too."""
     try:
@@ -148,11 +152,14 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
                 f"the control plane does not know the question {asked.name!r}",
                 hint="is the runner's koco newer than the control plane's?",
             )
-        if asked.attempt:
+        if asked.attempt or kind in _OF_ITS_PROCESS:
             execution = await parts.store.executions.get(asked.fid)
-            if kind is Park and execution.attempt > asked.attempt:
+            if kind is Park and execution.attempt > asked.attempt > 0:
                 return wire.encode_answer(True)  # it has left that process already
-            _require_current(execution, asked)
+            if asked.attempt:
+                _require_current(execution, asked)
+            if kind in _OF_ITS_PROCESS:
+                _require_process(execution, asked)
         return wire.encode_answer(await HANDLERS[kind](parts, asked.fid, question))
     except KocoError as exc:
         return wire.encode_answer(exc)
@@ -166,4 +173,12 @@ def _require_current(execution: Execution, asked: wire.Request) -> None:
     if execution.attempt != asked.attempt:
         raise ConflictError(
             f"attempt {asked.attempt} of {asked.fid} has ended; attempt {execution.attempt} follows"
+        )
+
+
+def _require_process(execution: Execution, asked: wire.Request) -> None:
+    """Refuse questions that only the process asks which runs the execution now."""
+    if not asked.attempt or not execution.runner or execution.status.is_final:
+        raise ConflictError(
+            f"{asked.name} of {asked.fid} is answered only to the process that runs it"
         )

@@ -9,7 +9,7 @@ import hashlib
 import logging
 from fnmatch import fnmatchcase
 
-from koco.control.access import rights
+from koco.control.access import payload_checks, rights
 from koco.control.executions.launcher import KEY_LENGTH, Launches
 from koco.control.services.catalog import Catalog, Entry
 from koco.errors import ConflictError, NotAllowedError, NotFoundError, TooManyError, UsageError
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 GENERATIONS = 32
 #: The pause before a launch that found the queue full is tried again (seconds).
 _AGAIN_S = 1.0
+#: How much of a flow's name an error shows.
+_SHOWN = 200
 
 
 class LeftError(ConflictError):
@@ -60,10 +62,9 @@ class Children:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _launch(self, parent: Execution, question: CallFlow) -> Execution:
-        entry = self._catalog.find(question.flow)
-        await self._require_allowed(parent, entry)
+        entry = await self._find(parent, question.flow)
         await self._require_generation(parent)
-        key = question.launch_key or _key_of(parent.fid, question.key)
+        key = _key_of(parent.fid, question)
         execution, _ = await self._launches.launch(
             entry,
             question.inputs,
@@ -74,20 +75,28 @@ class Children:
         )
         return execution
 
-    async def _require_allowed(self, parent: Execution, entry: Entry) -> None:
-        if entry.service == parent.service:
-            return
+    async def _find(self, parent: Execution, name: str) -> Entry:
+        """Return the flow of a name, as if there were only those that the parent may launch."""
         user = await rights.of(self._store, parent.user)
-        if user is not None and user.may("launch") and user.reaches(entry.name):
-            return
+        user = user if user is not None and user.may("launch") else None
         release = await self._store.releases.get(parent.service, parent.release)
-        if any(fnmatchcase(entry.name, each) for each in release.manifest.calls):
-            return
-        raise NotAllowedError(
-            f"{parent.fid} may not launch {entry.name}: neither {parent.user!r}, who launched it,"
-            f" nor `calls` in the manifest of {parent.service} permits it",
-            hint=f"add `calls: [{entry.name}]` to the manifest and deploy it again",
-        )
+        calls = release.manifest.calls
+
+        def may_launch(flow: str) -> bool:
+            return (
+                flow.partition("/")[0] == parent.service
+                or (user is not None and user.reaches(flow))
+                or any(fnmatchcase(flow, each) for each in calls)
+            )
+
+        if "/" in name and not may_launch(name):
+            shown = name[:_SHOWN]
+            raise NotAllowedError(
+                f"{parent.fid} may not launch {shown}: neither {parent.user!r}, who launched it,"
+                f" nor `calls` in the manifest of {parent.service} permits it",
+                hint=f"add `calls: [{shown}]` to the manifest and deploy it again",
+            )
+        return self._catalog.find(name, sees=may_launch)
 
     async def _require_generation(self, parent: Execution) -> None:
         above, names = parent, [parent.flow]
@@ -105,9 +114,22 @@ class Children:
             )
 
 
-def _key_of(fid: str, step: str) -> str:
-    """Return the idempotency key under which a step launches its execution."""
-    key = f"child:{fid}:{step}"
+def _key_of(fid: str, question: CallFlow) -> str:
+    """Return the idempotency key under which a step launches its execution.
+
+    The author's own keys are no keys of `koco run`: a parent may be launched with the same one.
+    """
+    own = question.launch_key
+    if own is None:
+        return _fitting(f"child:{fid}", question.key)
+    if not (0 < len(own) <= KEY_LENGTH and own.isascii() and own.isprintable()):
+        raise UsageError(f"the key of a call has 1 to {KEY_LENGTH} printable ASCII characters")
+    payload_checks.refuse(own, "the key of a call")
+    return _fitting("call", own)
+
+
+def _fitting(prefix: str, text: str) -> str:
+    key = f"{prefix}:{text}"
     if len(key) <= KEY_LENGTH:
         return key
-    return f"child:{fid}:{hashlib.sha256(step.encode()).hexdigest()}"
+    return f"{prefix}:{hashlib.sha256(text.encode()).hexdigest()}"

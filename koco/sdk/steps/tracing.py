@@ -120,8 +120,8 @@ class Steps:
             key: an idempotency key: an execution that was launched with it before is taken instead.
 
         Raises:
-            FlowError: the other execution failed or was cancelled.
-            NotAllowedError: neither the user nor the service may launch the flow.
+            FlowError: the other execution failed, was cancelled or could not be launched.
+            UsageError: the inputs or the key are invalid.
         """
         return waits.start(self._journal, waits.call(flow, inputs, key, waits=True))
 

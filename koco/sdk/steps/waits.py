@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from koco import errors
-from koco.errors import FlowError, KocoError, UsageError
+from koco.errors import FlowError, UsageError
 from koco.events import datetimes, line
 from koco.events.questions import (
     LONGEST_WAIT_S,
@@ -34,6 +33,8 @@ from koco.sdk.steps.journal import SETTLED, Call, Journal, clean_name
 
 #: Whole numbers of more bits are not shown in errors.
 _SHOWN_BITS = 256
+#: The longest idempotency key, as for launches from outside.
+KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,11 @@ def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
         raise UsageError(f"the flow to call must be named as 'service/flow', got {flow!r}")
     if inputs is not None and not isinstance(inputs, dict):
         raise UsageError(f"the inputs of {flow!r} must be a dict, got {type(inputs).__name__}")
-    if key is not None and (not isinstance(key, str) or not key):
-        raise UsageError(f"the key of a call of {flow!r} must be a text, got {key!r}")
+    if key is not None and not _is_key(key):
+        raise UsageError(
+            f"the key of a call of {flow!r} must be a text of 1 to {KEY_LENGTH} printable ASCII"
+            f" characters, got {key!r:.300}"
+        )
     plain = msgspec.json.decode(line.encode_payload(inputs or {}))
 
     def question(**place: Any) -> CallFlow:
@@ -121,6 +125,12 @@ def call(flow: Any, inputs: Any, key: str | None, *, waits: bool) -> Wait:
     return Wait(
         kind, clean_name(f"{kind}.{flow.replace('/', '.')}"), question, flow, counted, inputs or {}
     )
+
+
+def _is_key(key: object) -> bool:
+    if not isinstance(key, str) or not 1 <= len(key) <= KEY_LENGTH:
+        return False
+    return key.isascii() and key.isprintable()
 
 
 def _check_seconds(seconds: Any, what: str) -> None:
@@ -233,14 +243,12 @@ def _value(wait: Wait, outcome: WaitOutcome) -> Any:
     return datetimes.restore(outcome.value, outcome.moments)
 
 
-def _error(wait: Wait, outcome: WaitOutcome) -> KocoError:
+def _error(wait: Wait, outcome: WaitOutcome) -> FlowError:
     error = outcome.error or {}
     kind, reason = str(error.get("type") or ""), str(error.get("message") or "")
-    own = getattr(errors, kind, None) if not outcome.fid else None
-    if isinstance(own, type) and issubclass(own, KocoError) and own is not errors.InputsError:
-        return own(reason, hint=error.get("hint"))  # it could not be launched
     told = ": ".join(each for each in (kind, reason) if each) or "it was cancelled"
-    failed = FlowError(f"{wait.subject} ({outcome.fid or 'not launched'}) failed: {told}")
+    what = f"({outcome.fid}) failed" if outcome.fid else "could not be launched"
+    failed = FlowError(f"{wait.subject} {what}: {told}", hint=error.get("hint"))
     failed.fid, failed.type, failed.reason = outcome.fid, kind, reason
     failed.traceback = str(error.get("traceback") or "")
     if failed.traceback:

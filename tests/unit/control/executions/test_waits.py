@@ -20,7 +20,16 @@ from koco.control.storage.disk import Disk
 from koco.errors import ConflictError, TooManyError, UsageError
 from koco.events import line, wire
 from koco.events.model import Kind, Status
-from koco.events.questions import CallFlow, Park, Receive, Sleep, WaitOutcome
+from koco.events.questions import (
+    CallFlow,
+    Park,
+    ReadHistory,
+    ReadStep,
+    Receive,
+    Sleep,
+    WaitOutcome,
+    WithdrawWait,
+)
 from koco.store.model import AuditQuery, Execution, Key, NewExecution
 from koco.store.store import Store
 from tests.support.api_server import end_others
@@ -347,6 +356,68 @@ def test_a_refused_launch_is_an_outcome(check: Callable[[Body], None]) -> None:
     check(body)
 
 
+def test_only_flows_that_it_may_launch_are_named(check: Callable[[Body], None]) -> None:
+    """Others look the same whether they exist or not, and no hint and no short name finds them."""
+
+    async def body(w: Plane) -> None:
+        await w.begin()
+        key = Key(name="eve", digest=b"e", scopes=("launch",), created=TS, flows=("svc/*",))
+        await w.store.keys.put(key)
+        execution = await w.of("eve")
+        types = {}
+        for n, name in enumerate(("other/flo", "other/*", " other/flow", "OTHER/flow", "other")):
+            refused = await w.ask(execution, call(name, f"call:{n}", waits=False))
+            types[name] = refused.error["type"]
+            assert "other/flow'" not in refused.error["message"]
+        assert set(types.values()) == {"NotAllowedError", "NotFoundError"}
+        assert types["other"] == "NotFoundError"
+        found = await w.ask(execution, call("flow", "call:9", waits=False))
+        assert (await w.store.executions.get(found.fid)).flow == "svc/flow"
+
+    check(body)
+
+
+def test_keys_of_calls_are_apart_from_those_of_launches(check: Callable[[Body], None]) -> None:
+    """So a parent may be launched with the key that it gives its child."""
+
+    async def body(w: Plane) -> None:
+        await w.begin()
+        execution = await w.of("ada", key="order-7", key_digest="other")
+        done = await w.ask(execution, call(waits=False, launch_key="order-7"))
+        assert done.status == "finished"
+        long = await w.ask(execution, call(key="call:1", waits=False, launch_key="x" * 255))
+        assert long.status == "finished"
+        odd = await w.ask(execution, call(key="call:2", waits=False, launch_key="ü"))
+        assert odd.error["type"] == "UsageError"
+
+    check(body)
+
+
+def test_only_the_process_of_an_execution_is_answered(check: Callable[[Body], None]) -> None:
+    """What launches as its user or tells its results: with its attempt, while a runner has it."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.begin()
+        questions = [
+            *(sleep(seconds=0), receive(), call(), WithdrawWait(key="call:0")),
+            *(ReadHistory(), ReadStep(key="a:0"), Park(keys=["sleep:0"], locks=[])),
+        ]
+
+        async def refuse_all(fid: Execution, attempt: int) -> None:
+            for question in questions:
+                with pytest.raises(ConflictError, match="only to the process that runs it"):
+                    await w.ask(fid, question, attempt=attempt)
+
+        await refuse_all(execution, 0)
+        new = NewExecution(flow="other/flow", service="other", release=1, inputs={})
+        queued, _ = await w.store.executions.create(new)
+        await refuse_all(queued, 1)
+        await w.finish(execution)
+        await refuse_all(execution, 1)
+
+    check(body)
+
+
 @pytest.mark.parametrize(
     ("rights", "is_allowed"),
     [
@@ -411,12 +482,13 @@ def test_generations_are_limited(check: Callable[[Body], None]) -> None:
     async def body(w: Plane) -> None:
         await w.begin()
         above: str | None = None
-        for _ in range(GENERATIONS):
+        for _ in range(GENERATIONS - 1):
             new = NewExecution(
                 flow="svc/flow", service="svc", release=1, inputs={}, user="ada", parent=above
             )
             execution, _ = await w.store.executions.create(new)
             above = execution.fid
+        execution = await w.of("ada", parent=above)
         answer = await w.ask(execution, call(waits=False))
         assert answer.error["type"] == "UsageError"
         assert "have launched each other" in answer.error["message"]

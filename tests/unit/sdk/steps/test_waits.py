@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from koco import FlowError, Tracer
-from koco.errors import NotAllowedError, UsageError
+from koco.errors import UsageError
 from koco.events.questions import (
     CallFlow,
     LockOutcome,
@@ -177,16 +177,29 @@ def test_cancelled_execution_is_an_error_of_its_caller() -> None:
     play(flow, MemorySink({"call.other.flow:0": WaitOutcome(status="error", fid="child")}))
 
 
-def test_refused_launch_raises_the_refusal() -> None:
-    """If there is no other execution, the error is koco's own."""
+def test_refused_launch_is_a_flow_error() -> None:
+    """As an error of the other execution is, but without its id; with the type of the refusal."""
     refused = {"type": "NotAllowedError", "message": "not yours", "hint": "ask"}
 
     async def flow(tracer: Tracer) -> None:
-        with pytest.raises(NotAllowedError, match="not yours") as caught:
+        told = "other/flow could not be launched: NotAllowedError: not yours"
+        with pytest.raises(FlowError, match=told) as caught:
             await tracer.call("other/flow")
-        assert caught.value.hint == "ask"
+        assert (caught.value.fid, caught.value.type) == ("", "NotAllowedError")
+        assert (caught.value.reason, caught.value.hint) == ("not yours", "ask")
 
     play(flow, MemorySink({"call.other.flow:0": WaitOutcome(status="error", error=refused)}))
+
+
+@pytest.mark.parametrize("key", ["", "ü", "a\nb", "x" * 256, 5])
+def test_invalid_keys_are_refused(key: Any) -> None:
+    """As `koco run --key` refuses them."""
+
+    async def flow(tracer: Tracer) -> None:
+        with pytest.raises(UsageError, match="1 to 255 printable ASCII"):
+            await tracer.call("other/flow", key=key)
+
+    play(flow, MemorySink())
 
 
 def test_flow_that_gives_up_withdraws_its_wait() -> None:
