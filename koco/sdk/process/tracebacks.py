@@ -19,6 +19,8 @@ _OURS = re.compile(
 
 #: Code that calls a step of an author's code, in the middle of a traceback.
 _STEPS = tuple(str(Path(stacks.__file__).parents[1] / name) for name in ("steps", "tracer.py"))
+#: The function of `koco.sdk.steps.attempts` that raises a recorded error.
+_RECORDED = "_give"
 
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
@@ -79,7 +81,7 @@ def _forget_own_frames(
     exc.__traceback__ = frame
     while frame is not None:
         following = frame.tb_next
-        while following is not None and following.tb_next and _calls_a_step(following):
+        while following is not None and _is_left_out(following):
             following = following.tb_next
         frame.tb_next = following
         frame = following
@@ -88,8 +90,12 @@ def _forget_own_frames(
             _forget_own_frames(other, machinery, seen | {id(exc)})
 
 
-def _calls_a_step(frame: TracebackType) -> bool:
-    return frame.tb_frame.f_code.co_filename.startswith(_STEPS)
+def _is_left_out(frame: TracebackType) -> bool:
+    code = frame.tb_frame.f_code
+    # The last frame says where an error of koco's own comes from. That of a recorded error says
+    # nothing: its note has the frames of the step.
+    is_wanted = frame.tb_next is None and code.co_name != _RECORDED
+    return code.co_filename.startswith(_STEPS) and not is_wanted
 
 
 def format_frames(frames: list[tuple[str, int, str]]) -> str:

@@ -90,7 +90,7 @@ ROUTES = {
     "read_file": Call("GET", f"{FID}/files/in/a", "read", "execution"),
     "remove_files": Call("DELETE", f"{FID}/files/in/a", "launch", "execution"),
     "remove_user": Call("DELETE", "/v1/users/nobody", "admin"),
-    "resume_execution": Call("POST", f"{FID}/resume", "launch", "execution"),
+    "resume_execution": Call("POST", f"{FID}/resume", "launch", "own execution"),
     "retry_execution": Call("POST", f"{FID}/retry", "launch", "execution"),
     "revoke_key": Call("DELETE", "/v1/keys/nobody", "admin"),
     "roll_back": Call("POST", "/v1/services/svc/rollback", "deploy", "service", {"number": 7}),

@@ -40,4 +40,4 @@ def test_the_frames_that_call_a_step_are_left_out() -> None:
     assert outcome.error is not None
     lines = outcome.error["traceback"].splitlines()
     assert [line.rpartition(" in ")[2] for line in lines if " in " in line] == ["flow", "fetch"]
-    assert lines[-1] == "ValueError: no"
+    assert "ValueError: no" in lines  # after it comes the note with the frames of the step
