@@ -33,10 +33,10 @@ from koco.store.model import (
     ReleaseFailure,
     ReleaseOrigin,
 )
+from tests.support.pools import World as Pools
+from tests.support.pools import eventually
+from tests.support.pools import world as pools_world
 from tests.support.releases import manifest
-from tests.unit.control.runners.test_pool import World as Pools
-from tests.unit.control.runners.test_pool import eventually
-from tests.unit.control.runners.test_pool import world as pools_world
 
 MANIFEST = manifest(
     service="svc",

@@ -27,8 +27,8 @@ from koco.sizes import MB
 from koco.store.model import Answer, Execution, NewWait, Release, ReleaseFailure
 from koco.store.store import Store
 from tests.support.api_server import end_others
+from tests.support.pools import FakeRunner, World, eventually
 from tests.support.releases import manifest
-from tests.unit.control.runners.test_pool import FakeRunner, World, eventually
 
 
 class Durable(World):

@@ -19,9 +19,9 @@ from koco.runner.spec import Launch
 from koco.store.model import Execution, NewFile
 from koco.store.store import Store
 from tests.support.api_server import end_others
+from tests.support.pools import FakeRunner
 from tests.support.releases import flow, manifest
 from tests.unit.control.executions.test_waits import Plane
-from tests.unit.control.runners.test_pool import FakeRunner
 
 FORM = [{"type": "number", "name": "n", "required": True}]
 

@@ -23,8 +23,8 @@ from koco.manifest import cron, model
 from koco.manifest.descriptions import FlowDescription
 from koco.manifest.model import Manifest
 from koco.store.model import AuditQuery, Execution, Release
+from tests.support.pools import World, world
 from tests.support.releases import flow, manifest
-from tests.unit.control.runners.test_pool import World, world
 
 HOUR = 3600.0
 #: What the first release goes live at, and what is due at the full hours after it.

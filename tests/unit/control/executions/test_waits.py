@@ -33,9 +33,9 @@ from koco.events.questions import (
 from koco.store.model import AuditQuery, Execution, Key, NewExecution
 from koco.store.store import Store
 from tests.support.api_server import end_others
+from tests.support.pools import eventually
 from tests.support.releases import flow, manifest
 from tests.unit.control.executions.test_parking import Durable
-from tests.unit.control.runners.test_pool import eventually
 
 TS = "2026-01-31T12:00:00.123456Z"
 

@@ -23,8 +23,8 @@ from koco.events.questions import EndWork
 from koco.manifest.descriptions import AppHandlers
 from koco.runner.spec import ImportFailure
 from tests.support import small_disk
+from tests.support.pools import World, world
 from tests.support.releases import manifest
-from tests.unit.control.runners.test_pool import World, world
 
 NODE = placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})
 CLUSTER = ClusterState(version="2.60.0", python="3.11.9", auth="token", restarts=0, nodes=[NODE])

@@ -18,8 +18,8 @@ from koco.events.model import Kind, Status
 from koco.events.wire import Batch
 from koco.manifest.model import Limits
 from koco.store.model import Execution, Failure, FailureEvent, NewExecution, Policy
+from tests.support.pools import World, eventually, world
 from tests.support.releases import manifest
-from tests.unit.control.runners.test_pool import World, eventually, world
 
 SHORT = {"backoff": 0.02}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from koco.events.model import Status
 from koco.runner.spec import ImportFailure
-from tests.unit.control.runners.test_pool import World, world
+from tests.support.pools import World, world
 
 
 async def _until(claim: object) -> None:

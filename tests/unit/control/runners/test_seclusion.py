@@ -9,7 +9,7 @@ from koco.events.model import Status
 from koco.events.wire import Batch
 from koco.store.model import NewExecution, Policy
 from tests.support.durable_executions import record
-from tests.unit.control.runners.test_pool import World, eventually, world
+from tests.support.pools import World, eventually, world
 
 
 def pool_of(w: World) -> Pool:
