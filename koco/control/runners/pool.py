@@ -189,13 +189,14 @@ class Pool:
 
     def progressed(self, fid: str) -> None:
         """Called when an execution has a new outcome of a step: it need not run alone any more."""
-        if self._setbacks.trouble and (runner := self.runner_of(fid)):
+        runner = self.runner_of(fid)
+        if runner is None:
+            return
+        if self._setbacks.trouble:
             self._setbacks.has_worked(runner.since)
-        for runner in self.runners.values():
-            if runner.alone == fid:
-                runner.alone = ""
-                self.pump()
-                return
+        if runner.alone == fid:
+            runner.alone = ""
+            self.pump()
 
     def put_back(self, execution: Execution) -> None:
         """Put an execution back in line because its runner never began it."""
