@@ -104,7 +104,7 @@ class Spooler:
             acks.insert(at, Ack(0, closed=True))
         return wire.encode_acks(acks)
 
-    async def _check(self, batch: Batch) -> "_Checked | str":
+    async def _check(self, batch: Batch) -> _Checked | str:
         """Return a batch as it is stored, with its recorded steps; or its fault."""
         if fault := fault_of(batch):
             return fault
@@ -132,7 +132,7 @@ class Spooler:
                 self.wake(batch.fid)
                 self.on_final(batch.fid)
 
-    async def _append(self, checked: list["_Checked"]) -> list[Ack]:
+    async def _append(self, checked: list[_Checked]) -> list[Ack]:
         async with self._records.stored(checked) as stored:
             acks = await self._commit_stored([each.batch for each in checked], stored)
         for (batch, its), ack in zip(checked, acks, strict=True):

@@ -25,7 +25,7 @@ class Listener:
                 self._waiters.wake(news.fid, news.key)
                 self._supervisor.progressed(news.fid)
             case Topic.WOKEN:
-                self._supervisor.wake([news.fid])
+                self._supervisor.wake(news.fid)
             case Topic.CANCELLED:
                 self._supervisor.end_cancelled(news.fid)
             case Topic.ENDED:

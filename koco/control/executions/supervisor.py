@@ -73,9 +73,6 @@ class Supervisor:
         spooler.on_final = self._reported
         spooler.on_outcome = self.progressed
         self._waiters = Waiters() if waiters is None else waiters
-        #: Called with the fid of each execution that has ended, or whose attempt has; used by the
-        #: waits.
-        self.on_ended: Callable[[str], None] = lambda fid: None
         #: Called with each new pool and its release; used by the deployer.
         self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
@@ -170,7 +167,6 @@ class Supervisor:
     def on_final(self, fid: str) -> None:
         """Free an execution's place. Called when it has a final status or its attempt has ended."""
         self._leave(fid)
-        self.on_ended(fid)
         if fid in self._retried:
             self._tasks.spawn(self._try_again(fid))
         else:
@@ -205,17 +201,19 @@ class Supervisor:
         await self._enter_woken(fid)
         return True
 
-    def wake(self, fids: Iterable[str]) -> None:
-        """Put executions in line that the store has queued again because a wait of theirs ended.
+    def wake(self, fid: str) -> None:
+        """Put an execution in line that the store has queued again because a wait of it ended.
 
-        They are never refused, however full the queue is.
+        It is never refused, however full the queue is.
         """
-        for fid in fids:
-            self._tasks.spawn(self._enter_woken(fid))
+        self._tasks.spawn(self._enter_woken(fid))
 
     async def _enter_woken(self, fid: str) -> None:
-        execution = await surely(lambda: self._store.executions.get(fid))
+        await self._enter_again(await surely(lambda: self._store.executions.get(fid)))
+
+    async def _enter_again(self, execution: Execution) -> None:
         await self._ensure_pool(execution.service, execution.release)
+        fid = execution.fid
         # `park` does the rest if it is still under way.
         if execution.status is not Status.QUEUED or fid in self._parking or fid in self.load:
             return
@@ -233,7 +231,7 @@ class Supervisor:
         execution = await self._store.executions.get(fid)
         if execution.status is Status.QUEUED:
             log.info("attempt %s of an execution follows", execution.tries, extra={"fid": fid})
-            await self._enter_woken(fid)
+            await self._enter_again(execution)
         elif execution.status.is_final:
             self._retried.discard(fid)
             self._deadlines.forget(fid)

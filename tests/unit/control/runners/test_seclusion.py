@@ -29,7 +29,7 @@ async def launch_suspect(w: World) -> str:
     execution, _ = await w.store.executions.create(new)
     change = "UPDATE executions SET deaths = 2 WHERE fid = :fid"
     await w.store.engine.write(lambda db: db.execute(change, {"fid": execution.fid}))
-    w.supervisor.wake([execution.fid])
+    w.supervisor.wake(execution.fid)
     await eventually(lambda: execution.fid in w.supervisor.load)
     return execution.fid
 
