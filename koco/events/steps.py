@@ -133,6 +133,11 @@ def name_of(key: str) -> str:
     return name.rpartition(".")[0] if place == "~" else name
 
 
+def lock_id(fid: str, key: str) -> str:
+    """Return the id of the lock at a place in an execution's code, so that a replay finds it."""
+    return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
+
+
 def encode_past(past: Past) -> str:
     """Return the past of an execution as text, as the answer to `ReadHistory`."""
     return base64.b64encode(_encoder.encode(past)).decode()

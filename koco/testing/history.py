@@ -1,7 +1,6 @@
 """What an execution has recorded, as plain data: what `koco steps --export` writes, too."""
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import msgspec
 from koco.errors import UsageError
 from koco.events import datetimes, line
 from koco.events.questions import LockOutcome
-from koco.events.steps import Past, PastLock, PastStep
+from koco.events.steps import Past, PastLock, PastStep, lock_id
 from koco.sdk.in_memory import Memory
 from koco.store.model import History, PastAnswer, PastResult
 
@@ -95,11 +94,6 @@ def _restored(step: PastResult) -> PastStep:
     fields = {name: getattr(step, name) for name in PastResult.__struct_fields__ if name != "blob"}
     result = None if step.result is None else base64.b64decode(step.result)
     return PastStep(**{**fields, "result": result})
-
-
-def lock_id(fid: str, key: str) -> str:
-    """Return the id of the lock at a place in an execution's code."""
-    return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
 
 
 def _outcome(lock: PastAnswer) -> bytes:

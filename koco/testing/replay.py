@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koco.events.questions import AccessFiles, LockOutcome, OpenLock, Question, WaitForLock
-from koco.events.steps import PastStep
+from koco.events.steps import PastStep, lock_id
 from koco.runner.flow import Flow
 from koco.runner.output.replay import Replay as Front
 from koco.sdk.in_memory import Memory, Tracer
@@ -129,7 +129,7 @@ class _Journal(Journal):
         recorded = [(e.position, e.key, f"{e.kind} {e.key}({e.arguments})") for e in settled]
         recorded += [(e.position, e.key, f"lock {e.key}") for e in found.locks]
         self._recorded = {key: shown for _, key, shown in sorted(recorded)}
-        self._lids = {history.lock_id(found.fid, each.key): each.key for each in found.locks}
+        self._lids = {lock_id(found.fid, each.key): each.key for each in found.locks}
         self.admit = self._hold
         self.admit_async = self._hold_async
 

@@ -6,7 +6,6 @@ looks here to see whether an execution only waits.
 
 import asyncio
 import functools
-import hashlib
 import re
 import sys
 import threading
@@ -19,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 import msgspec
 
 from koco.events.questions import A, LockOutcome, Question
-from koco.events.steps import Past, PastStep, StepKind, StepStatus
+from koco.events.steps import Past, PastStep, StepKind, StepStatus, lock_id
 from koco.sdk.steps import digests, places, previews, threads
 from koco.sdk.steps.divergence import NonDeterministic
 from koco.sdk.steps.places import UNORDERED, Branch, Tree
@@ -297,7 +296,7 @@ class Journal(Tree):
             key = _unordered_key(branch, name, digest) if digest else _key(branch, name)
             self.position += 1
             position = self.position
-        lid = hashlib.blake2b(f"{self.fid}/{key}".encode(), digest_size=8).hexdigest()
+        lid = lock_id(self.fid, key)
         return key, lid, position
 
     def settled_lock(self, lid: str) -> LockOutcome | None:

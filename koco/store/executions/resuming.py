@@ -1,9 +1,9 @@
 """A new execution takes over the recorded steps of another one, up to a step."""
 
-import hashlib
 from typing import Any
 
 from koco.errors import NotFoundError
+from koco.events.steps import lock_id
 from koco.store.engine.protocol import Connection
 from koco.store.model import Execution
 from koco.store.stream import ledger
@@ -16,11 +16,6 @@ _STEPS = (
     " preview, size_bytes, blob, due, child, message, result"
 )
 _LOCKS = "name, data, status, created, expires, answer, moments, hidden, settled, by, key"
-
-
-def lid_of(fid: str, key: str) -> str:
-    """Return the id of the lock at a place in an execution's code."""
-    return hashlib.blake2b(f"{fid}/{key}".encode(), digest_size=8).hexdigest()
 
 
 def origin_of(db: Connection, former: str) -> str:
@@ -71,7 +66,7 @@ def _copy_locks(db: Connection, new: Execution, kept: str, values: dict[str, Any
         f"INSERT INTO locks (lid, execution, {_LOCKS})"
         f" VALUES (:lid, :execution, {', '.join(f':{name}' for name in names)})",
         [
-            {"lid": lid_of(new.fid, row[-1]), "execution": new.id}
+            {"lid": lock_id(new.fid, row[-1]), "execution": new.id}
             | dict(zip(names, row, strict=True))
             for row in found
         ],

@@ -7,8 +7,7 @@ import pytest
 
 from koco.errors import NotFoundError
 from koco.events.model import Status
-from koco.events.steps import StepStatus
-from koco.store.executions.resuming import lid_of
+from koco.events.steps import StepStatus, lock_id
 from koco.store.model import Answer, Execution, NewExecution
 from koco.store.store import Store
 from tests.support.durable_executions import receive, record, recorded, resumed, sleep, started
@@ -112,7 +111,7 @@ def test_takes_over_messages_and_answers(check: Callable[[Check], None]) -> None
         assert await keys(store, execution) == ["receive.note:0", "lock.ok:0"]
         [lock] = await store.locks.all_of(execution.id)
         assert (lock.lid, lock.answer, lock.by) == (
-            lid_of(execution.fid, "lock.ok:0"),
+            lock_id(execution.fid, "lock.ok:0"),
             {"yes": True},
             "ada",
         )
