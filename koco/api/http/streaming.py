@@ -42,9 +42,10 @@ class RevocableStream(Stream):
 
 
 class WholeStream(RevocableStream):
-    """A streaming answer of which a part is useless.
+    """A streaming answer that is useless unless it is complete.
 
-    An error before its first piece is the answer. After a later one the connection is closed.
+    If an error comes before its first piece, the error is the answer. If it comes later, the
+    connection is closed.
     """
 
     is_whole = True
@@ -87,8 +88,9 @@ class _StreamResponse:
                 await self._head.start_response(send)
                 has_begun = True
                 if not self._head.is_head_response:
-                    until = _end_on_disconnect(receive, stream)
-                    await _send(pieces, send, first=first, until=until)
+                    await _send_piece(first, send)
+                    first = b""  # it is not kept while the next one is waited for
+                    await _send(pieces, send, until=_end_on_disconnect(receive, stream))
         except KocoError as exc:
             if not has_begun:
                 raise
@@ -101,14 +103,12 @@ class _StreamResponse:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _send(pieces: Any, send: Any, *, first: bytes, until: Coroutine[Any, Any, None]) -> None:
+async def _send(pieces: Any, send: Any, *, until: Coroutine[Any, Any, None]) -> None:
     watching = asyncio.create_task(until)
     try:
-        await _send_piece(first, send)
-        first = b""  # it is not kept while the next one is waited for
         async for piece in pieces:
             await _send_piece(piece, send)
-            piece = b""  # noqa: PLW2901 - nor is this one
+            piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
     finally:
         watching.cancel()
 
