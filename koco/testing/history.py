@@ -27,7 +27,7 @@ def export(memory: Memory, inputs: Any, flow: str) -> dict[str, Any]:
         flow=flow,
         inputs=msgspec.json.decode(line.encode_payload(inputs)),
         moments=datetimes.find(inputs),
-        steps=[_exported(entry.past()) for entry in steps],
+        steps=[_exported(each) for each in steps],
         locks=[
             PastAnswer(
                 key=each.key,

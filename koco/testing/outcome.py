@@ -8,9 +8,8 @@ import msgspec
 from koco.events import datetimes
 from koco.events.model import Status
 from koco.events.questions import WaitOutcome
-from koco.events.steps import StepKind, StepStatus
+from koco.events.steps import PastStep, StepKind, StepStatus
 from koco.sdk.in_memory import Event
-from koco.sdk.in_memory.records import Entry
 from koco.sdk.steps import outcomes
 
 
@@ -52,7 +51,7 @@ class Outcome:
         return [event.payload for event in self.events if event.kind == kind]
 
 
-def step_of(entry: Entry) -> Step:
+def step_of(entry: PastStep) -> Step:
     """Return a recorded step as a test looks at it."""
     value: Any = None
     error: Any = None

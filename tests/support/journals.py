@@ -10,7 +10,8 @@ import msgspec
 
 from koco.events import steps
 from koco.events.questions import LockOutcome, OpenLock, ReadStep, WaitForLock, WaitOutcome
-from koco.events.steps import Past, PastLock, PastStep, StepKind, StepRecord, StepStatus
+from koco.events.steps import Past, PastLock, PastStep, StepRecord, StepStatus
+from koco.sdk.in_memory.records import past_step, past_wait
 from koco.sdk.steps import places
 from koco.sdk.steps.journal import Journal
 from koco.sdk.tracer import Tracer
@@ -106,42 +107,6 @@ class MemorySink:
             if record.key not in kept or not kept[record.key].status.is_final:
                 kept[record.key] = past_step(record)
         return Past([*kept.values(), *self.waits], list(self.locks))
-
-
-def past_step(record: StepRecord) -> PastStep:
-    """Return a record as a replay gets it."""
-    return PastStep(
-        key=record.key,
-        name=record.name,
-        kind=StepKind.STEP,
-        position=record.position,
-        digest=record.digest,
-        status=record.status,
-        attempt=record.attempt,
-        failures=record.failures,
-        started=record.started,
-        arguments=record.arguments,
-        result=record.result,
-    )
-
-
-def past_wait(question: Any, outcome: WaitOutcome) -> PastStep:
-    """Return a wait as a replay gets it."""
-    kinds = {"wait.sleep": StepKind.SLEEP, "wait.receive": StepKind.RECEIVE}
-    call = StepKind.CALL if getattr(question, "waits", True) else StepKind.LAUNCH
-    return PastStep(
-        key=question.key,
-        name=question.key.rpartition("/")[2].rpartition(":")[0],
-        kind=kinds.get(question.NAME, call),
-        position=question.position,
-        digest=question.digest,
-        status=StepStatus(outcome.status),
-        attempt=1,
-        failures=0,
-        started=0.0,
-        arguments=question.arguments,
-        result=msgspec.json.encode(outcome),
-    )
 
 
 def play(

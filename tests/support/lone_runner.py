@@ -32,10 +32,11 @@ from koco.events.questions import (
     WaitForLock,
     WaitOutcome,
 )
-from koco.events.steps import Past, PastLock, PastStep, StepKind, StepRecord
+from koco.events.steps import Past, PastLock, StepRecord
 from koco.events.wire import Ack, Batch
 from koco.runner.executor import Executor
 from koco.runner.spec import FlowSpec, Launch, RunnerSpec
+from koco.sdk.in_memory.records import past_step
 
 
 @dataclass
@@ -157,22 +158,7 @@ class Plane:
 
 def past_of(mine: Stored) -> Past:
     """Return what is recorded of an execution."""
-    found = [
-        PastStep(
-            each.key,
-            each.name,
-            StepKind.STEP,
-            each.position,
-            each.digest,
-            each.status,
-            each.attempt,
-            each.failures,
-            each.started,
-            each.arguments,
-            each.result,
-        )
-        for each in mine.records.values()
-    ]
+    found = [past_step(each) for each in mine.records.values()]
     locks = [
         PastLock(lid, msgspec.json.encode(outcome))
         for lid, outcome in mine.settled.items()

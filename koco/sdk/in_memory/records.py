@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,41 +30,6 @@ Wait = Sleep | Receive | CallFlow
 
 #: Called with a kind and a payload, to write an event.
 Note = Callable[[Kind, Any], object]
-
-
-@dataclass(slots=True)
-class Entry:
-    """A recorded step or wait. `result` is as in `koco.events.steps.PastStep`."""
-
-    key: str
-    name: str
-    kind: StepKind
-    position: int
-    digest: str
-    status: StepStatus
-    attempt: int = 1
-    failures: int = 0
-    started: float = field(default_factory=time.time)
-    duration_s: float | None = None
-    arguments: str = ""
-    preview: str = ""
-    result: bytes | None = None
-
-    def past(self) -> PastStep:
-        """Return it as the runner that replays it gets it."""
-        return PastStep(
-            key=self.key,
-            name=self.name,
-            kind=self.kind,
-            position=self.position,
-            digest=self.digest,
-            status=self.status,
-            attempt=self.attempt,
-            failures=self.failures,
-            started=self.started,
-            arguments=self.arguments,
-            result=self.result,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +67,21 @@ class Records:
         #: How far the test's clock is ahead of the real one (seconds).
         self._ahead_s = 0.0
         #: By key, in the order of their outcomes.
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, PastStep] = {}
         #: By the lock's id.
         self.locks: dict[str, Answered] = {}
 
     def past(self) -> Past:
         """Return everything that a process of this execution has to know of the former ones."""
-        steps = self.in_order(with_locks=False)
         # The test's own exception is raised again, which only a question can do.
         locks = [
             PastLock(lid, msgspec.json.encode(each.outcome))
             for lid, each in self.locks.items()
             if each.outcome.status == "answered"
         ]
-        return Past(steps=[entry.past() for entry in steps], locks=locks)
+        return Past(steps=self.in_order(with_locks=False), locks=locks)
 
-    def in_order(self, *, with_locks: bool) -> list[Entry]:
+    def in_order(self, *, with_locks: bool) -> list[PastStep]:
         """Return the recorded steps in the order of their calls."""
         entries = sorted(self.entries.values(), key=lambda entry: entry.position)
         return [each for each in entries if with_locks or each.kind is not StepKind.LOCK]
@@ -128,21 +92,7 @@ class Records:
         if known is not None and known.status.is_final:
             return
         self.entries.pop(record.key, None)
-        self.entries[record.key] = Entry(
-            key=record.key,
-            name=record.name,
-            kind=StepKind.STEP,
-            position=record.position,
-            digest=record.digest,
-            status=record.status,
-            attempt=record.attempt,
-            failures=record.failures,
-            started=record.started,
-            duration_s=record.duration_s,
-            arguments=record.arguments,
-            preview=record.preview,
-            result=record.result,
-        )
+        self.entries[record.key] = past_step(record)
 
     def settle_lock(self, lock: OpenLock, outcome: LockOutcome) -> Answered:
         """Record how a lock ended."""
@@ -151,24 +101,13 @@ class Records:
             is_answered = outcome.status == "answered"
             status = StepStatus.FINISHED if is_answered else StepStatus.EXPIRED
             ended = WaitOutcome(status=status, value=outcome.answer, moments=outcome.moments)
-            self.entries[lock.key] = Entry(
-                key=lock.key,
-                name=f"lock.{lock.name}",
-                kind=StepKind.LOCK,
-                position=lock.position,
-                digest="",
-                status=status,
-                duration_s=0.0,
-                arguments=lock.arguments,
-                result=msgspec.json.encode(ended),
-            )
+            self.entries[lock.key] = past_wait(lock, ended)
         return settled
 
     def settle(self, wait: Wait) -> WaitOutcome:
         """Return how a wait ends, which is recorded."""
         if (known := self.entries.get(wait.key)) is not None:
             return msgspec.json.decode(known.result or b"", type=WaitOutcome)
-        kind = _kind_of(wait)
         match wait:
             case Sleep():
                 self._pass(wait.until, wait.seconds or 0.0)
@@ -177,19 +116,8 @@ class Records:
                 outcome = self._receive(wait)
             case _:
                 outcome = self._call(wait)
-        status = StepStatus(outcome.status)
-        self.entries[wait.key] = Entry(
-            key=wait.key,
-            name=steps.name_of(wait.key),
-            kind=kind,
-            position=wait.position,
-            digest=wait.digest,
-            status=status,
-            duration_s=0.0,
-            arguments=wait.arguments,
-            result=msgspec.json.encode(outcome),
-        )
-        event = describe(wait.key, kind, status, fid=outcome.fid)
+        self.entries[wait.key] = past = past_wait(wait, outcome)
+        event = describe(past.key, past.kind, past.status, fid=outcome.fid)
         self._note(Kind.STEP, event)
         return outcome
 
@@ -239,6 +167,40 @@ class Records:
         raise AssertionError(reason)
 
 
+def past_step(record: StepRecord) -> PastStep:
+    """Return a record as the runner that replays it gets it."""
+    return PastStep(
+        key=record.key,
+        name=record.name,
+        kind=StepKind.STEP,
+        position=record.position,
+        digest=record.digest,
+        status=record.status,
+        attempt=record.attempt,
+        failures=record.failures,
+        started=record.started,
+        arguments=record.arguments,
+        result=record.result,
+    )
+
+
+def past_wait(wait: Wait | OpenLock, outcome: WaitOutcome) -> PastStep:
+    """Return a wait that is over as the runner that replays it gets it."""
+    return PastStep(
+        key=wait.key,
+        name=steps.name_of(wait.key),
+        kind=_kind_of(wait),
+        position=wait.position,
+        digest="" if isinstance(wait, OpenLock) else wait.digest,
+        status=StepStatus(outcome.status),
+        attempt=1,
+        failures=0,
+        started=time.time(),
+        arguments=wait.arguments,
+        result=msgspec.json.encode(outcome),
+    )
+
+
 def _called(child: Callable[[Any], Any], inputs: Any) -> Any:
     """Return what a test's function makes of the inputs: it may run another flow."""
 
@@ -266,8 +228,10 @@ def _finished(value: Any, *, fid: str = "") -> WaitOutcome:
     )
 
 
-def _kind_of(wait: Wait) -> StepKind:
+def _kind_of(wait: Wait | OpenLock) -> StepKind:
     match wait:
+        case OpenLock():
+            return StepKind.LOCK
         case Sleep():
             return StepKind.SLEEP
         case Receive():

@@ -14,8 +14,9 @@ import pytest
 from koco import StepResultError, Tracer, step
 from koco.errors import UsageError
 from koco.events.steps import Past, StepStatus
+from koco.sdk.in_memory.records import past_step
 from koco.sdk.steps import attempts, outcomes, places, threads
-from tests.support.journals import FID, Killed, MemorySink, past_step, play
+from tests.support.journals import FID, Killed, MemorySink, play
 
 RETRYING, ERROR, FINISHED = StepStatus.RETRYING, StepStatus.ERROR, StepStatus.FINISHED
 
