@@ -58,11 +58,8 @@ class Disk:
 
     def room(self, size_bytes: int) -> Room:
         """Return which events there is room for, if `size_bytes` are to be added."""
-        size_bytes *= _TWICE
-        left, reserve = self._free_bytes() - size_bytes, self.reserve_bytes
-        if left < reserve and self._written:
-            self._seen_at = -math.inf  # the writes may have taken less than was counted
-            left = self._free_bytes() - size_bytes
+        reserve = self.reserve_bytes
+        left = self._left_after(size_bytes * _TWICE, reserve)
         if left >= reserve:
             return Room.AMPLE
         return Room.LOW if left >= reserve / 2 else Room.NONE
@@ -79,13 +76,8 @@ class Disk:
     @contextmanager
     def writing(self, size_bytes: int) -> Iterator[None]:
         """Count bytes that are being added to the store, until a reading of the disk shows them."""
-        size_bytes *= _TWICE
-        self._under_way += size_bytes
-        try:
+        with self._counted(size_bytes * _TWICE):
             yield
-        finally:
-            self._under_way -= size_bytes
-            self._written += size_bytes
 
     @contextmanager
     def promised(self, size_bytes: int) -> Iterator["Promise"]:
@@ -132,20 +124,12 @@ class Disk:
             NoRoomError: there is too little room.
         """
         least = self.reserve_bytes / 2 if is_last else self.reserve_bytes
-        if self._free_bytes() - size_bytes - but * _TWICE < least:
-            self._seen_at = -math.inf  # the writes may have taken less than was counted
-            if (left := self._free_bytes()) - size_bytes - but * _TWICE < least:
-                raise no_room(
-                    f"{size_bytes / MB:.1f} MB are needed, {max(left, 0) / MB:.1f} MB are left on"
-                    f" the disk of {self._directory}, of which koco keeps"
-                    f" {self.reserve_bytes / MB:.1f} (disk_reserve_mb)"
-                )
-        self._under_way += size_bytes
-        try:
+        taken = size_bytes + but * _TWICE
+        left = self._left_after(taken, least)
+        if left < least:
+            raise no_room(f"{size_bytes / MB:.1f} MB are needed, {self._describe(left + taken)}")
+        with self._counted(size_bytes):
             yield
-        finally:
-            self._under_way -= size_bytes
-            self._written += size_bytes
 
     @property
     def trouble(self) -> str | None:
@@ -153,10 +137,7 @@ class Disk:
         left = self._free_bytes()
         if left >= self.reserve_bytes:
             return None
-        return (
-            f"{max(left, 0) / MB:.1f} MB are left on the disk of {self._directory}, of which koco"
-            f" keeps {self.reserve_bytes / MB:.1f} (disk_reserve_mb): events wait"
-        )
+        return f"{self._describe(left)}: events wait"
 
     async def keep(self) -> None:
         """Hold a part of the reserve as a file, without end: again after it was given up."""
@@ -168,6 +149,33 @@ class Disk:
                 await asyncio.to_thread(self._engine.hold, wanted)
                 self._seen_at = -math.inf
             await asyncio.sleep(_AGAIN_S)
+
+    @contextmanager
+    def _counted(self, size_bytes: int) -> Iterator[None]:
+        """Count bytes that the block writes, until a reading of the disk shows them."""
+        self._under_way += size_bytes
+        try:
+            yield
+        finally:
+            self._under_way -= size_bytes
+            self._written += size_bytes
+
+    def _left_after(self, size_bytes: int, least: float) -> int:
+        """Return how much is left after a write of this size (bytes).
+
+        If that seems to be below `least`, the disk is read again.
+        """
+        left = self._free_bytes() - size_bytes
+        if left < least and self._written:
+            self._seen_at = -math.inf  # the writes may have taken less than was counted
+            left = self._free_bytes() - size_bytes
+        return left
+
+    def _describe(self, left: int) -> str:
+        return (
+            f"{max(left, 0) / MB:.1f} MB are left on the disk of {self._directory}, of which koco"
+            f" keeps {self.reserve_bytes / MB:.1f} (disk_reserve_mb)"
+        )
 
     def _free_bytes(self) -> int:
         """Return how much the store could still take (bytes), including the whole reserve."""
