@@ -97,9 +97,7 @@ class Steps(Repository):
 
         def look(db: Connection) -> StepResult:
             step = _get(db, execution, key)
-            values = {"execution": execution, "key": key}
-            [(result,)] = db.execute(f"SELECT result FROM steps {_THIS}", values).fetchall()
-            return StepResult(result, step.blob)
+            return StepResult(_result(db, step), step.blob)
 
         return await self._read(look)
 
@@ -111,7 +109,11 @@ class Steps(Repository):
         """
 
         def look(db: Connection) -> WaitOutcome | None:
-            return _outcome(db, execution, _get(db, execution, key))
+            step = _get(db, execution, key)
+            if step.status is StepStatus.WITHDRAWN:
+                return WaitOutcome(status=step.status)
+            result = _result(db, step)
+            return None if result is None else _decode_outcome(result)
 
         return await self._read(look)
 
@@ -253,12 +255,10 @@ def _by_id(db: Connection, number: int) -> Step:
     return step
 
 
-def _outcome(db: Connection, execution: int, step: Step) -> WaitOutcome | None:
-    if step.status is StepStatus.WITHDRAWN:
-        return WaitOutcome(status=step.status)
-    values = {"execution": execution, "key": step.key}
-    [(result,)] = db.execute(f"SELECT result FROM steps {_THIS}", values).fetchall()
-    return None if result is None else _decode_outcome(result)
+def _result(db: Connection, step: Step) -> bytes | None:
+    result: bytes | None
+    [(result,)] = db.execute("SELECT result FROM steps WHERE id = :id", {"id": step.id}).fetchall()
+    return result
 
 
 def _page(
@@ -305,7 +305,8 @@ def _settle_at_once(db: Connection, now: State, new: NewWait) -> None:
         waits.hand_over(db, now.fid, now.id, new.message)
     if new.kind is StepKind.LAUNCH:
         because = f"the execution {new.child} was launched"
-        waits.settle(db, now.fid, new.key, Outcome(StepStatus.FINISHED, because))
+        outcome = Outcome(StepStatus.FINISHED, because, child=new.child or "")
+        waits.settle(db, now.fid, new.key, outcome)
     elif new.child is not None:
         waits.end_call(db, new.child)
     elif new.due is not None and new.due <= time.time():

@@ -53,6 +53,8 @@ class Outcome(NamedTuple):
     value: bytes = b"null"
     moments: bytes = b"[]"
     error: bytes | None = None
+    #: The fid of the execution that was launched.
+    child: str = ""
 
 
 def open_one(db: Connection, now: State, new: NewWait) -> None:
@@ -79,18 +81,8 @@ def open_lock(db: Connection, now: State, lock: NewWait) -> None:
 
 def settle_lock(db: Connection, now: State, key: str, status: str, answer: Any) -> None:
     """Settle a lock in the list of steps; `answer` is what people may see of it."""
-    db.execute(
-        "UPDATE steps SET status = :status, preview = :preview,"
-        " duration_s = max(0, :now_s - started)"
-        " WHERE execution = :id AND key = :key AND status = 'waiting'",
-        {
-            "status": _OF_LOCK[status],
-            "preview": "" if answer is None else _shortened(payload_to_json(answer)),
-            "now_s": time.time(),
-            "id": now.id,
-            "key": key,
-        },
-    )
+    preview = "" if answer is None else _shortened(payload_to_json(answer))
+    _end(db, now, key, _OF_LOCK[status], preview)
 
 
 def settle(db: Connection, fid: str, key: str, outcome: Outcome) -> None:
@@ -99,40 +91,52 @@ def settle(db: Connection, fid: str, key: str, outcome: Outcome) -> None:
     if now is None:
         return
     preview = _preview(outcome)
-    row = db.execute(
-        "UPDATE steps SET status = :status, preview = :preview,"
-        " duration_s = max(0, :now_s - started)"
-        " WHERE execution = :id AND key = :key AND status = 'waiting'"
-        " RETURNING kind, duration_s, child",
-        {
-            "status": outcome.status,
-            "preview": preview,
-            "now_s": time.time(),
-            "id": now.id,
-            "key": key,
-        },
-    ).fetchone()
-    if row is None:
+    ended = _end(db, now, key, outcome.status, preview, result=_result(outcome))
+    if ended is None:
         return
-    kind, duration_s, child = row
-    result = _result(outcome, child or "")
-    db.execute(
-        "UPDATE steps SET result = :result, size_bytes = :size"
-        " WHERE execution = :id AND key = :key",
-        {"result": result, "size": len(result), "id": now.id, "key": key},
-    )
+    kind, duration_s = ended
     is_error = outcome.error is not None
     event = steps.describe(
         key,
-        StepKind(kind),
+        kind,
         outcome.status,
         duration_s=duration_s,
-        fid=child or "",
+        fid=outcome.child,
         preview="" if is_error else preview,
         error=preview if is_error else "",
     )
     resolve(db, now, ledger.lines(line.encode(Kind.STEP, event)), because=outcome.because)
     ledger.tell(db, Topic.SETTLED, fid, key)
+
+
+def _end(
+    db: Connection,
+    now: State,
+    key: str,
+    status: StepStatus,
+    preview: str,
+    *,
+    result: bytes | None = None,
+) -> tuple[StepKind, float] | None:
+    """End an open wait; return its kind and how long it lasted (seconds), or None if none is open.
+
+    The outcome of a lock is kept with the lock, so the wait for it has no result.
+    """
+    row = db.execute(
+        "UPDATE steps SET status = :status, preview = :preview, result = :result,"
+        " size_bytes = :size_bytes, duration_s = max(0, :now_s - started)"
+        " WHERE execution = :id AND key = :key AND status = 'waiting' RETURNING kind, duration_s",
+        {
+            "status": status,
+            "preview": preview,
+            "result": result,
+            "size_bytes": len(result or b""),
+            "now_s": time.time(),
+            "id": now.id,
+            "key": key,
+        },
+    ).fetchone()
+    return None if row is None else (StepKind(row[0]), row[1])
 
 
 def resolve(db: Connection, now: State, events: Lines, *, because: str) -> None:
@@ -195,9 +199,10 @@ def end_calls(db: Connection, child: str, status: Status, outcome: bytes | None)
     payload = b"null" if outcome is None else line.payload_of(outcome)
     because = f"the execution {child} has ended: {status}"
     if status is Status.FINISHED:
-        end = Outcome(StepStatus.FINISHED, because, payload)
+        end = Outcome(StepStatus.FINISHED, because, payload, child=child)
     else:
-        end = Outcome(StepStatus.ERROR, because, error=_error(child, status, outcome))
+        error = _error(child, status, outcome)
+        end = Outcome(StepStatus.ERROR, because, error=error, child=child)
     for fid, key in waiting:
         settle(db, fid, key, end)
 
@@ -259,14 +264,14 @@ def withdraw_all(db: Connection, now: State) -> list[str]:
     return [child for (child,) in rows.fetchall() if child is not None]
 
 
-def _result(outcome: Outcome, child: str) -> bytes:
+def _result(outcome: Outcome) -> bytes:
     # The value is copied as it is, because it may be large.
     fields = {
         "status": outcome.status,
         "value": msgspec.Raw(outcome.value),
         "moments": msgspec.Raw(outcome.moments),
         "error": msgspec.Raw(outcome.error or b"null"),
-        "fid": child,
+        "fid": outcome.child,
     }
     return msgspec.json.encode(fields)
 
