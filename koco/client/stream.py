@@ -131,6 +131,15 @@ class Stream:
             return name.decode()
         return str(self.decode(line)["kind"])
 
+    def read_time(self, line: bytes) -> str:
+        """Return the time of an event's line, also without reading the payload.
+
+        Raises:
+            AnswerError: it is not an event.
+        """
+        _, found, rest = line[:60].partition(b'"ts":"')
+        return rest[:27].decode() if found else str(self.decode(line)["ts"])
+
     def _seq(self, line: bytes) -> int:
         # The format that the API writes. Any other format is still JSON.
         digits, comma, _ = line[7:27].partition(b",")

@@ -70,8 +70,9 @@ def _show_family(
         since, tail = client.execution(fid)["last_seq"], None
 
     def open_stream(child: str, since: int, follows: bool) -> Stream:
-        # A client of its own, because streams are read in threads.
-        return connection.connect().stream(child, since=since, kinds=kinds, follow=follows)
+        # Those that are followed are read in threads, so each has a client of its own.
+        its = connection.connect() if follows else client
+        return its.stream(child, since=since, kinds=kinds, follow=follows)
 
     root = client.stream(fid, since=since, kinds=kinds, tail=tail)
     if not follow:

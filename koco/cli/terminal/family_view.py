@@ -8,6 +8,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from queue import Queue
 from threading import Thread
 
@@ -41,7 +42,7 @@ class _Member:
         self.stream = stream
         self.is_root = is_root
         self.label = "" if is_root else stream.fid[:_SHORT]
-        #: Whether the root has ended, and it was found that this one has, too.
+        #: Whether `_goes_on` was asked about it.
         self.is_checked = False
         #: Whether it cannot be read.
         self.is_gone = False
@@ -57,7 +58,7 @@ _Arrival = tuple[_Member, list[bytes] | BaseException | None]
 
 
 class _Family:
-    """The executions that are shown, and those that wait for it."""
+    """The executions that are shown, and those that wait to be shown."""
 
     def __init__(self, root: Stream, open_stream: OpenStream, view: View) -> None:
         self.root = _Member(root, is_root=True)
@@ -73,7 +74,7 @@ class _Family:
         return _Member(self.open_stream(self._children.popleft(), 0, follows))
 
     def look(self, member: _Member, line: bytes) -> None:
-        """Take from a member's line its flow, or a child that it tells of."""
+        """Note the flow or the child that a member's line names."""
         kind = member.stream.read_kind(line)
         if kind == "meta" and not member.is_root:
             member.label = _label(member.stream, line)
@@ -103,9 +104,9 @@ def follow(
 ) -> str:
     """Show the events of an execution and its children until it has ended; return its status.
 
-    First come the stored events in the order of their times, which `root` has of the execution,
-    then all others as they come. A child that goes on after the execution's end is not followed
-    further. `is_final` returns whether it has ended, by its fid.
+    The stored events come first, in the order of their times; `root` is the stream of the
+    execution's own. Then all others are shown as they come. A child that goes on after the
+    execution's end is not followed further: `is_final` returns whether one has ended, by its fid.
 
     Raises:
         typer.Exit: the user pressed Ctrl-C. The executions continue.
@@ -133,14 +134,14 @@ def _show_stored(family: _Family) -> list[_Member]:
         member = members[number]
         try:
             if line := next(pieces, None):
-                heapq.heappush(heap, (_time(member.stream, line), number, line, pieces))
+                heapq.heappush(heap, (member.stream.read_time(line), number, line, pieces))
         except (NotFoundError, NotAllowedError) as exc:
             _end(member, exc)
             member.is_gone = True
 
     def add(member: _Member) -> None:
         members.append(member)
-        push(len(members) - 1, _one_by_one(member.stream))
+        push(len(members) - 1, chain.from_iterable(member.stream))
 
     add(family.root)
     while heap:
@@ -201,7 +202,7 @@ def _read(member: _Member, arrivals: "Queue[_Arrival]") -> None:
 
 
 def _end(member: _Member, error: BaseException | None) -> None:
-    """Raise what a member's stream has raised, unless it is only that a child is not there.
+    """Raise a member's error. If only a child cannot be read, note that instead.
 
     It was deleted, or belongs to a flow that the user may not see.
     """
@@ -225,19 +226,8 @@ def _goes_on(member: _Member, is_final: Callable[[str], bool]) -> bool:
     return False
 
 
-def _one_by_one(stream: Stream) -> Iterator[bytes]:
-    for lines in stream:
-        yield from lines
-
-
 def _label(stream: Stream, meta: bytes) -> str:
     """Return the label of a child: the start of its fid, and its flow."""
     payload = stream.decode(meta)["payload"]
     flow = payload.get("flow") if isinstance(payload, dict) else None
     return f"{stream.fid[:_SHORT]} {flow}" if flow else stream.fid[:_SHORT]
-
-
-def _time(stream: Stream, line: bytes) -> str:
-    # The format that the API writes. Any other format is still JSON.
-    _, found, rest = line[:60].partition(b'"ts":"')
-    return rest[:27].decode() if found else str(stream.decode(line)["ts"])
