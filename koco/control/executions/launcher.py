@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -215,35 +215,22 @@ class Launches:
         """
         _require_ended(former)
         digest = f"resume {former.fid} {step} {live}"
+        release = None
+        if not live:
+            release = await self._store.releases.get(former.service, former.release)
 
         async def decide() -> NewExecution:
-            entry = self._catalog.find(former.flow) if live else await self._own(former)
+            entry = self._catalog.find(former.flow) if release is None else _own(release, former)
             new = await self._repeat(entry, former, user, within="")
             return msgspec.structs.replace(
                 new, resume_of=former.fid, resume_from=step, audited=audited
             )
 
         async def accept() -> tuple[Execution, bool]:
-            async with AsyncExitStack() as stack:
-                if not live and self._bundles is not None:
-                    await stack.enter_async_context(_held(self._bundles, await self._of(former)))
+            async with _held(self._bundles, release):
                 return await self._once(user, key, digest, decide, asker)
 
         return await self._tasks.finish(accept())
-
-    async def _of(self, former: Execution) -> Release:
-        return await self._store.releases.get(former.service, former.release)
-
-    async def _own(self, former: Execution) -> Entry:
-        """Return the flow of an execution as its own release has it, without its form."""
-        release = await self._of(former)
-        short = former.flow.partition("/")[2]
-        flow = next((each for each in release.flows if each.name == short), None)
-        if flow is None:
-            raise NotFoundError(
-                f"release {release.number} of {release.service} has no flow {short!r}", hint=_LIVE
-            )
-        return Entry(release.service, release.number, flow, None)
 
     async def _repeat(
         self, entry: Entry, former: Execution, user: str, *, within: str
@@ -344,12 +331,15 @@ class Launches:
 
 
 @asynccontextmanager
-async def _held(bundles: Bundles, release: Release) -> AsyncIterator[None]:
+async def _held(bundles: Bundles | None, release: Release | None) -> AsyncIterator[None]:
     """Keep the code of a release from being collected during the block.
 
     Raises:
         ConflictError: it has been removed already.
     """
+    if bundles is None or release is None:
+        yield
+        return
     if not bundles.has(release.bundle):
         raise ConflictError(
             f"the code of release {release.number} of {release.service} has been removed",
@@ -357,6 +347,17 @@ async def _held(bundles: Bundles, release: Release) -> AsyncIterator[None]:
         )
     async with bundles.hold(release.bundle):
         yield
+
+
+def _own(release: Release, former: Execution) -> Entry:
+    """Return the flow of an execution as its own release has it, without its form."""
+    short = former.flow.partition("/")[2]
+    flow = next((each for each in release.flows if each.name == short), None)
+    if flow is None:
+        raise NotFoundError(
+            f"release {release.number} of {release.service} has no flow {short!r}", hint=_LIVE
+        )
+    return Entry(release.service, release.number, flow, None)
 
 
 def _require_ended(former: Execution) -> None:
