@@ -341,7 +341,8 @@ class Executor:
     async def _send_outcome(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
             event = await result_encoding.encode_event(outcome.kind, outcome.payload)
-            self._spool.put_last(fid, event)
+            # Without waiting for room: while it waited, it could be lost with this process.
+            self._spool.record(fid, event)
         await self._spool.mark(fid, outcome.status)
 
     def _end_out_of_memory(self, message: str) -> None:

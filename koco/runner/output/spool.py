@@ -153,14 +153,6 @@ class Spool:
             self._wait_for_room(fid)
             self._take(fid, event, attempt, then)
 
-    def put_last(self, fid: str, event: bytes) -> None:
-        """Take an execution's result or error, even if the spool is full.
-
-        Its flow has returned. If its event had to wait, it could be lost with this process.
-        """
-        with self._lock:
-            self._take(fid, event, 0)
-
     async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; wait while the spool is full."""
         self._require_own_process()
