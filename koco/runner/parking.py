@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from koco.errors import KocoError
 from koco.events.questions import Park
@@ -15,26 +14,12 @@ from koco.runner import idleness
 from koco.runner.flow import Run
 from koco.runner.output.lines import Output
 from koco.runner.output.spool import Attempt
+from koco.sdk.steps.journal import Journal
 
 log = logging.getLogger(__name__)
 
 #: The shortest time between two looks at an execution that could not be parked (seconds).
 _AGAIN_S = 1.0
-
-
-class Journal(Protocol):
-    """What parking needs of `koco.sdk.steps.journal.Journal`."""
-
-    waits: dict[str, str]
-    locks: dict[str, str]
-    waiters: set["asyncio.Task[Any] | int"]
-    idle_since: float
-    on_idle: Callable[[], object] | None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no step runs, and something is waited for."""
-        ...
 
 
 class Parking:
