@@ -63,16 +63,15 @@ class Outbox:
         committed, self.acked = self.acked, self.next + len(self.lines)
         return committed
 
-    def wake_waiters(self, committed: int | None = None) -> None:
+    def wake_waiters(self, *, committed: int) -> None:
         """Settle the futures whose lines are acknowledged; called in the spool's thread, unlocked.
 
-        `committed` is the last committed line, if that is another one than the last acknowledged.
+        `committed` is the last line that was really committed: `close` counts all as acknowledged.
         """
-        last = self.acked if committed is None else committed
         by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Future, bool]]] = {}
         while self.waiters and self.waiters[0][0] <= self.acked:
             number, loop, future = self.waiters.popleft()
-            by_loop.setdefault(loop, []).append((future, number <= last))
+            by_loop.setdefault(loop, []).append((future, number <= committed))
         for loop, pairs in by_loop.items():
             if loop is None:
                 _settle(pairs)
@@ -82,7 +81,7 @@ class Outbox:
 
     def end(self, *, committed: int) -> None:
         """Settle everything that waits, because no more of its lines will be committed."""
-        self.wake_waiters(committed)
+        self.wake_waiters(committed=committed)
         if self.done is not None and not self.done.done():
             self.done.set_result(False)
 

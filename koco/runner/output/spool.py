@@ -499,8 +499,9 @@ class Spool:
                 # batch is of an earlier attempt.
                 self._make_room()
                 return
-            committed = outbox.acked if closed else batch.first + batch.count - 1
-            outbox.acked = batch.first + batch.count - 1
+            if not closed:
+                outbox.acked = batch.first + batch.count - 1
+            committed = outbox.acked
             outbox.bytes -= _taken_bytes(batch)
             if batch.count:
                 outbox.refused_at = None
@@ -512,7 +513,7 @@ class Spool:
                 del self._outboxes[fid]
                 self._close(outbox)
             self._make_room()
-        outbox.wake_waiters(committed)
+        outbox.wake_waiters(committed=committed)
         if batch.status is not None and batch.status is outbox.status:
             outbox.status = None
             if outbox.done and not outbox.done.done():
