@@ -1,14 +1,12 @@
 """Reading bodies of Kodosumi's clients: JSON objects, and forms of browsers."""
 
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from koco.api.http.request import Request
 from koco.errors import UsageError
-
-Body = TypeVar("Body")
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -42,18 +40,6 @@ async def is_json(request: Request) -> bool:
     """
     kind = media_type(request)
     return kind == JSON or (kind == FORM and (await request.octets()).lstrip()[:1] == b"{")
-
-
-async def read(request: Request, kind: type[Body]) -> Body:
-    """Return a JSON body as a type.
-
-    Raises:
-        UsageError: the body does not fit it.
-    """
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"the body: {exc}") from exc
 
 
 async def read_object(request: Request) -> dict[str, Any]:

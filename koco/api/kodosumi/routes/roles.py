@@ -5,9 +5,8 @@ from typing import Annotated, Any
 import msgspec
 from litestar import delete, get, post, put
 
-from koco.api.http import audit
+from koco.api.http import audit, json_body
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes.identity import role_id
 from koco.control.access import passwords
@@ -61,7 +60,7 @@ class _Changes(msgspec.Struct):
 @post("/role", guards=[requires("admin")])
 async def create_user(request: Request) -> Role:
     """Create a user."""
-    given = await bodies.read(request, _New)
+    given = await json_body.read(request, _New)
     scopes = _OPERATOR if given.operator else _OTHER
     audit.add(request, target=given.name, scopes=scopes)
     user = await request.parts.users.create(
@@ -95,7 +94,7 @@ async def show_user(request: Request, name: str) -> Role:
 @put("/role/{name:str}", guards=[requires("admin")])
 async def change_user(request: Request, name: str) -> Role:
     """Change a user, by name or id. A user cannot get another name."""
-    given = await bodies.read(request, _Changes)
+    given = await json_body.read(request, _Changes)
     user = await _find(request, name)
     if given.name not in (None, user.name):
         raise ConflictError(

@@ -14,9 +14,9 @@ from litestar import delete, post
 from litestar.datastructures import UploadFile
 
 from koco import file_paths
-from koco.api.http import auth
+from koco.api.http import auth, json_body
 from koco.api.http.request import Request
-from koco.api.kodosumi import bodies, inputs
+from koco.api.kodosumi import inputs
 from koco.api.kodosumi.credentials import requires
 from koco.api.kodosumi.shapes.uploaded import Item
 from koco.control.storage.chunked import CHUNK_BYTES, Content, Upload
@@ -67,7 +67,7 @@ async def begin_batch(request: Request) -> dict[str, str]:
 @post("/files/init", guards=[requires("launch")])
 async def begin_upload(request: Request) -> dict[str, str | None]:
     """Begin an upload; return its id."""
-    given = await bodies.read(request, _Init)
+    given = await json_body.read(request, _Init)
     _path("in", given.filename)
     upload = Upload(
         filename=given.filename, total_chunks=given.total_chunks, batch_id=given.batch_id or ""
@@ -100,7 +100,7 @@ async def add_chunk(request: Request) -> dict[str, Any]:
 @post("/files/complete/{root:str}", guards=[requires("launch")])
 async def complete_upload(request: Request, root: str) -> dict[str, Any]:
     """Complete an upload; with `fid`, the execution gets the file."""
-    given = await bodies.read(request, _Complete)
+    given = await json_body.read(request, _Complete)
     item = Item(given.filename, given.total_chunks)
     [(path, content)] = await _finish(request, root, [(given.upload_id, item)], given.batch_id)
     if given.fid:
@@ -113,7 +113,7 @@ async def complete_batch(
     request: Request, fid: str, batch_id: str, root: str
 ) -> list[dict[str, Any]]:
     """Complete the uploads of a batch; the execution gets the files."""
-    given = await bodies.read(request, dict[str, Item])
+    given = await json_body.read(request, dict[str, Item])
     if len(given) > _MOST:
         raise LimitError(f"at most {_MOST} uploads are completed at once, got {len(given)}")
     # A wrong fid or upload is noticed before the first file is there.
@@ -126,7 +126,7 @@ async def complete_batch(
 @post("/files/cancel", status_code=200, guards=[requires("launch")])
 async def cancel_upload(request: Request) -> dict[str, str]:
     """Remove an upload that no execution has."""
-    given = await bodies.read(request, _Cancel)
+    given = await json_body.read(request, _Cancel)
     await request.parts.chunked.cancel(request.auth.owner, given.upload_id)
     return {"status": "upload cancelled"}
 

@@ -7,7 +7,7 @@ from litestar import delete, get, post
 from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
-from koco.api.http import auth, list_query, time_query
+from koco.api.http import auth, json_body, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
@@ -205,10 +205,8 @@ async def show_execution(
 )
 async def cancel_execution(request: Request, fid: str) -> Execution:
     """Ask an execution to end; it is killed if it has not ended after the grace period."""
-    try:
-        wish = msgspec.json.decode(await request.body() or b"{}", type=CancelRequest)
-    except msgspec.DecodeError as exc:
-        raise UsageError(f"the body: {exc}", hint='such as {"grace_s": 5}, or none') from exc
+    hint = 'such as {"grace_s": 5}, or none'
+    wish = await json_body.read(request, CancelRequest, hint=hint, default=b"{}")
     time_query.check_seconds("grace_s", wish.grace_s, most_s=time_query.LONGEST_GRACE_S)
     found = await auth.find_execution(request, fid)
     ending = await request.parts.supervisor.cancel(found.fid, grace_s=wish.grace_s)

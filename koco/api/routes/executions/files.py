@@ -11,7 +11,7 @@ import msgspec
 from litestar import Response, delete, get, head, patch, put
 
 from koco import file_paths
-from koco.api.http import auth, list_query, upload_headers
+from koco.api.http import auth, json_body, list_query, upload_headers
 from koco.api.http.auth import requires_files
 from koco.api.http.request import Request
 from koco.api.http.streaming import RevocableStream
@@ -144,11 +144,8 @@ def stream_file(request: Request, file: File) -> RevocableStream:
 )
 async def put_file(request: Request, fid: str) -> File:
     """Attach an uploaded blob under a path."""
-    try:
-        content = msgspec.json.decode(await request.body(), type=Content)
-    except msgspec.DecodeError as exc:
-        hint = 'such as {"sha256": "…", "size_bytes": 5}'
-        raise UsageError(f"the body: {exc}", hint=hint) from exc
+    hint = 'such as {"sha256": "…", "size_bytes": 5}'
+    content = await json_body.read(request, Content, hint=hint)
     new = NewFile(path=file_paths.path(_path(request)), **msgspec.structs.asdict(content))
     execution = await auth.find_execution(request, fid)
     return await request.parts.files.attach(execution.fid, new, caller=request.auth)

@@ -6,14 +6,14 @@ import msgspec
 from litestar import post
 from msgspec import Meta
 
-from koco.api.http import auth
+from koco.api.http import auth, json_body
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Body
 from koco.api.openapi.shapes import Fid, Shape, Time, text
-from koco.errors import ConflictError, LimitError, UsageError
+from koco.errors import ConflictError, LimitError
 
 
 class NewMessage(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,11 +51,8 @@ async def send_message(request: Request, fid: str, name: str) -> Message:
     it wait.
     """
     execution = await auth.find_execution(request, fid)
-    body = await request.body()
-    try:
-        given = msgspec.json.decode(body or b"{}", type=NewMessage)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"the body: {exc}", hint='such as {"data": {"ok": true}}') from exc
+    hint = 'such as {"data": {"ok": true}}'
+    given = await json_body.read(request, NewMessage, hint=hint, default=b"{}")
     # The reply is only in memory: a repeated request may come to the next control plane.
     key = request.headers.get(idempotency.HEADER)
     sent = await request.parts.waits.send(

@@ -5,13 +5,13 @@ from typing import Literal
 import msgspec
 from litestar import Response, post
 
-from koco.api.http import audit, auth
+from koco.api.http import audit, auth, json_body
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi.annotations import JSON, Body
 from koco.api.routes.executions.executions import Execution
-from koco.errors import ConflictError, InputsError, LimitError, NotFoundError, UsageError
+from koco.errors import ConflictError, InputsError, LimitError, NotFoundError
 
 
 class ResumeRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
         parts.catalog.find(former.flow),
         former,
         user=request.auth.name,
-        key=request.headers.get("idempotency-key"),
+        key=request.headers.get(idempotency.HEADER),
         audited=audit.launch_entry(request, retry_of=former.fid),
         asker=request.asker,
     )
@@ -68,11 +68,8 @@ async def resume_execution(request: Request, fid: str) -> Response[Execution]:
     entrypoint. The answer is 201, or 200 if the idempotency key was already used for this. Only the
     user who launched the ended one and admins may do this, because the new one has its results.
     """
-    try:
-        wish = msgspec.json.decode(await request.body() or b"{}", type=ResumeRequest)
-    except msgspec.DecodeError as exc:
-        hint = 'such as {"from": "fetch:3", "release": "live"}, or none'
-        raise UsageError(f"the body: {exc}", hint=hint) from exc
+    hint = 'such as {"from": "fetch:3", "release": "live"}, or none'
+    wish = await json_body.read(request, ResumeRequest, hint=hint, default=b"{}")
     parts = request.parts
     former = await auth.find_execution(request, fid)
     await auth.require_owner(request, former, "resume from the steps")
