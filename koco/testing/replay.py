@@ -130,8 +130,6 @@ class _Journal(Journal):
         recorded += [(e.position, e.key, f"lock {e.key}") for e in found.locks]
         self._recorded = {key: shown for _, key, shown in sorted(recorded)}
         self._lids = {lock_id(found.fid, each.key): each.key for each in found.locks}
-        self.admit = self._hold
-        self.admit_async = self._hold_async
 
     @property
     def left(self) -> list[str]:
@@ -148,11 +146,11 @@ class _Journal(Journal):
             self._recorded.pop(past.key, None)
         return past
 
-    def _hold(self, call: Call) -> None:
+    def admit(self, call: Call) -> None:
         self._process.next[call.key] = None
         self._process.hold()
 
-    async def _hold_async(self, call: Call) -> None:
+    async def admit_async(self, call: Call) -> None:
         self._process.next[call.key] = None
         await self._process.hold_async()
 

@@ -1,7 +1,6 @@
 """Run a step: its attempts, until one of them ends with the outcome that is recorded."""
 
 import asyncio
-import base64
 import contextlib
 import inspect
 import math
@@ -11,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from koco.errors import StepResultError
-from koco.events.questions import ReadStep
 from koco.events.steps import StepRecord, StepStatus, encode_line
 from koco.sdk.steps import outcomes, places, previews, threads
-from koco.sdk.steps.journal import SETTLED, Call
+from koco.sdk.steps.journal import Call
 from koco.sdk.steps.places import Attempt
 from koco.sdk.steps.running import reporter
 from koco.sizes import format_size
@@ -163,14 +161,9 @@ async def _outcome_async(
     call: Call, function: Callable[[], Awaitable[Any]], options: Options
 ) -> _Outcome:
     journal = call.journal
-    if call.past is not None and call.past.status in SETTLED:
-        result = call.past.result
-        if call.past.is_apart:
-            text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
-            result = base64.b64decode(text)
+    if (result := await call.outcome_async()) is not None:
         return _recorded(call, result)
-    if journal.admit_async is not None:
-        await journal.admit_async(call)
+    await journal.admit_async(call)
     step = _Step(call, options)
     with journal.step(call):
         while True:
@@ -189,13 +182,9 @@ def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
 
 def _outcome_sync(call: Call, function: Callable[[], Any], options: Options) -> _Outcome:
     journal = call.journal
-    if call.past is not None and call.past.status in SETTLED:
-        result = call.past.result
-        if call.past.is_apart:
-            result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
+    if (result := call.outcome()) is not None:
         return _recorded(call, result)
-    if journal.admit is not None:
-        journal.admit(call)
+    journal.admit(call)
     step = _Step(call, options)
     with journal.step(call):
         while True:
@@ -208,9 +197,9 @@ def _outcome_sync(call: Call, function: Callable[[], Any], options: Options) -> 
             journal.check()
 
 
-def _recorded(call: Call, result: bytes | None) -> _Outcome:
+def _recorded(call: Call, result: bytes) -> _Outcome:
     try:
-        return outcomes.decode(result or b"")
+        return outcomes.decode(result)
     except Exception as exc:  # noqa: BLE001 - unpickling runs a user's code
         call.journal.fail_to_read(call, exc)
 
@@ -228,9 +217,7 @@ def _give(value: Any, error: BaseException | None) -> Any:
         del error, context  # the exception's frames refer to this one
 
 
-async def _attempt_async(
-    step: _Step, function: Callable[[], Awaitable[Any]]
-) -> tuple[Any, BaseException | None]:
+async def _attempt_async(step: _Step, function: Callable[[], Awaitable[Any]]) -> _Outcome:
     with _Entered(step) as attempt:
         limit = asyncio.timeout(step.options.timeout_s) if step.options.timeout_s else None
         try:
@@ -256,7 +243,7 @@ def _is_late(limit: asyncio.Timeout) -> bool:
     return asyncio.get_running_loop().time() > (limit.when() or math.inf)
 
 
-def _attempt_sync(step: _Step, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _attempt_sync(step: _Step, function: Callable[[], Any]) -> _Outcome:
     with _Entered(step) as attempt:
         try:
             if step.options.timeout_s is None:

@@ -5,19 +5,20 @@ looks here to see whether an execution only waits.
 """
 
 import asyncio
+import base64
 import functools
 import re
 import sys
 import threading
 import time
 from _thread import get_ident
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-from koco.events.questions import A, LockOutcome, Question
+from koco.events.questions import A, LockOutcome, Question, ReadStep
 from koco.events.steps import Past, PastStep, StepKind, StepStatus, lock_id
 from koco.sdk.steps import digests, places, previews, threads
 from koco.sdk.steps.divergence import NonDeterministic
@@ -99,18 +100,39 @@ class Call:
         if journal.durable and not digests.is_constant(args, kwargs):
             self.digest_again = functools.partial(digests.digest, args, kwargs)
         with threads.protected(), journal.gate:
-            if branch.id == UNORDERED:
-                self.digest = digest
-                self.key = _unordered_key(branch, name, digest)
-            else:
+            self.key = _key(branch, name, digest)
+            self.digest = digest
+            if branch.id != UNORDERED:
                 branch.calls += 1
                 # The number of the call in its branch belongs to what must be equal on replay.
                 self.digest = f"{digest}.{branch.calls}"
-                self.key = _key(branch, name)
             journal.position += 1
             self.position = journal.position
             #: What was recorded of this call before; None if nothing was.
             self.past = journal.take(self)
+
+    def outcome(self) -> bytes | None:
+        """Return the recorded outcome, encoded; None if there is none. Block if it is large."""
+        if (past := self._settled) is None:
+            return None
+        if not past.is_apart:
+            return past.result or b""
+        text = self.journal.sink.ask(self.journal.fid, ReadStep(key=self.key))
+        return base64.b64decode(text)
+
+    async def outcome_async(self) -> bytes | None:
+        """Do the same, without blocking."""
+        if (past := self._settled) is None:
+            return None
+        if not past.is_apart:
+            return past.result or b""
+        text = await self.journal.sink.ask_async(self.journal.fid, ReadStep(key=self.key))
+        return base64.b64decode(text)
+
+    @property
+    def _settled(self) -> PastStep | None:
+        is_settled = self.past is not None and self.past.status in SETTLED
+        return self.past if is_settled else None
 
     def warn_if_changed(self) -> None:
         """Say so, once for each step of the code, if the call has changed its arguments."""
@@ -121,14 +143,11 @@ class Call:
             sys.stderr.write(_CHANGED.format(self.key))
 
 
-def _key(branch: Branch, name: str) -> str:
+def _key(branch: Branch, name: str, digest: str) -> str:
+    if branch.id == UNORDERED:
+        name = f"{name}.{digest[:12]}"
     key = f"{name}:{branch.count(name)}"
     return f"{branch.id}/{key}" if branch.id else key
-
-
-def _unordered_key(branch: Branch, name: str, digest: str) -> str:
-    name = f"{name}.{digest[:12]}"
-    return f"{UNORDERED}/{name}:{branch.count(name)}"
 
 
 def clean_name(name: str) -> str:
@@ -186,9 +205,6 @@ class Journal(Tree):
         self.idle_since = time.monotonic()
         #: Called, in any thread, when the execution has begun to only wait.
         self.on_idle: Callable[[], object] | None = None
-        #: Called before a step that has no outcome runs: a test may hold it there.
-        self.admit: Callable[[Call], object] | None = None
-        self.admit_async: Callable[[Call], Awaitable[object]] | None = None
         #: Whether a step pauses between its attempts. In a test, it does not.
         self.pauses = True
         #: Why the execution has failed although its flow goes on.
@@ -210,11 +226,6 @@ class Journal(Tree):
     def is_closed(self) -> bool:
         """Whether every further call raises an exception."""
         return self._closed is not None
-
-    @property
-    def is_replaying(self) -> bool:
-        """Whether there are recorded calls that were not made again yet."""
-        return bool(self._past)
 
     def enter(self) -> None:
         """Make this context the main branch of the execution."""
@@ -293,7 +304,7 @@ class Journal(Tree):
         name = f"lock.{name}"
         digest = digests.digest((data,), {}) if branch.id == UNORDERED else ""
         with threads.protected(), self.gate:
-            key = _unordered_key(branch, name, digest) if digest else _key(branch, name)
+            key = _key(branch, name, digest)
             self.position += 1
             position = self.position
         lid = lock_id(self.fid, key)
@@ -305,6 +316,12 @@ class Journal(Tree):
         return None if outcome is None else msgspec.json.decode(outcome, type=LockOutcome)
 
     # what goes on
+
+    def admit(self, call: Call) -> None:
+        """Called before a step that has no outcome runs: a test may hold it there."""
+
+    async def admit_async(self, call: Call) -> None:
+        """Do the same, without blocking."""
 
     @contextmanager
     def step(self, call: Call) -> Iterator[None]:

@@ -1,7 +1,6 @@
 """Waits that outlive a process: for a time, a message, another execution."""
 
 import asyncio
-import base64
 import datetime as dt
 import math
 import re
@@ -18,7 +17,6 @@ from koco.events.questions import (
     LONGEST_WAIT_S,
     CallFlow,
     Question,
-    ReadStep,
     Receive,
     Sleep,
     WaitOutcome,
@@ -29,7 +27,7 @@ from koco.manifest.rules import LOCK_NAME
 from koco.sdk.steps import previews
 from koco.sdk.steps.background import ask_in_background
 from koco.sdk.steps.exceptions import RecordedTraceback
-from koco.sdk.steps.journal import SETTLED, Call, Journal, clean_name
+from koco.sdk.steps.journal import Call, Journal, clean_name
 
 #: Whole numbers of more bits are not shown in errors.
 _SHOWN_BITS = 256
@@ -151,17 +149,13 @@ def start(journal: Journal | None, wait: Wait) -> Coroutine[Any, Any, Any]:
 
 
 async def _run(call: Call, wait: Wait) -> Any:
-    journal, past = call.journal, call.past
-    if past is not None and past.status in SETTLED:
-        result = past.result
-        if past.is_apart:
-            text = await journal.sink.ask_async(journal.fid, ReadStep(key=call.key))
-            result = base64.b64decode(text)
+    journal = call.journal
+    if (result := await call.outcome_async()) is not None:
         return _value(wait, _decode(result))
     if wait.kind is StepKind.LAUNCH:
         with journal.step(call):
             return _value(wait, await journal.sink.ask_async(journal.fid, _question(call, wait)))
-    if past is not None and past.status is StepStatus.WITHDRAWN:
+    if call.past is not None and call.past.status is StepStatus.WITHDRAWN:
         await give_up(journal)
     with journal.wait(journal.waits, call.key, call.name):
         try:
@@ -180,11 +174,8 @@ async def _run(call: Call, wait: Wait) -> Any:
 def block(journal: Journal | None, wait: Wait) -> Any:
     """Block until the wait is over; return the value."""
     call = _place(journal, wait)
-    journal, past = call.journal, call.past
-    if past is not None and past.status in SETTLED:
-        result = past.result
-        if past.is_apart:
-            result = base64.b64decode(journal.sink.ask(journal.fid, ReadStep(key=call.key)))
+    journal = call.journal
+    if (result := call.outcome()) is not None:
         return _value(wait, _decode(result))
     if wait.kind is StepKind.LAUNCH:
         with journal.step(call):
@@ -228,8 +219,8 @@ def _question(call: Call, wait: Wait) -> Question[WaitOutcome]:
     )
 
 
-def _decode(result: bytes | None) -> WaitOutcome:
-    return msgspec.json.decode(result or b"", type=WaitOutcome)
+def _decode(result: bytes) -> WaitOutcome:
+    return msgspec.json.decode(result, type=WaitOutcome)
 
 
 def _value(wait: Wait, outcome: WaitOutcome) -> Any:
