@@ -10,6 +10,7 @@ from koco.events.questions import LockOutcome
 from koco.events.steps import Past, PastLock, PastStep, StepStatus, marks_of
 from koco.store.engine.protocol import Connection
 from koco.store.model import ExportedStep, History, Outline, PastAnswer, PastResult
+from koco.store.sql.table import columns
 from koco.store.stream import events
 
 #: Larger results are left out of a past (bytes), and so are those beyond this sum.
@@ -23,8 +24,7 @@ _PIECE, _PIECE_BYTES = 250, 512 * 1024
 
 _FINAL = {each.value for each in StepStatus if each.is_final}
 
-_COLUMNS = "key, name, kind, position, digest, status, attempt, failures, started, arguments"
-_NAMES = [*_COLUMNS.split(", "), "blob"]
+_EXPORTED = [name for name in PastResult.__struct_fields__ if name != "result"]
 
 
 def read(db: Connection, execution: int, *, marks: bool) -> Past:
@@ -53,11 +53,11 @@ def outline(db: Connection, execution: int) -> Outline:
 def exported(db: Connection, rows: Sequence[int]) -> list[ExportedStep]:
     """Return some steps of a history, in their order."""
     found = db.execute(
-        f"SELECT id, {_COLUMNS}, blob, result FROM steps WHERE id IN"
+        f"SELECT id, {columns(_EXPORTED)}, result FROM steps WHERE id IN"
         f" (SELECT value FROM {db.dialect.numbers('rows')}) ORDER BY position, id",
         {"rows": msgspec.json.encode(rows).decode()},
     ).fetchall()
-    fields = [dict(zip(_NAMES, row[1:-1], strict=True)) for row in found]
+    fields = [dict(zip(_EXPORTED, row[1:-1], strict=True)) for row in found]
     # At once, because each of thousands would cost ten times as much.
     steps = msgspec.convert(fields, list[PastResult])
     return [ExportedStep(row[0], step, row[-1]) for step, row in zip(steps, found, strict=True)]
@@ -76,10 +76,10 @@ def _steps(db: Connection, execution: int) -> list[PastStep]:
     )
     left = _SUM
     found = []
-    for *columns, result, is_apart in rows:
+    for *facts, result, is_apart in rows:
         if result is not None and (left := left - len(result)) < 0:
             result, is_apart = None, True  # noqa: PLW2901 - it is left out
-        found.append((*columns, result, bool(is_apart)))
+        found.append((*facts, result, bool(is_apart)))
     # At once, because each of thousands would cost ten times as much.
     return msgspec.convert(found, list[PastStep])
 

@@ -6,15 +6,13 @@ from koco.errors import NotFoundError
 from koco.events.steps import lock_id
 from koco.store.engine.protocol import Connection
 from koco.store.model import Execution
+from koco.store.sql.table import columns
 from koco.store.stream import ledger
-from koco.store.stream.waits import IS_RECORDED
+from koco.store.stream.waits import IS_RECORDED, STEPS
 
 #: How many steps an error names.
 _NAMED = 10
-_STEPS = (
-    "key, name, kind, position, digest, status, attempt, failures, started, duration_s, arguments,"
-    " preview, size_bytes, blob, due, child, message, result"
-)
+_STEPS = columns([*(name for name in STEPS.names if name != "id"), "result"])
 _LOCKS = "name, data, status, created, expires, answer, moments, hidden, settled, by, key"
 
 
@@ -35,9 +33,8 @@ def take_over(db: Connection, new: Execution, former: str, *, before: str | None
     origin = ledger.state(db, former)
     if origin is None:
         raise NotFoundError(f"no execution {former}")
-    values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": None}
-    if (end := _end(db, former, origin.id, before)) is not None:
-        values["end"] = end
+    end = _end(db, former, origin.id, before)
+    values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": end}
     kept = f"{IS_RECORDED} AND (:end IS NULL OR position < :end)"
     db.execute(
         f"INSERT INTO steps (execution, {_STEPS}) SELECT :new, {_STEPS} FROM steps WHERE {kept}"

@@ -33,10 +33,15 @@ def insertion(table: str, names: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({columns(names)}) VALUES ({values})"
 
 
-def replacement(table: str, names: Sequence[str], key: Sequence[str]) -> str:
-    """Return the statement that inserts a row, or replaces the one with the same key."""
+def replacement(
+    table: str, names: Sequence[str], key: Sequence[str], *, kept: Sequence[str] = ()
+) -> str:
+    """Return the statement that inserts a row, or replaces the one with the same key.
+
+    The columns `kept` of a row that is replaced stay as they are.
+    """
     changes = ", ".join(
-        f"{column(name)} = excluded.{column(name)}" for name in names if name not in key
+        f"{column(name)} = excluded.{column(name)}" for name in names if name not in {*key, *kept}
     )
     conflict = f"ON CONFLICT ({columns(key)}) DO UPDATE SET {changes}"
     return f"{insertion(table, names)} {conflict}"

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
+from koco.events.steps import StepKind, StepRecord
 from koco.store.engine.protocol import Connection
 from koco.store.model import Recorded
-from koco.store.sql.table import insertion
+from koco.store.sql.table import replacement
 
-_COLUMNS = (
-    *("execution", "key", "name", "kind", "position", "digest", "status", "attempt", "failures"),
-    *("started", "duration_s", "arguments", "preview", "size_bytes", "blob", "result"),
-)
-_KEPT = ("execution", "key", "kind", "started")
+_COLUMNS = ("execution", "kind", *StepRecord.__struct_fields__, "blob")
+#: A recorded outcome is never replaced.
 _PUT = (
-    f"{insertion('steps', _COLUMNS)} ON CONFLICT (execution, key) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEPT)
-    + " WHERE steps.status IN ('running', 'retrying')"
+    f"{replacement('steps', _COLUMNS, key=('execution', 'key'), kept=('kind', 'started'))}"
+    " WHERE steps.status IN ('running', 'retrying')"
 )
-
 
 #: The approximate amount that is removed in one transaction (bytes), and the most steps.
 _REMOVED_BYTES, _REMOVED_STEPS = 1024 * 1024, 1000
@@ -28,26 +26,13 @@ def record(db: Connection, execution: int, records: Sequence[Recorded], *, seen:
         _PUT,
         [
             {
+                **msgspec.structs.asdict(each.record),
                 "execution": execution,
-                "key": of.key,
-                "name": of.name,
-                "kind": "step",
-                "position": of.position,
-                "digest": of.digest,
-                "status": of.status,
-                "attempt": of.attempt,
-                "failures": of.failures,
-                "started": of.started,
-                "duration_s": of.duration_s,
-                "arguments": of.arguments,
-                "preview": of.preview,
-                "size_bytes": of.size_bytes,
+                "kind": StepKind.STEP,
                 "blob": each.blob,
-                "result": of.result,
             }
             for each in records
             if each.line >= seen
-            for of in (each.record,)
         ],
     )
 

@@ -13,7 +13,7 @@ from koco.events.model import Kind, Status
 from koco.events.steps import StepKind, StepStatus
 from koco.store.engine.protocol import Connection
 from koco.store.model import Message, NewWait, Step, Topic
-from koco.store.sql.table import Table, insertion, payload_to_json
+from koco.store.sql.table import Table, payload_to_json, replacement
 from koco.store.stream import ledger
 from koco.store.stream.ledger import Lines, State
 
@@ -27,10 +27,11 @@ _OPENED = (
     *("execution", "key", "name", "kind", "position", "digest", "status", "attempt", "started"),
     *("arguments", "due", "child", "message"),
 )
+#: What a wait keeps that is opened again.
+_KEPT = ("name", "kind", "position", "digest", "arguments", "message")
 _OPEN = (
-    f"{insertion('steps', _OPENED)} ON CONFLICT (execution, key) DO UPDATE SET"
-    " status = excluded.status, attempt = excluded.attempt, started = excluded.started,"
-    " due = excluded.due, child = excluded.child, result = NULL, preview = '', duration_s = NULL"
+    f"{replacement('steps', _OPENED, key=('execution', 'key'), kept=_KEPT)}, result = NULL,"
+    " preview = '', duration_s = NULL"
 )
 #: The statuses of a settled lock, as those of a step.
 _OF_LOCK = {
@@ -69,7 +70,7 @@ def open_one(db: Connection, now: State, new: NewWait) -> None:
 
 
 def _put(db: Connection, now: State, new: NewWait) -> None:
-    row = {name: getattr(new, name) for name in new.__struct_fields__}
+    row = msgspec.structs.asdict(new)
     row |= {"execution": now.id, "status": StepStatus.WAITING, "started": time.time()}
     db.execute(_OPEN, {**row, "attempt": now.attempt})
 
