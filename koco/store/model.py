@@ -10,6 +10,7 @@ import msgspec
 from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
+from koco.events.questions import LockOutcome
 from koco.events.steps import StepKind, StepRecord, StepStatus
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
@@ -536,6 +537,11 @@ class PastAnswer(msgspec.Struct, frozen=True, kw_only=True):
     moments: list[Any] = []
     #: The order of the calls, as in `PastResult`.
     position: int = 0
+
+    @property
+    def outcome(self) -> LockOutcome:
+        """What its flow got."""
+        return LockOutcome(status=self.status, answer=self.answer, moments=self.moments)
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,10 @@
 """What is stored of an execution that is replayed: its steps, its locks, its own events."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
 from koco.events import line
-from koco.events.questions import LockOutcome
 from koco.events.steps import Past, PastLock, PastStep, StepStatus, marks_of
 from koco.store.engine.protocol import Connection
 from koco.store.model import ExportedStep, History, Outline, PastAnswer, PastResult
@@ -44,7 +42,7 @@ def outline(db: Connection, execution: int) -> Outline:
         inputs=msgspec.json.decode(inputs),
         moments=msgspec.json.decode(moments) if moments else [],
         steps=[],
-        locks=[_answer(row) for row in _settled(db, execution)],
+        locks=[answer for _, answer in _answers(db, execution)],
     )
     pieces, unsettled = _pieces(db, execution)
     return Outline(history, pieces, unsettled)
@@ -105,36 +103,33 @@ def _pieces(db: Connection, execution: int) -> tuple[list[list[int]], dict[int, 
     return pieces, unsettled
 
 
-def _settled(db: Connection, execution: int) -> list[Any]:
-    return db.execute(
+def _locks(db: Connection, execution: int) -> list[PastLock]:
+    return [
+        PastLock(lid, msgspec.json.encode(each.outcome)) for lid, each in _answers(db, execution)
+    ]
+
+
+def _answers(db: Connection, execution: int) -> Iterator[tuple[str, PastAnswer]]:
+    """Yield the settled locks of an execution that have a place, with their lids."""
+    rows = db.execute(
         "SELECT l.lid, l.key, l.name, l.status, l.answer, l.moments, coalesce(s.position, 0)"
         " FROM locks l LEFT JOIN steps s ON s.execution = l.execution AND s.key = l.key"
         " WHERE l.execution = :execution AND l.status IN ('answered', 'expired') AND l.key <> ''"
         " ORDER BY l.created, l.lid",
         {"execution": execution},
     ).fetchall()
-
-
-def _locks(db: Connection, execution: int) -> list[PastLock]:
-    locks = []
-    for lid, _, _, status, answer, moments, _ in _settled(db, execution):
-        value = msgspec.json.decode(answer) if answer else None
-        times = msgspec.json.decode(moments) if moments else []
-        outcome = LockOutcome(status=status, answer=value, moments=times)
-        locks.append(PastLock(lid, msgspec.json.encode(outcome)))
-    return locks
-
-
-def _answer(row: Any) -> PastAnswer:
-    _, key, name, status, answer, moments, position = row
-    return PastAnswer(
-        key=key,
-        name=name,
-        status=status,
-        answer=msgspec.json.decode(answer) if answer else None,
-        moments=msgspec.json.decode(moments) if moments else [],
-        position=position,
-    )
+    for lid, key, name, status, answer, moments, position in rows:
+        yield (
+            lid,
+            PastAnswer(
+                key=key,
+                name=name,
+                status=status,
+                answer=msgspec.json.decode(answer) if answer else None,
+                moments=msgspec.json.decode(moments) if moments else [],
+                position=position,
+            ),
+        )
 
 
 def _lines(db: Connection, execution: int) -> Iterator[bytes]:

@@ -9,7 +9,6 @@ import msgspec
 
 from koco.errors import UsageError
 from koco.events import datetimes, line
-from koco.events.questions import LockOutcome
 from koco.events.steps import Past, PastLock, PastStep, lock_id
 from koco.sdk.in_memory import Memory
 from koco.store.model import History, PastAnswer, PastResult
@@ -67,7 +66,7 @@ def past_of(history: History) -> Past:
     return Past(
         steps=[_restored(each) for each in history.steps],
         locks=[
-            PastLock(lock_id(history.fid, each.key), _outcome(each))
+            PastLock(lock_id(history.fid, each.key), msgspec.json.encode(each.outcome))
             for each in history.locks
             if each.key
         ],
@@ -94,8 +93,3 @@ def _restored(step: PastResult) -> PastStep:
     fields = {name: getattr(step, name) for name in PastResult.__struct_fields__ if name != "blob"}
     result = None if step.result is None else base64.b64decode(step.result)
     return PastStep(**{**fields, "result": result})
-
-
-def _outcome(lock: PastAnswer) -> bytes:
-    outcome = LockOutcome(status=lock.status, answer=lock.answer, moments=lock.moments)
-    return msgspec.json.encode(outcome)
