@@ -5,7 +5,7 @@ import time
 
 import msgspec
 
-from koco.errors import DeployError, KocoError
+from koco.errors import KocoError
 from koco.manifest.descriptions import AppDescription
 from koco.runner.flows import Flows
 from koco.runner.spec import Description, ImportFailure, RunnerSpec
@@ -37,16 +37,8 @@ def _describe_endpoint(path: str, spec: RunnerSpec) -> AppDescription:
     # Imports the author's module, and FastAPI with it: only if the service has an endpoint.
     from koco.sdk.endpoint import serving
 
-    app = serving.describe(path, spec.service, public=spec.public)
     named = {flow.name for flow in spec.flows}
-    for flow in app.flows:
-        if flow.name in named:
-            raise DeployError(
-                f"the manifest and the endpoint's path {flow.path!r} "
-                f"both make a flow called {flow.name!r}",
-                hint="rename the flow in the manifest, or give the endpoint another path",
-            )
-    return app
+    return serving.describe(path, spec.service, public=spec.public, named=named)
 
 
 def _failure(exc: BaseException, entrypoint: str, *, flow: str | None = None) -> ImportFailure:

@@ -7,7 +7,7 @@ before it is given to Serve.
 import copy
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,8 +24,12 @@ _CHECK_S = 2.0
 _FAREWELL_S = 1.0
 
 
-def describe(path: str, service: str, *, public: Iterable[str] = ()) -> AppDescription:
+def describe(
+    path: str, service: str, *, public: Iterable[str] = (), named: Collection[str] = ()
+) -> AppDescription:
     """Import an endpoint and return its description.
+
+    `named` are the names of the manifest's own flows.
 
     Raises:
         DeployError: it is not an endpoint, two flows have the same name, or a public path is not
@@ -48,6 +52,12 @@ def describe(path: str, service: str, *, public: Iterable[str] = ()) -> AppDescr
                 f"the paths {paths[flow.name]!r} and {flow.path!r} of {path!r} "
                 f"both make a flow called {flow.name!r}",
                 hint="give one of them another path",
+            )
+        if flow.name in named:
+            raise DeployError(
+                f"the manifest and the endpoint's path {flow.path!r} "
+                f"both make a flow called {flow.name!r}",
+                hint="rename the flow in the manifest, or give the endpoint another path",
             )
         paths[flow.name] = flow.path or ""
         _refuse_letters(flow.path or "", path)

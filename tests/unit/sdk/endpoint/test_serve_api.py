@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -405,6 +406,8 @@ def test_invalid_routes_are_refused_where_they_are_written() -> None:
 
 bare = fastapi.FastAPI()
 hollow = ServeAPI()
+rooted = ServeAPI()
+rooted.enter("/")(run)
 clashing = ServeAPI()
 clashing.enter("/a-b")(run)
 clashing.enter("/a/b")(run)
@@ -425,6 +428,14 @@ def test_an_invalid_app_is_reported_to_its_author(name: str, said: str) -> None:
     with pytest.raises(DeployError, match=said) as caught:
         serving.describe(f"{__name__}:{name}", "mine")
     assert caught.value.hint
+
+
+def test_a_flow_of_the_manifest_may_not_have_the_name_of_one_of_the_endpoint() -> None:
+    """The error names the endpoint's path, and says how to fix it."""
+    said = "the manifest and the endpoint's path '/' both make a flow called 'mine'"
+    with pytest.raises(DeployError, match=re.escape(said)) as caught:
+        serving.describe(f"{__name__}:rooted", "mine", named={"mine"})
+    assert "rename the flow" in str(caught.value.hint)
 
 
 # an author's own tests
