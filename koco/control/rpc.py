@@ -1,8 +1,8 @@
 """Answers questions of runners, Ray tasks and endpoints (`koco.events.questions`).
 
-A handler takes the parts, the fid of the execution that asks, and the question. A question may
-arrive twice, because the asker repeats it if this process dies before it answers. Handlers must be
-able to run twice.
+A handler takes the parts, the fid of the execution that asks (or the execution itself), and the
+question. A question may arrive twice, because the asker repeats it if this process dies before it
+answers. Handlers must be able to run twice.
 """
 
 import logging
@@ -14,7 +14,7 @@ import msgspec
 from koco.control.container import Parts
 from koco.control.events import record_bounds
 from koco.control.runners import crash_reports
-from koco.errors import ConflictError, KocoError, UsageError
+from koco.errors import ConflictError, KocoError, NotFoundError, UsageError
 from koco.events import wire
 from koco.events.questions import (
     AccessFiles,
@@ -42,6 +42,7 @@ from koco.store.model import Execution
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Parts, str, Any], Awaitable[Any]]
+OwnHandler = Callable[[Parts, Execution, Any], Awaitable[Any]]
 
 
 async def _find_crash(_: Parts, __: str, question: FindCrash) -> Crash | None:
@@ -81,32 +82,32 @@ async def _withdraw_lock(parts: Parts, fid: str, question: WithdrawLock) -> None
     await parts.locks.withdraw(fid, question.lid)
 
 
-async def _sleep(parts: Parts, fid: str, question: Sleep) -> WaitOutcome:
-    return await parts.waits.sleep(fid, question)
+async def _sleep(parts: Parts, by: Execution, question: Sleep) -> WaitOutcome:
+    return await parts.waits.sleep(by, question)
 
 
-async def _receive(parts: Parts, fid: str, question: Receive) -> WaitOutcome:
-    return await parts.waits.receive(fid, question)
+async def _receive(parts: Parts, by: Execution, question: Receive) -> WaitOutcome:
+    return await parts.waits.receive(by, question)
 
 
-async def _call_flow(parts: Parts, fid: str, question: CallFlow) -> WaitOutcome:
-    return await parts.waits.call(fid, question)
+async def _call_flow(parts: Parts, by: Execution, question: CallFlow) -> WaitOutcome:
+    return await parts.waits.call(by, question)
 
 
-async def _withdraw_wait(parts: Parts, fid: str, question: WithdrawWait) -> None:
-    await parts.waits.withdraw(fid, question.key)
+async def _withdraw_wait(parts: Parts, by: Execution, question: WithdrawWait) -> None:
+    await parts.waits.withdraw(by.fid, question.key)
 
 
-async def _read_history(parts: Parts, fid: str, _: ReadHistory) -> str:
-    return await parts.histories.past(fid)
+async def _read_history(parts: Parts, by: Execution, _: ReadHistory) -> str:
+    return await parts.histories.past(by)
 
 
-async def _read_step(parts: Parts, fid: str, question: ReadStep) -> str:
-    return await parts.histories.result(fid, question.key)
+async def _read_step(parts: Parts, by: Execution, question: ReadStep) -> str:
+    return await parts.histories.result(by, question.key)
 
 
-async def _park(parts: Parts, fid: str, question: Park) -> bool:
-    return await parts.supervisor.park(fid, keys=question.keys, lids=question.locks)
+async def _park(parts: Parts, by: Execution, question: Park) -> bool:
+    return await parts.supervisor.park(by, keys=question.keys, lids=question.locks)
 
 
 async def _end_work(parts: Parts, fid: str, question: EndWork) -> None:
@@ -121,6 +122,11 @@ HANDLERS: dict[type[Question[Any]], Handler] = {
     OpenLock: _open_lock,
     WaitForLock: _wait_for_lock,
     WithdrawLock: _withdraw_lock,
+    EndWork: _end_work,
+}
+#: Those of questions that only the process that runs the execution may ask, because the answers
+#: launch as its user or tell results. They get the execution.
+OF_ITS_PROCESS: dict[type[Question[Any]], OwnHandler] = {
     Sleep: _sleep,
     Receive: _receive,
     CallFlow: _call_flow,
@@ -128,13 +134,8 @@ HANDLERS: dict[type[Question[Any]], Handler] = {
     ReadHistory: _read_history,
     ReadStep: _read_step,
     Park: _park,
-    EndWork: _end_work,
 }
-_KINDS = {kind.NAME: kind for kind in HANDLERS}
-
-
-#: Answered only to the process that runs the execution: they launch as its user, or tell results.
-_OF_ITS_PROCESS = (Sleep, Receive, CallFlow, WithdrawWait, ReadHistory, ReadStep, Park)
+_KINDS = {kind.NAME: kind for kind in (*HANDLERS, *OF_ITS_PROCESS)}
 
 
 async def answer(parts: Parts, blob: bytes) -> bytes:
@@ -152,20 +153,30 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
                 f"the control plane does not know the question {asked.name!r}",
                 hint="is the runner's koco newer than the control plane's?",
             )
-        if asked.attempt or kind in _OF_ITS_PROCESS:
-            execution = await parts.store.executions.get(asked.fid)
-            if kind is Park and execution.attempt > asked.attempt > 0:
-                return wire.encode_answer(True)  # it has left that process already
-            if asked.attempt:
-                _require_current(execution, asked)
-            if kind in _OF_ITS_PROCESS:
-                _require_process(execution, asked)
-        return wire.encode_answer(await HANDLERS[kind](parts, asked.fid, question))
+        return wire.encode_answer(await _answer(parts, asked, kind, question))
     except KocoError as exc:
         return wire.encode_answer(exc)
     except Exception as exc:
         log.exception("question %s failed", asked.name, extra={"fid": asked.fid})
         return wire.encode_answer(KocoError(f"the control plane failed to answer: {exc!r}"))
+
+
+async def _answer(
+    parts: Parts, asked: wire.Request, kind: type[Question[Any]], question: Any
+) -> Any:
+    if not asked.attempt and kind in HANDLERS:
+        return await HANDLERS[kind](parts, asked.fid, question)
+    execution = await parts.store.executions.get(asked.fid)
+    if execution.fid != asked.fid:
+        raise NotFoundError(f"no execution {asked.fid!r}")  # a process knows its whole fid
+    if kind is Park and execution.attempt > asked.attempt > 0:
+        return True  # it has left that process already
+    if asked.attempt:
+        _require_current(execution, asked)
+    if kind in HANDLERS:
+        return await HANDLERS[kind](parts, asked.fid, question)
+    _require_process(execution, asked)
+    return await OF_ITS_PROCESS[kind](parts, execution, question)
 
 
 def _require_current(execution: Execution, asked: wire.Request) -> None:

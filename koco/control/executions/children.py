@@ -39,7 +39,7 @@ class Children:
         self._catalog = catalog
         self._launches = launches
 
-    async def launch(self, fid: str, question: CallFlow) -> Execution:
+    async def launch(self, parent: Execution, question: CallFlow) -> Execution:
         """Launch the execution that a flow asks for, or find it if it was launched before.
 
         If the queue is full, this waits for a place in it.
@@ -50,16 +50,19 @@ class Children:
             LeftError: the parent has ended or left its process.
             KocoError: see `Launches.launch`.
         """
-        attempt = (await self._store.executions.get(fid)).attempt
         while True:
-            parent = await self._store.executions.get(fid)
-            if parent.status.is_final or parent.attempt != attempt:
-                raise LeftError(f"execution {fid} no longer waits for this launch")
             try:
                 return await self._launch(parent, question)
             except TooManyError as exc:
-                log.info("a launch by an execution waits: %s", exc.message, extra={"fid": fid})
+                about = {"fid": parent.fid}
+                log.info("a launch by an execution waits: %s", exc.message, extra=about)
                 await asyncio.sleep(_AGAIN_S)
+            await self._require_here(parent)
+
+    async def _require_here(self, parent: Execution) -> None:
+        now = await self._store.executions.get(parent.fid)
+        if now.status.is_final or now.attempt != parent.attempt:
+            raise LeftError(f"execution {parent.fid} no longer waits for this launch")
 
     async def _launch(self, parent: Execution, question: CallFlow) -> Execution:
         entry = await self._find(parent, question.flow)

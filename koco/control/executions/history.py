@@ -30,28 +30,30 @@ class Histories:
         self._exporting: set[str] = set()
         self._turn = asyncio.Lock()
 
-    async def past(self, fid: str) -> str:
+    async def past(self, execution: Execution) -> str:
         """Return everything that a replay needs of an execution: see `encode_past`.
 
         Raises:
-            NotFoundError: there is no such execution.
             SecretError: the results of its steps cannot be decrypted.
         """
-        execution = await self._store.executions.get(fid)
         past = await self._store.steps.past(execution.id, marks=execution.policy.durable)
         box = self._opener()
         opened = [_opened(each, box) for each in past.steps]
         return encode_past(Past(steps=opened, locks=past.locks, marks=past.marks))
 
-    async def result(self, fid: str, key: str) -> str:
-        """Return the outcome of one step, as base64. Raises as `past` does."""
-        execution = await self._store.executions.get(fid)
+    async def result(self, execution: Execution, key: str) -> str:
+        """Return the outcome of one step, as base64.
+
+        Raises:
+            NotFoundError: there is no such step, or it has no outcome.
+            SecretError: it cannot be decrypted.
+        """
         found = await self._store.steps.result(execution.id, key)
         data = found.result
         if found.blob is not None:
             data = await read_blob(self._blobs, found.blob)
         if data is None:
-            raise NotFoundError(f"the step {key!r} of {fid} has no outcome")
+            raise NotFoundError(f"the step {key!r} of {execution.fid} has no outcome")
         return base64.b64encode(self._opener().open(data, key)).decode()
 
     async def export(self, execution: Execution, *, by: str) -> AsyncGenerator[bytes, None]:

@@ -182,14 +182,14 @@ class Supervisor:
         self._spooler.wake(fid)
         self._waiters.dismiss(fid)
 
-    async def park(self, fid: str, *, keys: Sequence[str], lids: Sequence[str]) -> bool:
+    async def park(self, execution: Execution, *, keys: Sequence[str], lids: Sequence[str]) -> bool:
         """Take an execution that only waits for these out of its runner; False if it must stay.
 
         Nothing of a parked execution is kept in memory. `wake` brings it back.
         """
+        fid = execution.fid
         self._parking.add(fid)
         try:
-            execution = await self._store.executions.get(fid)
             if not await self._store.executions.park(fid, execution.runner, keys=keys, lids=lids):
                 return False
             self._leave(fid)

@@ -66,7 +66,7 @@ class Waits:
 
     # calls of flows
 
-    async def sleep(self, fid: str, question: Sleep) -> WaitOutcome:
+    async def sleep(self, by: Execution, question: Sleep) -> WaitOutcome:
         """Wait for a time.
 
         Raises:
@@ -81,17 +81,17 @@ class Waits:
             raise UsageError(
                 f"an execution sleeps until a time since 1970 and within ten years, got {until!r}"
             )
-        return await self._until_over(fid, _new(question, StepKind.SLEEP, due=until))
+        return await self._until_over(by, _new(question, StepKind.SLEEP, due=until))
 
-    async def receive(self, fid: str, question: Receive) -> WaitOutcome:
+    async def receive(self, by: Execution, question: Receive) -> WaitOutcome:
         """Wait for the next message of a name. Raises as `sleep` does."""
         _check_name(question.name)
         timeout_s = question.timeout_s
         due = None if timeout_s is None else time.time() + _checked(timeout_s)
         new = _new(question, StepKind.RECEIVE, due=due, message=question.name)
-        return await self._until_over(fid, new)
+        return await self._until_over(by, new)
 
-    async def call(self, fid: str, question: CallFlow) -> WaitOutcome:
+    async def call(self, by: Execution, question: CallFlow) -> WaitOutcome:
         """Launch another execution and, if the question says so, wait for its end.
 
         A launch that is refused is an outcome, too: the flow gets the error again on each replay.
@@ -100,9 +100,9 @@ class Waits:
             ConflictError: see `sleep`.
         """
         new = _new(question, StepKind.CALL if question.waits else StepKind.LAUNCH)
-        if not await self._is_known(fid, question.key):
+        if not await self._is_known(by, question.key):
             try:
-                child = await self._children.launch(fid, question)
+                child = await self._children.launch(by, question)
             except LeftError:
                 raise  # another process of the execution may be asking the same
             except _REFUSALS as exc:
@@ -110,25 +110,24 @@ class Waits:
                 new = msgspec.structs.replace(new, failure=error)
             else:
                 new = msgspec.structs.replace(new, child=child.fid)
-        return await self._until_over(fid, new)
+        return await self._until_over(by, new)
 
     async def withdraw(self, fid: str, key: str) -> None:
         """Called when a flow stops waiting."""
         await self._store.steps.withdraw(fid, key)
         self._spooler.wake(fid)
 
-    async def _is_known(self, fid: str, key: str) -> bool:
+    async def _is_known(self, execution: Execution, key: str) -> bool:
         """Whether a call was asked for before, so that its execution is known."""
-        execution = await self._store.executions.get(fid)
         try:
             step = await self._store.steps.get(execution.id, key)
         except NotFoundError:
             return False
         return step.status is not StepStatus.WITHDRAWN
 
-    async def _until_over(self, fid: str, new: NewWait) -> WaitOutcome:
+    async def _until_over(self, execution: Execution, new: NewWait) -> WaitOutcome:
         """Open a wait, or find it open, and wait until it is over."""
-        execution = await self._store.executions.get(fid)
+        fid = execution.fid
         with self._waiters.waiting(fid, new.key) as waiter:
             await when_there_is_room(
                 self._store, fid, lambda: self._store.steps.open_wait(fid, new)

@@ -99,7 +99,9 @@ def test_every_setting_is_in_the_docs_and_used(name: str) -> None:
     assert any(f".{name}" in path.read_text("utf-8") for path in sources)
 
 
-@pytest.mark.parametrize("question", [kind.__name__ for kind in rpc.HANDLERS])
+@pytest.mark.parametrize(
+    "question", [kind.__name__ for kind in (*rpc.HANDLERS, *rpc.OF_ITS_PROCESS)]
+)
 def test_every_question_is_asked(question: str) -> None:
     """Code of the SDK or of the runner asks each question."""
     folders = (ROOT / "koco/sdk", ROOT / "koco/runner")

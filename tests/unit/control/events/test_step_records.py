@@ -85,7 +85,7 @@ class Plane:
         ).decode()
 
     async def past(self, execution: Execution) -> steps.Past:
-        return steps.decode_past(await self.histories.past(execution.fid))
+        return steps.decode_past(await self.histories.past(execution))
 
     async def export(self, execution: Execution) -> History:
         pieces = [each async for each in self.histories.export(execution, by="ada")]
@@ -195,7 +195,7 @@ def test_large_results_are_blobs(check: Callable[[Body], None]) -> None:
         assert step.size_bytes == len(large)
         unused = await w.store.uploads.find_unused([step.blob], before="9", keep_releases=1)
         assert unused == []
-        read = await w.histories.result(execution.fid, "fetch:0")
+        read = await w.histories.result(execution, "fetch:0")
         assert len(read) == 4 * ((len(large) + 2) // 3)
         await w.store.executions.settle(execution.fid, Status.CANCELLED)
         await w.store.executions.delete(execution.fid)
@@ -265,7 +265,7 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
         assert [base64.b64decode(each.result or "") for each in copied.steps] == [small, large]
         (w.path / KEY_FILE).unlink()
         with pytest.raises(SecretError, match="is missing"):
-            await w.histories.past(execution.fid)
+            await w.histories.past(execution)
 
     check(body)
     assert all(b"plain" not in each.read_bytes() for each in tmp_path.glob("store.db*"))

@@ -76,7 +76,7 @@ class Durable(World):
         return await self.store.executions.get(execution.fid)
 
     async def park(self, execution: Execution, *keys: str) -> bool:
-        is_parked = await self.supervisor.park(execution.fid, keys=keys, lids=[])
+        is_parked = await self.supervisor.park(execution, keys=keys, lids=[])
         if is_parked:
             self.runner_of(execution.fid).fids.remove(execution.fid)
         return is_parked
@@ -209,7 +209,7 @@ def test_an_answer_wakes_it(check: Callable[[Body], None]) -> None:
         await w.store.locks.open(
             execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
         )
-        assert await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        assert await w.supervisor.park(execution, keys=[], lids=["lid"])
         assert (await w.store.executions.get(execution.fid)).status is Status.AWAITING
         await w.durable()
         pools = w.supervisor.pools
@@ -342,7 +342,7 @@ def test_the_endpoint_comes_back_while_a_parked_execution_awaits_somebody(
         await w.store.locks.open(
             execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
         )
-        await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        await w.supervisor.park(execution, keys=[], lids=["lid"])
         await w.durable()
         w.supervisor.pools.pop(("svc", release.number), None)
         serve: Any = SimpleNamespace(
@@ -388,7 +388,7 @@ def test_the_endpoint_stays_while_a_parked_execution_awaits_somebody(
             serve, w.store, supervisor=w.supervisor, catalog=Catalog(), make=serve
         )
         asyncio.create_task(applications.sweep())  # noqa: RUF006 - ended with the test
-        assert await w.supervisor.park(execution.fid, keys=[], lids=["lid"])
+        assert await w.supervisor.park(execution, keys=[], lids=["lid"])
         del w.supervisor.pools["svc", release.number]
         await asyncio.sleep(0.1)
         assert needed[-1]

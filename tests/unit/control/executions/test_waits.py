@@ -17,7 +17,7 @@ from koco.control.executions.waits import Waits
 from koco.control.services.catalog import Catalog
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
-from koco.errors import ConflictError, TooManyError, UsageError
+from koco.errors import ConflictError, NotFoundError, TooManyError, UsageError
 from koco.events import line, wire
 from koco.events.model import Kind, Status
 from koco.events.questions import (
@@ -88,8 +88,11 @@ class Plane(Durable):
 
     async def ask(self, execution: Execution, question: Any, *, attempt: int = 1) -> Any:
         """Ask as a runner does."""
+        return await self.ask_as(execution.fid, question, attempt=attempt)
+
+    async def ask_as(self, fid: str, question: Any, *, attempt: int = 1) -> Any:
         parts: Any = SimpleNamespace(store=self.store, waits=self.waits, supervisor=self.supervisor)
-        blob = wire.encode_question(execution.fid, question, attempt=attempt)
+        blob = wire.encode_question(fid, question, attempt=attempt)
         return wire.decode_answer(await rpc.answer(parts, blob), question)
 
     async def children(self) -> list[Execution]:
@@ -414,6 +417,19 @@ def test_only_the_process_of_an_execution_is_answered(check: Callable[[Body], No
         await refuse_all(queued, 1)
         await w.finish(execution)
         await refuse_all(execution, 1)
+
+    check(body)
+
+
+def test_a_process_must_know_its_whole_fid(check: Callable[[Body], None]) -> None:
+    """What people may say instead, such as a prefix, finds no execution."""
+
+    async def body(w: Plane) -> None:
+        execution = await w.begin()
+        for fid in (execution.fid[:8], "latest", ""):
+            with pytest.raises(NotFoundError):
+                await w.ask_as(fid, sleep(seconds=0))
+        assert await w.store.steps.waiting(execution.id) == []
 
     check(body)
 
