@@ -1,8 +1,11 @@
 """Arguments and options that several commands share."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from koco.errors import UsageError
 
 if TYPE_CHECKING:
     from koco.client.client import Client
@@ -14,6 +17,14 @@ Fid = Annotated[
         metavar="[FID]",
         show_default=False,
         help="The execution: its fid, or SERVICE/FLOW for its latest [default: latest of all].",
+    ),
+]
+
+#: An execution that must be named.
+OneFid = Annotated[
+    str,
+    typer.Argument(
+        metavar="FID", help="The execution: its fid, or the start of it if that is unique."
     ),
 ]
 
@@ -31,6 +42,17 @@ Flows = Annotated[
 def split_scopes(given: list[str] | None) -> list[str]:
     """Return the scopes in the values of `Scopes`, each of which may be a comma-separated list."""
     return [scope for value in given or ["launch"] for scope in value.split(",") if scope]
+
+
+def require_name(given: str, what: str) -> None:
+    """Refuse KEY=VALUE where a name is expected.
+
+    Raises:
+        UsageError: it is a value without its `-i`.
+    """
+    if "=" in given:
+        hint = f"to give a value: `-i {shlex.quote(given)}`"
+        raise UsageError(f"{given!r} is not the name of {what}", hint=hint)
 
 
 def resolve_fid(client: "Client", given: str) -> str:

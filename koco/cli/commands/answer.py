@@ -1,11 +1,11 @@
 """`koco answer`: answer a lock."""
 
-import shlex
 from typing import Annotated
 
 import typer
 
-from koco.cli import approvals, connection
+from koco.cli import approvals, arguments, connection
+from koco.cli.arguments import OneFid
 from koco.cli.inputs import key_values, prompt
 from koco.cli.terminal import output
 from koco.client.answers import LockWithForm
@@ -14,12 +14,7 @@ from koco.errors import ConflictError, UsageError
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     lock: Annotated[
         str | None,
         typer.Argument(
@@ -51,9 +46,8 @@ def command(
 
     Example: koco answer 5wzk approval -i ok=yes
     """
-    if lock is not None and "=" in lock:
-        what = f"{lock!r} is not the name of a lock"
-        raise UsageError(what, hint=f"to give a value: `-i {shlex.quote(lock)}`")
+    if lock is not None:
+        arguments.require_name(lock, "a lock")
     client = connection.connect()
     is_bare = not (pairs or file)
     asks = prompt.can_ask(no_input)

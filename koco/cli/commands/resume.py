@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection
+from koco.cli.arguments import OneFid
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Json, Key, Timeout, Wait
 
@@ -18,12 +19,7 @@ class Which(StrEnum):
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     step: Annotated[
         str | None,
         typer.Option(

@@ -1,21 +1,13 @@
 """`koco retry`: launch an ended execution again."""
 
-from typing import Annotated
-
-import typer
-
 from koco.cli import connection
+from koco.cli.arguments import OneFid
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Json, Key, Timeout, Wait
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     follow: Follow = False,
     wait: Wait = False,
     timeout: Timeout = None,

@@ -6,19 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from koco.cli import connection
+from koco.cli import arguments, connection
+from koco.cli.arguments import OneFid
 from koco.cli.inputs import file_inputs, key_values
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the message.")],
     pairs: Annotated[
         list[str] | None,
@@ -57,9 +53,7 @@ def command(
 
     Example: koco send 5wzk note -i text=shorter
     """
-    if "=" in name:
-        what = f"{name!r} is not the name of a message"
-        raise UsageError(what, hint=f"to give a value: `-i {shlex.quote(name)}`")
+    arguments.require_name(name, "a message")
     value = _read(pairs or [], file, data)
     client = connection.connect()
     if isinstance(value, dict):

@@ -9,6 +9,7 @@ import typer
 
 from koco import file_paths
 from koco.cli import arguments, connection
+from koco.cli.arguments import OneFid
 from koco.cli.terminal import output
 from koco.client.answers import File
 from koco.client.client import Client
@@ -22,12 +23,7 @@ Target = tuple[File, Path]
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     given: Annotated[
         list[str],
         typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),

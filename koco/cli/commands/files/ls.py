@@ -5,18 +5,14 @@ from typing import Annotated
 import typer
 
 from koco.cli import arguments, connection
+from koco.cli.arguments import OneFid
 from koco.cli.terminal import output, times
 from koco.client.answers import File
 from koco.sizes import format_size
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     path: Annotated[
         str,
         typer.Argument(

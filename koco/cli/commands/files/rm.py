@@ -6,16 +6,12 @@ import typer
 
 from koco import file_paths
 from koco.cli import connection
+from koco.cli.arguments import OneFid
 from koco.cli.terminal import output
 
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-        ),
-    ],
+    fid: OneFid,
     given: Annotated[
         list[str],
         typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),
