@@ -157,5 +157,13 @@ def repr_of(value: Any) -> str:
     return escape_surrogates(text)
 
 
+def str_of(exc: BaseException) -> str:
+    """Return an exception's message. Does not raise, even if its `str` does."""
+    try:
+        return str(exc)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"<its str raised {type(failure).__name__}>"
+
+
 #: Containers of any size, of which only the beginning is shown.
 _SHORTENED = frozenset({list, tuple, dict, set, frozenset, collections.deque, array.array})

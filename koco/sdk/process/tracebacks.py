@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from koco.errors import InputsError
+from koco.events.text_values import str_of
 from koco.sdk.process import memory, secrets, stacks
 
 #: Code that calls an author's code (as `stacks.CALLERS`), in a process whose koco may be installed
@@ -42,19 +43,12 @@ def describe(exc: BaseException) -> dict[str, Any]:
     text = "".join(traceback.format_exception(exc))
     for folder in stacks.bundle_folders():
         text = text.replace(folder, "")
-    named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
+    named = memory.describe(exc) or {"type": type(exc).__name__, "message": str_of(exc)}
     return {
         "type": named["type"],
         "message": _clean(named["message"]),
         "traceback": _clean(text.rstrip()),
     }
-
-
-def _message(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
-        return f"<its str raised {type(failure).__name__}>"
 
 
 def _clean(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from koco.errors import StepResultError
+from koco.events.text_values import str_of
 from koco.sdk.steps import exceptions, pickling
 
 #: How an outcome begins: plain data as MessagePack, any other value as pickle, an exception.
@@ -71,7 +72,7 @@ def encode_error(exc: BaseException, *, step: str) -> bytes:
     except Exception as failure:  # noqa: BLE001 - pickling runs code of the exception's class
         # Named, and not shown below it: the flow needs the step's own error.
         raise StepResultError(
-            f"the step {step!r} failed with {type(exc).__name__}: {_text_of(exc)}; "
+            f"the step {step!r} failed with {type(exc).__name__}: {str_of(exc)}; "
             f"this exception cannot be kept: {failure}",
             hint="raise an exception whose class is in a module, with plain data in it",
         ) from exc
@@ -118,10 +119,3 @@ def _is_plain(value: Any) -> bool:
                 inner += each.values()
         children = inner
     return False
-
-
-def _text_of(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
-        return f"<its str raised {type(failure).__name__}>"

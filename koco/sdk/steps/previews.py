@@ -6,6 +6,7 @@ from typing import Any
 
 from koco import tokens
 from koco.events import line, values
+from koco.events.text_values import str_of
 
 #: How long a text is at most (characters).
 LONGEST = 200
@@ -27,10 +28,7 @@ def of_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
 
 def of_error(exc: BaseException) -> str:
     """Return the type and the beginning of the message of an exception."""
-    try:
-        message = str(exc)
-    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
-        message = f"<its str raised {type(failure).__name__}>"
+    message = str_of(exc)
     text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
     # As JSON and back, because that is how secrets are masked.
     return _shorten(_json(text)[1:-1].replace("\\n", " ").replace('\\"', '"'))
@@ -47,9 +45,7 @@ def _part(value: Any, levels: int) -> Any:
     A cut runs far behind what is shown, so half a secret is never seen.
     """
     kind = type(value)
-    if kind is str:
-        return value[:_CHARS]
-    if kind is bytes:
+    if kind in (str, bytes):
         return value[:_CHARS]
     if kind is dict:
         if not levels:
