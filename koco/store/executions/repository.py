@@ -252,10 +252,9 @@ class Executions(Repository):
         """Return the services of which executions without a runner were asked to end."""
 
         def look(db: Connection) -> list[str]:
-            to_end = db.dialect.by_index("executions", "executions_to_end")
             withdrawn = " UNION ".join(
-                f"SELECT service FROM {table} WHERE {where} AND cancel_requested IS NOT NULL"
-                for table, where in (("executions", "status = 'queued'"), (to_end, "parked = 1"))
+                f"SELECT service FROM {table} WHERE {where}"
+                for table, where in lifecycle.to_end_parts(db)
             )
             return [service for (service,) in db.execute(withdrawn) if service]
 
@@ -302,13 +301,12 @@ class Executions(Repository):
 
 
 def _all_open(db: Connection) -> list[Execution]:
-    found = EXECUTIONS.select(db, f"WHERE {lifecycle.IS_HELD} AND service <> ''")
-    awaiting = db.dialect.by_index("executions", "executions_awaiting")
-    rows = db.execute(
-        f"SELECT {EXECUTIONS.columns} FROM {awaiting}"
-        f" WHERE {lifecycle.IS_AWAITING} AND service <> ''"
-    )
-    found += [EXECUTIONS.read(row) for row in rows]
+    found: list[Execution] = []
+    for table, where in lifecycle.held_parts(db):
+        rows = db.execute(
+            f"SELECT {EXECUTIONS.columns} FROM {table} WHERE {where} AND service <> ''"
+        )
+        found += map(EXECUTIONS.read, rows)
     return sorted(found, key=lambda each: each.id)
 
 
@@ -471,12 +469,8 @@ def _count_by_status(db: Connection, sight: Sight) -> dict[str, int]:
 def _count_mortal(db: Connection, sight: Sight) -> dict[str, int]:
     seen, values = conditions(sight, db.dialect)
     found: Counter[str] = Counter()
-    for index, wanted in (
-        ("executions_by_status", lifecycle.IS_HELD),
-        ("executions_awaiting", lifecycle.IS_AWAITING),
-    ):
+    for table, wanted in lifecycle.held_parts(db):
         where = " AND ".join([wanted, "status <> 'queued'", "service <> ''", *seen])
-        table = db.dialect.by_index("executions", index)
         rows = db.execute(
             f"SELECT status, policy, attempt - moves FROM {table} WHERE {where}", values
         )

@@ -33,10 +33,6 @@ _REACHED_FROM = {
     Status.SLEEPING: set(),
 }
 
-#: Executions that have not ended, without those that are parked, in two parts.
-IS_HELD = "status IN ('queued', 'starting', 'running')"
-IS_AWAITING = "status = 'awaiting' AND parked = 0"
-
 #: How long executions may take to end whose parent has ended (seconds).
 _GRACE_S = 5.0
 
@@ -141,10 +137,10 @@ def cancel_given_up(db: Connection, fid: str, child: str) -> None:
 def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
     """Request the cancellation of all of a service's executions; return those that runners have."""
     values = {"now": line.timestamp(), "grace_s": grace_s, "service": service}
-    found = "".join(
-        f" UNION ALL SELECT id FROM {table} WHERE {where} AND service = :service"
+    found = " UNION ALL ".join(
+        f"SELECT id FROM {table} WHERE {where} AND service = :service"
         for table, where in _open_parts(db)
-    ).removeprefix(" UNION ALL ")
+    )
     rows = db.execute(
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, :now),"
         f" grace_s = :grace_s WHERE id IN ({found}) RETURNING fid, status, parked",
@@ -156,11 +152,9 @@ def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
 def end_waiting(db: Connection, service: str, most: int) -> list[str]:
     """End some of a service's cancelled executions that no runner has."""
     fids: list[str] = []
-    to_end = db.dialect.by_index("executions", "executions_to_end")
-    for table, where in (("executions", "status = 'queued'"), (to_end, "parked = 1")):
+    for table, where in to_end_parts(db):
         found = db.execute(
-            f"SELECT fid FROM {table} WHERE {where} AND service = :service"
-            " AND cancel_requested IS NOT NULL ORDER BY id LIMIT :most",
+            f"SELECT fid FROM {table} WHERE {where} AND service = :service ORDER BY id LIMIT :most",
             {"service": service, "most": most - len(fids)},
         )
         fids += [fid for (fid,) in found.fetchall()]
@@ -200,16 +194,30 @@ def is_in_use(db: Connection, releases: str) -> str:
     )
 
 
+def held_parts(db: Connection) -> list[tuple[str, str]]:
+    """Return tables and conditions for the executions that have not ended and are not parked."""
+    by_status = db.dialect.by_index("executions", "executions_by_status")
+    awaiting = db.dialect.by_index("executions", "executions_awaiting")
+    return [
+        (by_status, "status IN ('queued', 'starting', 'running')"),
+        (awaiting, "status = 'awaiting' AND parked = 0"),
+    ]
+
+
 def _open_parts(db: Connection) -> list[tuple[str, str]]:
     """Return tables and conditions for the executions that have not ended.
 
     Those that are parked come from an index that has their service: there may be very many.
     """
-    indexed = db.dialect.by_index
+    return [*held_parts(db), (db.dialect.by_index("executions", "executions_parked"), "parked = 1")]
+
+
+def to_end_parts(db: Connection) -> list[tuple[str, str]]:
+    """Return tables and conditions for the executions without a runner that were asked to end."""
+    to_end = db.dialect.by_index("executions", "executions_to_end")
     return [
-        (indexed("executions", "executions_by_status"), IS_HELD),
-        (indexed("executions", "executions_awaiting"), IS_AWAITING),
-        (indexed("executions", "executions_parked"), "parked = 1"),
+        ("executions", "status = 'queued' AND cancel_requested IS NOT NULL"),
+        (to_end, "parked = 1 AND cancel_requested IS NOT NULL"),
     ]
 
 
