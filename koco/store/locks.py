@@ -242,8 +242,5 @@ def _settle(
         verb = "was answered" if status == "answered" else status
         waits.resolve(db, now, event, because=f"the lock {lock.name!r} {verb}")
         return
-    other = db.execute(
-        "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1", {"id": now.id}
-    ).fetchone()
-    resumes = now.status is Status.AWAITING and other is None
+    resumes = now.status is Status.AWAITING and not lifecycle.has_open_lock(db, now)
     lifecycle.add(db, now, event, Status.RUNNING if resumes else None)

@@ -7,7 +7,7 @@ from koco.events.steps import lock_id
 from koco.store.engine.protocol import Connection
 from koco.store.model import Execution
 from koco.store.sql.table import columns
-from koco.store.stream import ledger
+from koco.store.stream import ledger, replay
 from koco.store.stream.waits import IS_RECORDED, STEPS
 
 #: How many steps an error names.
@@ -72,11 +72,10 @@ def _copy_locks(db: Connection, new: Execution, kept: str, values: dict[str, Any
 
 def _end(db: Connection, former: str, execution: int, before: str | None) -> int | None:
     """Return the position of the first step that is not kept."""
-    steps = "SELECT position FROM steps WHERE execution = :id"
     if before is None:
-        failed = f"{steps} AND status = 'error' ORDER BY position DESC LIMIT 1"
-        found = db.execute(failed, {"id": execution}).fetchone()
-        return None if found is None else int(found[0])
+        failed = replay.last_failed(db, execution)
+        return None if failed is None else failed[1]
+    steps = "SELECT position FROM steps WHERE execution = :id"
     values = {"id": execution, "name": before}
     for where in ("key = :name", "name = :name"):
         named = f"{steps} AND {where} ORDER BY position LIMIT 1"

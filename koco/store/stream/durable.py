@@ -13,7 +13,14 @@ from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent
 from koco.store.stream import ledger, replay, waits
 from koco.store.stream.ledger import NONE, State, lines, policy_of, state
-from koco.store.stream.lifecycle import add, end, retry, tries_again, withdraw_locks
+from koco.store.stream.lifecycle import (
+    add,
+    end,
+    has_open_lock,
+    retry,
+    tries_again,
+    withdraw_locks,
+)
 
 #: A durable execution ends if its process dies that often without recording a step meanwhile.
 _MOST_DEATHS = 10
@@ -47,7 +54,7 @@ def _resume(db: Connection, now: State, *, because: str) -> int:
     deaths = replay.count_death(db, now)
     if deaths >= _MOST_DEATHS:
         return deaths
-    leases = withdraw_locks(db, now, only="key = ''")
+    leases = withdraw_locks(db, now, keep_placed=True)
     ledger.insert(db, now, leases.then(lines(waits.resumption(db, now, because=because))))
     ledger.release(db, now, Status.QUEUED, moves=True)
     db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
@@ -64,10 +71,8 @@ def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Seque
     pending = replay.pending(db, now.id, keys, lids)
     if pending is None:
         return False
-    leases = withdraw_locks(db, now, only="key = ''")  # its Ray tasks end with its process
-    is_asked = "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1"
-    asks = db.execute(is_asked, {"id": now.id}).fetchone() is not None
-    status = Status.AWAITING if asks else Status.SLEEPING
+    leases = withdraw_locks(db, now, keep_placed=True)  # its Ray tasks end with its process
+    status = Status.AWAITING if has_open_lock(db, now) else Status.SLEEPING
     event = line.encode(Kind.STATUS, {"status": status, "parked": True})
     ledger.insert(db, now, leases.then(lines(event)))
     ledger.release(db, now, status, moves=True, parked=True)

@@ -336,12 +336,22 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
         _cancel_children(db, now.fid, max(now.grace_s, _GRACE_S))
 
 
-def withdraw_locks(db: Connection, now: State, *, only: str = "1 = 1") -> Lines:
-    """Withdraw an execution's open locks; return the events that say so."""
+def has_open_lock(db: Connection, now: State) -> bool:
+    """Whether an execution waits for a person."""
+    look = "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1"
+    return db.execute(look, {"id": now.id}).fetchone() is not None
+
+
+def withdraw_locks(db: Connection, now: State, *, keep_placed: bool = False) -> Lines:
+    """Withdraw an execution's open locks; return the events that say so.
+
+    With `keep_placed`, those stay open that have a place in the flow's code: a replay finds them.
+    """
     rows = db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
-        f" WHERE execution = :id AND status = 'open' AND {only} RETURNING lid, name, key",
-        {"now": line.timestamp(), "id": now.id},
+        " WHERE execution = :id AND status = 'open' AND (key = '' OR NOT :keep_placed)"
+        " RETURNING lid, name, key",
+        {"now": line.timestamp(), "id": now.id, "keep_placed": keep_placed},
     ).fetchall()
     for _, _, key in rows:
         if key:

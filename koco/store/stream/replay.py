@@ -42,6 +42,16 @@ def pending(
     return all(status in ("waiting", "open") for status in found) if found else None
 
 
+def last_failed(db: Connection, execution: int) -> tuple[str, int] | None:
+    """Return the key and the position of the latest step that failed, or None."""
+    failed: tuple[str, int] | None = db.execute(
+        "SELECT key, position FROM steps WHERE execution = :id AND status = 'error'"
+        " ORDER BY position DESC LIMIT 1",
+        {"id": execution},
+    ).fetchone()
+    return failed
+
+
 def forget_failed(db: Connection, now: State) -> str | None:
     """Forget the latest step that failed, and all from it on; return its key if there is one.
 
@@ -54,11 +64,7 @@ def forget_failed(db: Connection, now: State) -> str | None:
         " WHERE execution = :id AND status = 'withdrawn' AND child IS NOT NULL)",
         {"id": now.id},
     )
-    failed = db.execute(
-        "SELECT key, position FROM steps WHERE execution = :id AND status = 'error'"
-        " ORDER BY position DESC LIMIT 1",
-        {"id": now.id},
-    ).fetchone()
+    failed = last_failed(db, now.id)
     if failed is None:
         return None
     key, position = failed
@@ -80,4 +86,4 @@ def forget_failed(db: Connection, now: State) -> str | None:
         values,
     )
     db.execute("DELETE FROM steps WHERE execution = :id AND position >= :position", values)
-    return str(key)
+    return key
