@@ -34,10 +34,7 @@ def lose(db: Connection, fid: str, runner: str, error: FailureEvent, *, because:
     if now.is_ending:
         end(db, now, Status.CANCELLED, NONE)
     elif policy_of(now).durable:
-        if deaths := _resume(db, now, because=because):
-            text = f"{error.message}. It died {deaths} times in a row without recording a step"
-            error = msgspec.structs.replace(error, message=text)
-            add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
+        _resume(db, now, error, because=because)
     elif tries_again(now):
         replay.count_death(db, now)
         retry(db, now, lines(line.encode(Kind.ERROR, error)))
@@ -46,19 +43,21 @@ def lose(db: Connection, fid: str, runner: str, error: FailureEvent, *, because:
     return True
 
 
-def _resume(db: Connection, now: State, *, because: str) -> int:
+def _resume(db: Connection, now: State, error: FailureEvent, *, because: str) -> None:
     """Queue a durable execution again, to go on where it was; its waits stay open.
 
-    Returns 0, or how often in a row it has died if that is too often.
+    If it has died too often in a row, it ends with the error.
     """
     deaths = replay.count_death(db, now)
     if deaths >= _MOST_DEATHS:
-        return deaths
+        text = f"{error.message}. It died {deaths} times in a row without recording a step"
+        error = msgspec.structs.replace(error, message=text)
+        add(db, now, lines(line.encode(Kind.ERROR, error)), Status.ERROR)
+        return
     leases = withdraw_locks(db, now, keep_placed=True)
     ledger.insert(db, now, leases.then(lines(waits.resumption(db, now, because=because))))
     ledger.release(db, now, Status.QUEUED, moves=True)
     db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
-    return 0
 
 
 def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Sequence[str]) -> bool:
