@@ -102,9 +102,9 @@ class Applications:
     async def heal(self) -> None:
         """Restore applications that somebody else has removed, or a new head lacks. Runs for ever.
 
-        Those of live releases, and of retired ones whose code is needed to answer locks. Changed
-        applications stay changed until the next deploy, because there may be a good reason
-        for the change.
+        It restores those of live releases, and of retired ones whose code is needed to answer
+        locks. Changed applications stay changed until the next deploy, because there may be a good
+        reason for the change.
         """
         while True:
             await asyncio.sleep(_HEAL_S)
@@ -122,8 +122,9 @@ class Applications:
 
     async def _retired(self) -> list[Release]:
         """Return the retired releases whose own code may be needed to answer locks."""
-        keys = {*self._supervisor.pools, *self._awaited}
-        found = [await self._store.releases.get(*key) for key in sorted(keys)]
+        # Without reading those with a live pool, which are not retired: usually, that is all.
+        live = {key for key, pool in self._supervisor.pools.items() if pool.is_live}
+        found = [await self._store.releases.get(*key) for key in sorted(self._in_use - live)]
         return [each for each in found if each.status == "retired"]
 
     def bring_back(self, release: Release) -> "asyncio.Task[None]":
@@ -175,8 +176,12 @@ class Applications:
     def _is_wanted(self, release: Release) -> bool:
         if release.status != "retired":
             return self._is_live(release)
-        key = (release.service, release.number)
-        return key in self._supervisor.pools or key in self._awaited
+        return (release.service, release.number) in self._in_use
+
+    @property
+    def _in_use(self) -> set[tuple[str, int]]:
+        """The releases with a pool, or of which parked executions await somebody."""
+        return {*self._supervisor.pools, *self._awaited}
 
     async def sweep(self) -> None:
         """Remove applications of releases whose runners are all gone. Runs for ever.
@@ -201,6 +206,6 @@ class Applications:
         if name in self._given_up:
             return False
         now = time.monotonic()
-        for key in (*self._supervisor.pools, *self._awaited):
+        for key in self._in_use:
             self._needed_at[name_of(*key)] = now
         return now - self._needed_at.get(name, -math.inf) < _STAY_S
