@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from koco.events.steps import name_of
+
 #: Crash after every recorded outcome in turn.
 EVERY = "*"
 
@@ -37,8 +39,3 @@ class Crashes:
                 f"no outcome of {self._left[0]!r} was recorded after which to crash; "
                 f"the flow recorded {seen}"
             )
-
-
-def name_of(key: str) -> str:
-    """Return the name of a step in its key: `fetch` of `1.2/fetch:0`."""
-    return key.rpartition("/")[2].rpartition(":")[0]

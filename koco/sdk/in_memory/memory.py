@@ -49,7 +49,6 @@ class Memory:
         lease: Lease = lambda lock, answer: None,
         fid: str | None = None,
     ) -> None:
-        #: Each test has its own, because services outside know a step by it.
         #: Each test has its own by default, because services outside know a step by it.
         self.fid = fid or secrets.token_hex(8)
         #: The events, and their lines as a runner sends them.

@@ -264,6 +264,16 @@ def test_a_crash_that_never_comes_fails_the_test() -> None:
         testing.run(tidy_less, crash_after="count")
 
 
+async def threaded() -> int:
+    return await asyncio.to_thread(fragile, 1)
+
+
+def test_crashes_after_a_step_of_a_thread() -> None:
+    """It has a name as any other, although its key has a digest of the arguments."""
+    outcome = testing.run(threaded, crash_after="fragile")
+    assert (outcome.result, outcome.resumed, RAN["fragile"]) == (1, 1, 1)
+
+
 async def tidy_less() -> None:
     await fetch("a")
 
