@@ -112,8 +112,7 @@ class Client:
         flow twice.
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
-        headers = {} if key is None else {"Idempotency-Key": _key(key)}
-        headers |= {"Prefer": "prefilled"} if is_prefilled else {}
+        headers = _keyed(key) | ({"Prefer": "prefilled"} if is_prefilled else {})
         return self._transport.json(
             "POST",
             path,
@@ -282,7 +281,7 @@ class Client:
             path,
             answers.Message,
             body={"data": data},
-            headers=_once() if key is None else {"Idempotency-Key": _key(key)},
+            headers=_keyed(key) or _once(),
         )
 
     def cancel(self, fid: str, *, grace_s: float) -> answers.Execution:
@@ -295,12 +294,11 @@ class Client:
 
         The idempotency key works as with `launch`.
         """
-        headers = None if key is None else {"Idempotency-Key": _key(key)}
         return self._transport.json(
             "POST",
             f"{_execution(fid)}/retry",
             answers.Named,
-            headers=headers,
+            headers=_keyed(key),
             repeatable=key is not None,
         )
 
@@ -321,7 +319,7 @@ class Client:
             f"{_execution(fid)}/resume",
             answers.Named,
             body={"from": step, "release": "live" if is_live else "own"},
-            headers=None if key is None else {"Idempotency-Key": _key(key)},
+            headers=_keyed(key),
             repeatable=key is not None,
         )
 
@@ -698,12 +696,18 @@ def _once() -> dict[str, str]:
     return {"Idempotency-Key": secrets.token_urlsafe(16)}
 
 
-def _key(key: str) -> str:
-    """Return an idempotency key. Refuse one that does not fit in a header."""
+def _keyed(key: str | None) -> dict[str, str]:
+    """Return the header with an idempotency key, if one is given.
+
+    Raises:
+        UsageError: it does not fit in a header.
+    """
+    if key is None:
+        return {}
     fits = 0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
     if not fits or key != key.strip():
         raise UsageError(
             f"{key[:40]!r} is not a valid idempotency key",
             hint=f"a key has 1 to {_KEY_LENGTH} printable ASCII characters",
         )
-    return key
+    return {"Idempotency-Key": key}
