@@ -1,7 +1,5 @@
 """`koco send`: send a message to an execution."""
 
-import json
-import shlex
 from typing import Annotated, Any
 
 import typer
@@ -71,8 +69,4 @@ def _read(pairs: list[str], file: str | None, data: str | None) -> Any:
         return key_values.anything(pairs, file) if pairs or file else None
     if pairs or file:
         raise UsageError("--data excludes -i and --inputs", hint="-i makes an object of values")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        hint = f"text needs quotes of its own: --data {shlex.quote(json.dumps(data))}"
-        raise UsageError(f"--data is not JSON: {exc}", hint=hint) from exc
+    return key_values.parse(data, "--data")

@@ -89,11 +89,31 @@ def load(file: str) -> Any:
         # YAML reads an empty file as null. That is a valid answer, but not one that the user gave.
         raise UsageError(f"{source} is empty", hint='such as {"name": "value"}')
     try:
+        return _loads(text, source)
+    except ValueError:
+        return _yaml(text, source)
+
+
+def parse(text: str, option: str) -> Any:
+    """Return the value of an option in JSON.
+
+    Raises:
+        UsageError: it is not JSON.
+    """
+    try:
+        value = _loads(text, option)
+    except ValueError as exc:
+        hint = f"text needs quotes of its own: {option} {shlex.quote(json.dumps(text))}"
+        raise UsageError(f"{option} is not JSON: {exc}", hint=hint) from exc
+    _require_json(value)
+    return value
+
+
+def _loads(text: str, source: str) -> Any:
+    try:
         return json.loads(text, object_pairs_hook=partial(_unique, source))
     except RecursionError:
         raise UsageError(f"{source} is nested too deep") from None
-    except ValueError:
-        return _yaml(text, source)
 
 
 def _stdin() -> bytes:

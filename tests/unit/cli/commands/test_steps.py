@@ -111,6 +111,10 @@ def test_a_message_has_any_value(
         (["text=x"], "`-i text=x`"),
         (["note", "--data", "a b"], """--data '"a b"'"""),
         (["note", "--data", "1", "-i", "a=b"], "-i makes an object"),
+        (["note", "--data", "[NaN]"], "a number that JSON does not have"),
+        (["note", "--data", r'"\ud800"'], "not UTF-8"),
+        (["note", "--data", '{"a": 1, "a": 2}'], "the key 'a' is given twice"),
+        (["note", "--data", "[" * 100_000], "nested too deep"),
     ],
 )
 def test_a_wrong_message_is_explained(
