@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from koco.cluster.node_processes import Sighting
 from koco.cluster.runners import RunnerDied
 from koco.control.events.spooler import Spooler
 from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.waiting.waiters import Waiters
 from koco.control.settings import Settings
 from koco.errors import KocoError
 from koco.events import line, wire
 from koco.events.model import Kind, Status
-from koco.events.wire import Batch
+from koco.events.wire import Ack, Batch
+from koco.manifest.descriptions import AppHandlers, FlowDescription
+from koco.manifest.model import Manifest
 from koco.runner.spec import PROTOCOL, Description, ImportFailure, Launch, Presence, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.model import Execution, NewExecution, Release
@@ -22,6 +25,7 @@ from koco.store.store import Store
 from tests.support.api_server import end_others
 from tests.support.driver import calm_s
 from tests.support.releases import manifest
+from tests.support.stores import opened
 
 
 class FakeRunner:
@@ -59,6 +63,7 @@ class FakeRunner:
         return Presence(pid=1, node="n", served=0, **said)
 
     async def launch(self, launch: Launch) -> None:
+        self.world.orders.append(launch)
         if self.over.done():
             raise KocoError("died")
         if self.world.fault:
@@ -73,14 +78,13 @@ class FakeRunner:
             if ends:
                 await self.report(launch.fid, Status.FINISHED, count=1)
 
-    async def report(self, fid: str, status: Status, *, count: int = 0) -> bool:
-        body = line.encode(Kind.FINAL, 1) if count else b""
+    async def report(self, fid: str, status: Status, *, count: int = 0, value: object = 1) -> bool:
+        body = line.encode(Kind.FINAL, value) if count else b""
         if status is Status.ERROR:
             body = line.encode(Kind.ERROR, {"type": "E", "message": "failed", "traceback": ""})
             count = 1
         batch = Batch(fid, secrets.token_hex(4), 1, count, body, self.spec.id, status)
-        [ack] = wire.decode_acks(await self.world.spooler.append(wire.encode_batches([batch])))
-        return not ack.closed
+        return not (await self.world.append(batch)).closed
 
     async def cancel(self, fid: str) -> None:
         self.cancelled.append(fid)
@@ -118,6 +122,8 @@ class World:
         self.ended: list[FakeRunner] = []
         #: What beginning an execution raises.
         self.fault: Exception | None = None
+        #: What runners were told to begin, and the fids of what they began.
+        self.orders: list[Launch] = []
         self.began: list[str] = []
         self.begins = self.ends = True
         self.problem: ImportFailure | None = None
@@ -147,14 +153,19 @@ class World:
 
     def restart(self) -> None:
         """Begin anew over the same store, as a restarted control plane does."""
-        self.spooler = Spooler(self.store)
+        self.spooler = self.make_spooler()
+        self.waiters = Waiters()
         self.supervisor = Supervisor(
             self.store,
             self.spooler,
             start_runner=self.start,
             settings=self.settings,
             remains=self.collect,
+            waiters=self.waiters,
         )
+
+    def make_spooler(self) -> Spooler:
+        return Spooler(self.store)
 
     async def collect(self, runner: str, node: str) -> End | None:
         self.collected.append(runner)
@@ -171,6 +182,7 @@ class World:
         limits: Any = None,
         flows: tuple[str, ...] = ("flow",),
         durable: bool = False,
+        app: AppHandlers | None = None,
         **runner: Any,
     ) -> Release:
         usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
@@ -179,19 +191,41 @@ class World:
             runner={**usual, **runner},
             limits=limits or {},
         )
+        return await self.go_live(declared, app=app)
+
+    async def go_live(
+        self,
+        declared: Manifest,
+        *,
+        service: str = "svc",
+        bundle: str = "",
+        flows: Sequence[FlowDescription] = (),
+        app: AppHandlers | None = None,
+    ) -> Release:
+        """Let a new release of a service go live, and start its pool."""
         made = await self.store.releases.create(
-            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
+            service,
+            bundle=bundle or secrets.token_hex(4),
+            fingerprint=secrets.token_hex(4),
+            manifest=declared,
+            by="",
         )
-        release = await self.store.releases.go_live("svc", made.number, [])
+        release = await self.store.releases.go_live(service, made.number, flows, app)
         self.supervisor.pool(release).keep_warm()
         return release
 
-    async def launch(self, flow: str = "flow") -> Execution:
+    async def launch(self, flow: str = "flow", **more: Any) -> Execution:
         live = await self.store.releases.live("svc")
         assert live
-        return await self.supervisor.launch(
-            NewExecution(flow=f"svc/{flow}", service="svc", release=live.number, inputs={})
+        new = NewExecution(
+            flow=f"svc/{flow}", service="svc", release=live.number, inputs={}, **more
         )
+        return await self.supervisor.launch(new)
+
+    async def append(self, batch: Batch) -> Ack:
+        """Send a batch as a runner does."""
+        [ack] = wire.decode_acks(await self.spooler.append(wire.encode_batches([batch])))
+        return ack
 
     def runner_of(self, fid: str) -> FakeRunner:
         """Return the runner that had an execution last."""
@@ -216,17 +250,21 @@ async def soon(work: Awaitable[object], *, within_s: float) -> None:
     assert calm_s() - began < within_s
 
 
-def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+def over_store(tmp_path: Path, body: Callable[[Store], Awaitable[None]]) -> None:
+    """Run a test over a store of its own, and end what it leaves running."""
+
     async def main() -> None:
-        store = Store.at(tmp_path / "store.db")
-        await store.open()
-        try:
-            await asyncio.wait_for(body(World(store)), 60)
-        finally:
-            await end_others()
-            await store.close()
+        async with opened("sqlite", tmp_path) as store:
+            try:
+                await asyncio.wait_for(body(store), 60)
+            finally:
+                await end_others()
 
     asyncio.run(main())
+
+
+def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    over_store(tmp_path, lambda store: body(World(store)))
 
 
 async def eventually(claim: Callable[[], bool]) -> None:

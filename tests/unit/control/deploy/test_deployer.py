@@ -36,7 +36,7 @@ from koco.store.model import (
 from tests.support.pools import World as Pools
 from tests.support.pools import eventually
 from tests.support.pools import world as pools_world
-from tests.support.releases import manifest
+from tests.support.releases import manifest, upload
 
 MANIFEST = manifest(
     service="svc",
@@ -80,15 +80,7 @@ class World(Pools):
 
     async def upload(self, content: str) -> str:
         """Bring a bundle; return its hash."""
-        data = content.encode()
-        sha256 = hashlib.sha256(data).hexdigest()
-
-        async def body() -> AsyncIterator[bytes]:
-            yield data
-
-        if not (await self.bundles.state(sha256))[1]:
-            await self.bundles.receive(sha256, offset=0, length=len(data), body=body())
-        return sha256
+        return await upload(self.bundles, content.encode())
 
     async def deploy(self, content: str, **more: Any) -> tuple[Release, bool]:
         """Deploy a bundle of this content; do not wait."""

@@ -1,6 +1,5 @@
 """Records of steps: out of batches, into the store, the blobs and, if asked for, encrypted."""
 
-import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,13 +9,8 @@ import msgspec
 import pytest
 
 from koco.control.events.chunk_reader import Wanted
-from koco.control.events.spooler import Spooler
-from koco.control.events.step_records import ENCRYPTED, StepRecords
-from koco.control.executions.history import Histories
-from koco.control.services.secrets import KEY_FILE, SecretError, Vault
-from koco.control.settings import Settings
-from koco.control.storage.blobs import Blobs
-from koco.control.storage.disk import Disk
+from koco.control.events.step_records import ENCRYPTED
+from koco.control.services.secrets import KEY_FILE, SecretError
 from koco.errors import TooManyError
 from koco.events import line, steps, wire
 from koco.events.model import Kind, Status
@@ -25,58 +19,31 @@ from koco.events.wire import Ack, Batch
 from koco.sizes import MB
 from koco.store import past
 from koco.store.model import Execution, History, NewExecution
-from koco.store.store import Store
+from tests.support.durable_executions import record as recorded
+from tests.support.durable_executions import started
+from tests.support.durable_plane import Durable
+from tests.support.pools import over_store
 from tests.support.releases import manifest
 
 
 def record(key: str = "fetch:0", result: bytes | None = b"r", **more: Any) -> StepRecord:
-    return StepRecord(
-        key=key,
-        name=key.partition(":")[0],
-        position=1,
-        digest="d",
-        status=more.pop("status", StepStatus.FINISHED),
-        attempt=1,
-        failures=0,
-        started=1.0,
-        duration_s=0.5,
-        arguments="'plain argument'",
-        preview="'plain result'",
-        result=result,
-        size_bytes=len(result or b""),
-        **more,
-    )
+    shown = {"arguments": "'plain argument'", "preview": "'plain result'"}
+    size_bytes = len(result or b"")
+    return recorded(key, 1, result=result, size_bytes=size_bytes, **shown, **more)
 
 
-class Plane:
-    """What a control plane has of recorded steps."""
-
-    def __init__(self, store: Store, path: Path) -> None:
-        self.store, self.path = store, path
-        self.settings = Settings()
-        disk = Disk(path, self.settings, store.engine)
-        self.blobs = Blobs(path, store, self.settings, disk)
-        self.vault = Vault(store, path)
-        records = StepRecords(store, self.settings, blobs=self.blobs, box=self.vault.box)
-        self.spooler = Spooler(store, self.settings, disk=disk, records=records)
-        self.histories = Histories(store, blobs=self.blobs, opener=self.vault.opener)
+class Plane(Durable):
+    """A control plane, and what is sent to it and read from it."""
 
     async def running(self, **keys: Any) -> Execution:
         declared = manifest(**keys)
         made = await self.store.releases.create(
             "svc", bundle="", fingerprint="", manifest=declared, by=""
         )
-        new = NewExecution(flow="svc/flow", service="svc", release=made.number, inputs={})
-        execution, _ = await self.store.executions.create(new)
-        await self.store.executions.assign(execution.fid, "r1")
-        batch = Batch(execution.fid, "p", 1, 0, b"", "r1", Status.RUNNING)
-        await self.store.events.append([batch])
-        return await self.store.executions.get(execution.fid)
+        return await started(self.store, release=made.number)
 
     async def send(self, fid: str, *lines: bytes, producer: str = "p", runner: str = "r1") -> Ack:
-        batch = Batch(fid, producer, 1, len(lines), b"\n".join(lines), runner)
-        [ack] = wire.decode_acks(await self.spooler.append(wire.encode_batches([batch])))
-        return ack
+        return await self.append(Batch(fid, producer, 1, len(lines), b"\n".join(lines), runner))
 
     async def events(self, execution: Execution) -> str:
         wanted = Wanted()
@@ -97,18 +64,7 @@ Body = Callable[[Plane], Awaitable[None]]
 
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[[Body], None]:
-    def run(body: Body) -> None:
-        async def main() -> None:
-            store = Store.at(tmp_path / "store.db")
-            await store.open()
-            try:
-                await asyncio.wait_for(body(Plane(store, tmp_path)), 60)
-            finally:
-                await store.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda body: over_store(tmp_path, lambda store: body(Plane(store)))
 
 
 @pytest.mark.parametrize(

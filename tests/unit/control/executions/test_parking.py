@@ -1,7 +1,6 @@
 """Durable executions in the supervisor: resumed, parked, woken; over a real store, without Ray."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,108 +13,29 @@ from koco.cluster.serve import name_of
 from koco.cluster.serve_comparison import REMOVED
 from koco.control.deploy import serve_apps
 from koco.control.deploy.serve_apps import Applications
-from koco.control.executions.news import Listener
 from koco.control.executions.waiting.alarm import Alarm
-from koco.control.executions.waiting.waiters import Waiters
 from koco.control.services.catalog import Catalog
 from koco.errors import ConflictError, TooManyError
 from koco.events.model import Status
-from koco.events.steps import StepKind
 from koco.manifest.descriptions import AppHandlers
-from koco.runner.spec import Launch
 from koco.sizes import MB
-from koco.store.model import Answer, Execution, NewWait, Release, ReleaseFailure
-from koco.store.store import Store
-from tests.support.api_server import end_others
-from tests.support.pools import FakeRunner, World, eventually
-from tests.support.releases import manifest
-
-
-class Durable(World):
-    """A world whose flow is durable, with everything that hears the store's news."""
-
-    def restart(self) -> None:
-        super().restart()
-        self.ends = False
-        self.waiters = Waiters()
-        self.supervisor._waiters = self.waiters
-        self.store.listen(Listener(self.supervisor, self.spooler, self.waiters).heed)
-
-    async def durable(
-        self, *, limits: Any = None, app: AppHandlers | None = None, **runner: Any
-    ) -> Release:
-        usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
-        declared = manifest(
-            flows=[{"name": "flow", "entrypoint": "m:f", "durable": True}],
-            runner={**usual, **runner},
-            limits=limits or {},
-        )
-        made = await self.store.releases.create(
-            "svc",
-            bundle=secrets.token_hex(4),
-            fingerprint=secrets.token_hex(4),
-            manifest=declared,
-            by="",
-        )
-        release = await self.store.releases.go_live("svc", made.number, [], app)
-        self.supervisor.retire("svc", keep=release.number)
-        self.supervisor.pool(release).keep_warm()
-        return release
-
-    async def running(self) -> Execution:
-        return await self.until((await self.launch()).fid, Status.RUNNING)
-
-    async def sleeps(self, execution: Execution, *, due: float, key: str = "sleep:0") -> None:
-        new = NewWait(key=key, name="sleep", kind=StepKind.SLEEP, position=1, digest="", due=due)
-        await self.store.steps.open_wait(execution.fid, new)
-
-    async def parked(self, *, due: float = 4e9) -> Execution:
-        execution = await self.running()
-        await self.sleeps(execution, due=due)
-        assert await self.park(execution, "sleep:0")
-        return await self.store.executions.get(execution.fid)
-
-    async def park(self, execution: Execution, *keys: str) -> bool:
-        is_parked = await self.supervisor.park(execution, keys=keys, lids=[])
-        if is_parked:
-            self.runner_of(execution.fid).fids.remove(execution.fid)
-        return is_parked
-
+from koco.store.model import Answer, Release, ReleaseFailure
+from tests.support.durable_plane import Durable
+from tests.support.pools import eventually, over_store
 
 Body = Callable[[Durable], Awaitable[None]]
 
 
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[[Body], None]:
-    def run(body: Body) -> None:
-        async def main() -> None:
-            store = Store.at(tmp_path / "store.db")
-            await store.open()
-            try:
-                await asyncio.wait_for(body(Durable(store)), 60)
-            finally:
-                await end_others()
-                await store.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda body: over_store(tmp_path, lambda store: body(Durable(store)))
 
 
-def test_resumes_after_the_death_of_its_runner(
-    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumes_after_the_death_of_its_runner(check: Callable[[Body], None]) -> None:
     """On another runner, which hears that there is a past; the first time there is none."""
-    launches: list[Launch] = []
-    launch = FakeRunner.launch
-
-    async def note(self: FakeRunner, order: Launch) -> None:
-        launches.append(order)
-        await launch(self, order)
-
-    monkeypatch.setattr(FakeRunner, "launch", note)
 
     async def body(w: Durable) -> None:
+        launches = w.orders
         await w.durable(min=2)
         w.settings.park_after, w.settings.max_step_mb = 7, 2
         execution = await w.running()
@@ -206,9 +126,7 @@ def test_an_answer_wakes_it(check: Callable[[Body], None]) -> None:
     async def body(w: Durable) -> None:
         former = await w.durable()
         execution = await w.running()
-        await w.store.locks.open(
-            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
-        )
+        await w.asks(execution)
         assert await w.supervisor.park(execution, keys=[], lids=["lid"])
         assert (await w.store.executions.get(execution.fid)).status is Status.AWAITING
         await w.durable()
@@ -339,9 +257,7 @@ def test_the_endpoint_comes_back_while_a_parked_execution_awaits_somebody(
     async def body(w: Durable) -> None:
         release = await w.durable(app=AppHandlers(locks=("ok",)))
         execution = await w.running()
-        await w.store.locks.open(
-            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
-        )
+        await w.asks(execution)
         await w.supervisor.park(execution, keys=[], lids=["lid"])
         await w.durable()
         w.supervisor.pools.pop(("svc", release.number), None)
@@ -380,9 +296,7 @@ def test_the_endpoint_stays_while_a_parked_execution_awaits_somebody(
     async def body(w: Durable) -> None:
         release = await w.durable(app=AppHandlers(locks=("ok",)))
         execution = await w.running()
-        await w.store.locks.open(
-            execution.fid, "lid", name="ok", data=None, expires=4e9, key="lock.ok:0"
-        )
+        await w.asks(execution)
         serve: Any = SimpleNamespace(look=look, sweep=sweep, messages={})
         applications = Applications(
             serve, w.store, supervisor=w.supervisor, catalog=Catalog(), make=serve

@@ -1,99 +1,57 @@
 """Resuming ended executions by hand: which steps, inputs and release the new one has."""
 
-import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from koco.control.executions.launcher import Launches
-from koco.control.services.bundles import Bundles
 from koco.errors import ConflictError, InputsError, NotFoundError
 from koco.events import steps
 from koco.events.model import Status
-from koco.events.steps import StepRecord, StepStatus
-from koco.events.wire import Batch, encode_batches
-from koco.runner.spec import Launch
-from koco.store.model import Execution, NewFile
-from koco.store.store import Store
-from tests.support.api_server import end_others
-from tests.support.pools import FakeRunner
-from tests.support.releases import flow, manifest
-from tests.unit.control.executions.test_waits import Plane
+from koco.events.steps import StepStatus
+from koco.events.wire import Batch
+from koco.store.model import Execution
+from tests.support.durable_executions import record
+from tests.support.durable_plane import Durable
+from tests.support.pools import over_store
+from tests.support.releases import flow, manifest, upload
+from tests.support.stores import FREE, new_file
 
 FORM = [{"type": "number", "name": "n", "required": True}]
+#: What is recorded of its steps.
+RECORDS = [
+    record("step:0", 1, result=b"r1"),
+    record("step:1", 2, result=b"r2"),
+    record("step:2", 3, StepStatus.ERROR, failures=1, result=b"r3"),
+]
 
 
-class Past(Plane):
+class Past(Durable):
     """A control plane with an execution that has failed in its third step."""
 
-    def restart(self) -> None:
-        super().restart()
-        blobs = self.launches._files.blobs
-        self.bundles = Bundles(blobs, self.store, secret=b"b", url="")
-        self.launches = Launches(
-            self.store,
-            self.supervisor,
-            self.catalog,
-            endpoints=self.launches._endpoints,
-            files=self.launches._files,
-            bundles=self.bundles,
-        )
-        self.blobs = blobs
-
     async def deploy(self, *, form: Any = None, code: bytes = b"code") -> None:
-        sha256 = hashlib.sha256(code).hexdigest()
-        async with self.blobs.settling:
-            await self.blobs.put(code)
-        await self.store.uploads.add("koco:bundles", sha256, len(code))
         declared = manifest(flows=[{"name": "flow", "entrypoint": "m:f"}], runner={"max": 3})
-        made = await self.store.releases.create(
-            "svc", bundle=sha256, fingerprint="", manifest=declared, by=""
-        )
-        release = await self.store.releases.go_live("svc", made.number, [flow(form=form)])
-        self.catalog.put(release)
-        self.supervisor.retire("svc", keep=release.number)
-        self.supervisor.pool(release).keep_warm()
+        bundle = await upload(self.bundles, code)
+        await self.go_live(declared, bundle=bundle, flows=[flow(form=form)])
 
     async def failed(self) -> Execution:
         await self.deploy()
         entry = self.catalog.find("svc/flow")
         launched, _ = await self.launches.launch(entry, {"n": 1}, user="ada")
         execution = await self.until(launched.fid, Status.RUNNING)
-        lines = [self.record(n, is_error=n == 3) for n in (1, 2, 3)]
         runner = self.runner_of(execution.fid)
-        batch = Batch(execution.fid, "p", 1, 3, b"\n".join(lines), runner.spec.id)
-        await self.spooler.append(encode_batches([batch]))
-        new = NewFile(path="out/a.txt", sha256="0" * 64, size_bytes=1)
-        await self.store.engine.write(
-            lambda db: db.execute(
-                "INSERT INTO files (execution, path, sha256, size_bytes, created, by)"
-                " VALUES (:id, :path, :sha256, 1, '', 'flow')",
-                {"id": execution.id, "path": new.path, "sha256": new.sha256},
-            )
+        lines = [steps.encode_line(each) for each in RECORDS]
+        await self.append(Batch(execution.fid, "p", 1, 3, b"\n".join(lines), runner.spec.id))
+        await self.store.files.attach(
+            execution.fid,
+            new_file("out/a.txt", await upload(self.bundles, b"abc")),
+            by="flow",
+            uploader="koco:bundles",
+            limits=FREE,
         )
         await runner.report(execution.fid, Status.ERROR)
         return await self.until(execution.fid, Status.ERROR)
-
-    def record(self, number: int, *, is_error: bool) -> bytes:
-        return steps.encode_line(
-            StepRecord(
-                key=f"step:{number - 1}",
-                name="step",
-                position=number,
-                digest="d",
-                status=StepStatus.ERROR if is_error else StepStatus.FINISHED,
-                attempt=1,
-                failures=int(is_error),
-                started=float(number),
-                duration_s=0.1,
-                arguments="",
-                preview="",
-                result=b"r%d" % number,
-            )
-        )
 
     async def keys(self, execution: Execution) -> list[str]:
         return [each.key for each in (await self.store.steps.page_of(execution.id)).items]
@@ -104,33 +62,11 @@ Body = Callable[[Past], Awaitable[None]]
 
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[[Body], None]:
-    def run(body: Body) -> None:
-        async def main() -> None:
-            store = Store.at(tmp_path / "store.db")
-            await store.open()
-            try:
-                await asyncio.wait_for(body(Past(store, tmp_path)), 60)
-            finally:
-                await end_others()
-                await store.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda body: over_store(tmp_path, lambda store: body(Past(store)))
 
 
-def test_keeps_the_steps_before_the_failed_one(
-    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keeps_the_steps_before_the_failed_one(check: Callable[[Body], None]) -> None:
     """On its own release, with its inputs and all its files, though another release is live."""
-    launches: dict[str, Launch] = {}
-    launch = FakeRunner.launch
-
-    async def note(self: FakeRunner, order: Launch) -> None:
-        launches[order.fid] = order
-        await launch(self, order)
-
-    monkeypatch.setattr(FakeRunner, "launch", note)
 
     async def body(w: Past) -> None:
         former = await w.failed()
@@ -140,6 +76,7 @@ def test_keeps_the_steps_before_the_failed_one(
         assert (new.release, new.inputs, new.user) == (former.release, {"n": 1}, "bob")
         assert (new.resume_of, new.retry_of) == (former.fid, None)
         await w.until(new.fid, Status.RUNNING)
+        launches = {each.fid: each for each in w.orders}
         assert (launches[new.fid].has_past, launches[new.fid].origin) == (True, former.fid)
         assert await w.keys(new) == ["step:0", "step:1"]
         files = await w.store.files.all_of(new.id)

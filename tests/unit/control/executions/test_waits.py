@@ -10,16 +10,10 @@ from typing import Any
 import pytest
 
 from koco.control import rpc
-from koco.control.executions.children import GENERATIONS, Children
-from koco.control.executions.files import Files
-from koco.control.executions.launcher import Launches
-from koco.control.executions.waits import Waits
-from koco.control.services.catalog import Catalog
-from koco.control.storage.blobs import Blobs
-from koco.control.storage.disk import Disk
+from koco.control.executions.children import GENERATIONS
 from koco.errors import ConflictError, NotFoundError, TooManyError, UsageError
-from koco.events import line, wire
-from koco.events.model import Kind, Status
+from koco.events import wire
+from koco.events.model import Status
 from koco.events.questions import (
     CallFlow,
     Park,
@@ -31,38 +25,15 @@ from koco.events.questions import (
     WithdrawWait,
 )
 from koco.store.model import AuditQuery, Execution, Key, NewExecution
-from koco.store.store import Store
-from tests.support.api_server import end_others
-from tests.support.pools import eventually
+from tests.support.durable_plane import Durable
+from tests.support.pools import eventually, over_store
 from tests.support.releases import flow, manifest
-from tests.unit.control.executions.test_parking import Durable
 
 TS = "2026-01-31T12:00:00.123456Z"
 
 
 class Plane(Durable):
     """A control plane with two services: `svc`, whose flow is durable, and `other`."""
-
-    def __init__(self, store: Store, tmp_path: Path) -> None:
-        self.tmp_path = tmp_path
-        super().__init__(store)
-
-    def restart(self) -> None:
-        super().restart()
-        self.catalog = Catalog()
-        disk = Disk(self.tmp_path, self.settings, self.store.engine)
-        blobs = Blobs(self.tmp_path, self.store, self.settings, disk)
-        files = Files(self.store, self.spooler, blobs, secret=b"s")
-        endpoints: Any = None
-        self.launches = Launches(
-            self.store, self.supervisor, self.catalog, endpoints=endpoints, files=files
-        )
-        self.waits = Waits(
-            self.store,
-            self.spooler,
-            waiters=self.waiters,
-            children=Children(self.store, self.catalog, self.launches),
-        )
 
     async def begin(self, *, calls: tuple[str, ...] = (), queue: int | None = None) -> Execution:
         """Deploy both services, and return a running execution of ada's."""
@@ -73,18 +44,8 @@ class Plane(Durable):
                 runner={"min": 1, "max": 4, "idle_timeout": 300},
                 **more,
             )
-            made = await self.store.releases.create(
-                service, bundle="b", fingerprint="", manifest=declared, by=""
-            )
-            release = await self.store.releases.go_live(service, made.number, [flow()])
-            self.catalog.put(release)
-            self.supervisor.pool(release).keep_warm()
-        return await self.of("ada")
-
-    async def of(self, user: str, **more: Any) -> Execution:
-        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user=user, **more)
-        execution = await self.supervisor.launch(new)
-        return await self.until(execution.fid, Status.RUNNING)
+            await self.go_live(declared, service=service, flows=[flow()])
+        return await self.running(user="ada")
 
     async def ask(self, execution: Execution, question: Any, *, attempt: int = 1) -> Any:
         """Ask as a runner does."""
@@ -100,13 +61,9 @@ class Plane(Durable):
         return [each for each in page.items if each.parent is not None]
 
     async def finish(self, execution: Execution, value: Any = 1) -> None:
-        execution = await self.until(execution.fid, Status.RUNNING)
+        await self.until(execution.fid, Status.RUNNING)
         runner = self.runner_of(execution.fid)
-        body = line.encode(Kind.FINAL, value)
-        batch = wire.Batch(
-            execution.fid, "end", 1, 1, body, runner.spec.id, Status.FINISHED, execution.attempt
-        )
-        await self.spooler.append(wire.encode_batches([batch]))
+        await runner.report(execution.fid, Status.FINISHED, count=1, value=value)
 
 
 Body = Callable[[Plane], Awaitable[None]]
@@ -114,19 +71,7 @@ Body = Callable[[Plane], Awaitable[None]]
 
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[[Body], None]:
-    def run(body: Body) -> None:
-        async def main() -> None:
-            store = Store.at(tmp_path / "store.db")
-            await store.open()
-            try:
-                await asyncio.wait_for(body(Plane(store, tmp_path)), 60)
-            finally:
-                await end_others()
-                await store.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda body: over_store(tmp_path, lambda store: body(Plane(store)))
 
 
 def sleep(key: str = "sleep:0", **when: Any) -> Sleep:
@@ -349,7 +294,7 @@ def test_a_refused_launch_is_an_outcome(check: Callable[[Body], None]) -> None:
         gone = await w.ask(execution, call("other/none"))
         assert (gone.status, gone.error["type"]) == ("error", "NotFoundError")
         assert "did you mean" in gone.error["message"]
-        stranger = await w.of("nobody")
+        stranger = await w.running(user="nobody")
         refused = await w.ask(stranger, call())
         assert refused.error["type"] == "NotAllowedError"
         assert "calls: [other/flow]" in refused.error["message"]
@@ -366,7 +311,7 @@ def test_only_flows_that_it_may_launch_are_named(check: Callable[[Body], None]) 
         await w.begin()
         key = Key(name="eve", digest=b"e", scopes=("launch",), created=TS, flows=("svc/*",))
         await w.store.keys.put(key)
-        execution = await w.of("eve")
+        execution = await w.running(user="eve")
         types = {}
         for n, name in enumerate(("other/flo", "other/*", " other/flow", "OTHER/flow", "other")):
             refused = await w.ask(execution, call(name, f"call:{n}", waits=False))
@@ -385,7 +330,7 @@ def test_keys_of_calls_are_apart_from_those_of_launches(check: Callable[[Body], 
 
     async def body(w: Plane) -> None:
         await w.begin()
-        execution = await w.of("ada", key="order-7", key_digest="other")
+        execution = await w.running(user="ada", key="order-7", key_digest="other")
         done = await w.ask(execution, call(waits=False, launch_key="order-7"))
         assert done.status == "finished"
         long = await w.ask(execution, call(key="call:1", waits=False, launch_key="x" * 255))
@@ -464,7 +409,7 @@ def test_the_manifest_permits_calls(check: Callable[[Body], None]) -> None:
 
     async def body(w: Plane) -> None:
         await w.begin(calls=("other/*",))
-        execution = await w.of("schedule")
+        execution = await w.running(user="schedule")
         assert (await w.ask(execution, call(waits=False))).status == "finished"
 
     check(body)
@@ -504,7 +449,7 @@ def test_generations_are_limited(check: Callable[[Body], None]) -> None:
             )
             execution, _ = await w.store.executions.create(new)
             above = execution.fid
-        execution = await w.of("ada", parent=above)
+        execution = await w.running(user="ada", parent=above)
         answer = await w.ask(execution, call(waits=False))
         assert answer.error["type"] == "UsageError"
         assert "have launched each other" in answer.error["message"]

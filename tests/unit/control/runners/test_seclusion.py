@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from koco.control.runners.pool import Pool
-from koco.events import steps, wire
+from koco.events import steps
 from koco.events.model import Status
 from koco.events.wire import Batch
 from koco.store.model import NewExecution, Policy
@@ -58,8 +58,7 @@ async def record_outcome(w: World, execution: str) -> None:
     """Record the outcome of a step, as its runner does."""
     runner = w.runner_of(execution)
     body = steps.encode_line(record("a:0", 1))
-    batch = Batch(execution, "steps", 1, 1, body, runner.spec.id)
-    [ack] = wire.decode_acks(await w.spooler.append(wire.encode_batches([batch])))
+    ack = await w.append(Batch(execution, "steps", 1, 1, body, runner.spec.id))
     assert not ack.closed
 
 
