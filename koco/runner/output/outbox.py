@@ -54,6 +54,11 @@ class Outbox:
         """Settle a future once every line so far is acknowledged, or the outbox is closed."""
         self.waiters.append((self.written, loop, future))
 
+    def add_asked(self, future: concurrent.futures.Future[Any]) -> None:
+        """Keep a future in `asked` until it is done."""
+        self.asked.add(future)
+        future.add_done_callback(self.asked.discard)
+
     def close(self) -> int:
         """Count everything as acknowledged; return what really is.
 

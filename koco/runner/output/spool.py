@@ -179,12 +179,8 @@ class Spool:
             if (outbox := self._take(fid, event, attempt)) is None:
                 raise asyncio.CancelledError
             outbox.add_waiter(future)
-            outbox.asked.add(future)
-        try:
-            is_committed = _result(future)
-        finally:
-            outbox.asked.discard(future)
-        if not is_committed:
+            outbox.add_asked(future)
+        if not _result(future):
             raise asyncio.CancelledError
 
     async def commit_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
@@ -264,8 +260,7 @@ class Spool:
         future = asyncio.run_coroutine_threadsafe(asking, self._loop)
         with self._lock:
             if outbox := self._outbox(fid, attempt):
-                outbox.asked.add(future)
-                future.add_done_callback(outbox.asked.discard)
+                outbox.add_asked(future)
         return future
 
     def _outbox(self, fid: str, attempt: int) -> Outbox | None:
