@@ -36,7 +36,7 @@ def is_idle(loop: asyncio.AbstractEventLoop, output: Output, waiters: Collection
 
     `waiters` are its tasks that wait for the control plane.
     """
-    if has_work(output) or _has_callbacks(loop, output):
+    if _has_work(output) or _has_callbacks(loop, output):
         return False
     tasks = {task for task in _all_tasks(loop) if getattr(task, "koco_output", None) is output}
     return bool(tasks) and all(_only_waits(task, tasks, waiters) for task in tasks)
@@ -44,10 +44,10 @@ def is_idle(loop: asyncio.AbstractEventLoop, output: Output, waiters: Collection
 
 def is_idle_in_thread(thread: int | None, output: Output, waiters: Collection[object]) -> bool:
     """Return whether a flow in its own thread only waits."""
-    return thread in waiters and not has_work(output, but=thread)
+    return thread in waiters and not _has_work(output, but=thread)
 
 
-def has_work(output: Output, *, but: int | None = None) -> bool:
+def _has_work(output: Output, *, but: int | None = None) -> bool:
     """Return whether threads or executors work for an execution, except a flow's own thread."""
     if any(not job.done() for job in output.jobs.copy()):
         return True
