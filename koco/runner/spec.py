@@ -60,8 +60,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = False
     #: Whether steps or events of it are stored already, so that it must ask for them.
     has_past: bool = False
-    #: The first execution of the chain of resumes that it is in; empty if it is in none. Keys of
-    #: steps are made of it, because they are steps of the same order.
+    #: If it continues others (`koco resume`): the first of them; empty otherwise. The ids of its
+    #: steps (`tracer.step_key`) are made of this one, so that repeated effects are recognised.
     origin: str = ""
     #: How long it may only wait until it leaves its runner (seconds).
     park_after_s: float = 60.0

@@ -36,7 +36,7 @@ class Work:
     started: Started
     #: Drops the events that are stored already, if it is durable.
     replay: Replay | None
-    #: Watches whether it only waits, while it runs and if it is durable.
+    #: Watches whether it only waits: if it is durable, and while it runs.
     parking: Parking | None = None
     #: Whether it no longer belongs to this runner: its flow unwinds, and nobody sees that.
     is_parted: bool = False
@@ -44,7 +44,7 @@ class Work:
     async def read_past(self) -> None:
         """Read what is stored of it, because its flow runs again from its top.
 
-        Before it counts as running: if this process dies meanwhile, nothing has begun.
+        Called before it counts as running: if this process dies meanwhile, nothing has begun.
         """
         if not self.launch.has_past:
             return

@@ -60,10 +60,10 @@ class Outbox:
         future.add_done_callback(self.asked.discard)
 
     def close(self) -> int:
-        """Count everything as acknowledged; return what really is.
+        """Count everything as acknowledged; return the number of the last line that really is.
 
-        Later questions are answered by the control plane: the execution is over. One more than its
-        lines, because the status in the backlog counts as well.
+        The execution is over, so later questions need not wait: the control plane answers them.
+        The final status in the backlog counts as one more line.
         """
         committed, self.acked = self.acked, self.next + len(self.lines)
         return committed

@@ -1,9 +1,8 @@
 """The events of a durable execution, which may run again from its top.
 
-Each says where in the flow's code it was written. When the flow runs again, it writes the events
-that are stored already once more, at the same places and in the same order there: they are dropped.
-At each place, the first one that is not among them ends that, because the flow does something else
-from there on.
+Each says where in the flow's code it was written. A flow that runs again writes its stored events
+once more, at the same places and in the same order there, so they are dropped. Once an event at a
+place is not a stored one, the flow does something else there: from then on, all are kept there.
 """
 
 import itertools
@@ -19,8 +18,8 @@ from koco.runner.process import fence
 from koco.sdk import tracer
 from koco.sdk.steps import places
 
-#: How many of the next stored events one is compared with. Their order may differ a little, for
-#: example if several threads have printed.
+#: With how many of the next stored events an event is compared. Their order may differ a little,
+#: for example if several threads have printed.
 _AHEAD = 64
 
 #: The places of lines that have none: of other processes and C code, and of unknown threads.
@@ -28,7 +27,7 @@ _PIPE = "~pipe"
 
 
 class _Stored:
-    """The marks of the stored events of one place that were not written again yet."""
+    """The marks of one place's stored events that were not written again yet."""
 
     def __init__(self, marks: Sequence[bytes]) -> None:
         self._rest = iter(marks)
@@ -90,7 +89,7 @@ class Replay:
             then()
 
     def _is_stored(self, event: bytes, place: str) -> bool:
-        if not self._stored or (stored := self._stored.get(place)) is None:
+        if (stored := self._stored.get(place)) is None:
             return False
         mark = mark_of(event)
         # Inside the fence: an interruption must not leave the lock behind.

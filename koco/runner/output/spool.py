@@ -3,9 +3,9 @@
 Only one call is pending at a time. Events that are written meanwhile go with the next call: there
 is no timer, so an idle spool sends at once and a busy one sends full calls. Batches that the
 control plane refuses (for example because its disk is full) are sent again when there is nothing
-else to send. Memory is bounded: while the spool is full, writers wait. Lines that were refused
-fill another share of it, so that executions without room do not stop the others. Its contents are
-in a file as well (`koco.runner.output.backlog`), so that they survive this process.
+else to send. Memory is bounded: while the spool is full, writers wait. Executions whose lines are
+refused have a bound of their own, so that they do not stop the others. The spool's contents are in
+a file as well (`koco.runner.output.backlog`), so that they survive this process.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ CALL_BYTES = 88 * 1024
 _PROBE_BYTES = 4 * 1024
 #: How long a refused line that is larger than a call waits before it is sent again (seconds).
 _LARGE_AGAIN_S = 1.0
-#: How much may wait in the spool before writers have to wait (bytes): of executions whose lines
-#: were refused, and of the others.
+#: How much may wait in the spool before writers have to wait (bytes). Executions whose lines were
+#: refused may fill so much together, and the others as much again.
 ROOM_BYTES = 4 * 1024 * 1024
 
 
