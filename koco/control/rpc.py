@@ -188,7 +188,7 @@ def _require_current(execution: Execution, asked: wire.Request) -> None:
 
 
 def _require_process(execution: Execution, asked: wire.Request) -> None:
-    """Refuse questions that only the process asks which runs the execution now."""
+    """Refuse a question that does not come from the process that runs the execution now."""
     if not asked.attempt or not execution.runner or execution.status.is_final:
         raise ConflictError(
             f"{asked.name} of {asked.fid} is answered only to the process that runs it"

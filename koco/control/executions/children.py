@@ -79,7 +79,7 @@ class Children:
         return execution
 
     async def _find(self, parent: Execution, name: str) -> Entry:
-        """Return the flow of a name, as if there were only those that the parent may launch."""
+        """Find a flow by its name among those that the parent may launch."""
         user = await rights.of(self._store, parent.user)
         user = user if user is not None and user.may("launch") else None
         release = await self._store.releases.get(parent.service, parent.release)
@@ -120,7 +120,8 @@ class Children:
 def _key_of(fid: str, question: CallFlow) -> str:
     """Return the idempotency key under which a step launches its execution.
 
-    The author's own keys are no keys of `koco run`: a parent may be launched with the same one.
+    A key that the flow's author gives gets a prefix, because somebody may have launched the parent
+    with the same one.
     """
     own = question.launch_key
     if own is None:

@@ -145,7 +145,7 @@ class Supervisor:
         return execution
 
     def end_cancelled(self, fid: str) -> None:
-        """Ask an execution to end whose cancellation was requested with that of its parent."""
+        """Ask an execution to end that was cancelled with its parent."""
         self._tasks.spawn(self._end_cancelled(fid))
 
     async def _end_cancelled(self, fid: str) -> None:

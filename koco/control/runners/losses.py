@@ -25,7 +25,7 @@ class Losses:
         self._fids: set[str] = set()
 
     def add(self, loss: Loss) -> None:
-        """Count a loss, unless an execution was part of an earlier one."""
+        """Count a loss, unless one of its executions was part of an earlier one."""
         is_repeated = not self._fids.isdisjoint(loss.fids)
         self._fids |= loss.fids
         if is_repeated:

@@ -164,7 +164,7 @@ class Pool:
         return self.why + self._setbacks.next_try
 
     def why_alone(self, execution: Execution) -> str | None:
-        """Return why an execution waits for a runner that others do not wait for, if it does."""
+        """Return why an execution waits for a runner without others; None if it does not."""
         if not execution.runs_alone or self.limits.concurrency == 1 or self._setbacks.why:
             return None
         deaths = execution.deaths

@@ -63,8 +63,8 @@ class Setbacks:
     def has_worked(self, since: float) -> None:
         """Forget all failures if a runner that works was started at `since`, after the last one.
 
-        One that was started before says nothing about starts, so the pauses stay. But that no
-        runner begins anything is not true any more. `since` is in monotonic seconds.
+        If it was started before that failure, it says nothing about starts, so the pauses stay. But
+        it shows that runners can begin executions. `since` is in monotonic seconds.
         """
         if since > self._last:
             self._clear()

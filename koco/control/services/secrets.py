@@ -58,10 +58,10 @@ class KnownSecret(msgspec.Struct, frozen=True):
 
 
 class Box:
-    """Encrypts data in the store that is not a secret of its own, with the same key.
+    """Encrypts other data in the store with the key of the secrets.
 
-    It marks what it has encrypted, so that data from before the encryption was asked for stays
-    readable.
+    What it has encrypted begins with a mark. So data from before the service asked for encryption
+    stays readable.
     """
 
     #: No encoding of a step's result begins like this.
@@ -147,8 +147,8 @@ class Vault:
     async def releases_in_need(self, running: Iterable[ReleaseId]) -> list[ReleaseId]:
         """Return the releases with secrets that have or may have processes.
 
-        `running` are the releases with runners, whatever their status. One of which parked
-        executions await somebody has processes of its endpoint.
+        `running` are the releases with runners, whatever their status. If parked executions of a
+        release await somebody, its endpoint still has processes.
         """
         found = [
             *await self._store.releases.with_status("live"),

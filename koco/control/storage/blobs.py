@@ -197,20 +197,20 @@ class Blobs:
             self._sizes.pop(name, None)
 
     async def put(self, data: bytes, *, events_bytes: int = 0, is_last: bool = False) -> str:
-        """Make a part of an event a blob; return its SHA-256.
+        """Store a large part of an event as a blob; return its SHA-256.
 
-        Hold `settling` from before until something in the store names it. For the room that it may
-        use see `Disk.apart`.
+        Hold `settling` from before this call until something in the store names the blob.
+        `Disk.apart` says how much of the disk it may use.
 
         Raises:
             NoRoomError: the disk is full.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         if await asyncio.to_thread(_renew, self.path(sha256), len(data)):
-            return sha256  # its event had no room when it was first sent
+            return sha256  # it was put when its event was first sent, which had no room
         part = Part(self._parts / secrets.token_hex(32))
         try:
-            with self._disk.apart(len(data), but=events_bytes, is_last=is_last):
+            with self._disk.apart(len(data), events_bytes=events_bytes, is_last=is_last):
                 await asyncio.to_thread(_write, part, data, sha256, self.path(sha256))
         finally:
             part.path.unlink(missing_ok=True)

@@ -113,18 +113,20 @@ class Disk:
             promise.fulfil(size_bytes)
 
     @contextmanager
-    def apart(self, size_bytes: int, *, but: int = 0, is_last: bool = False) -> Iterator[None]:
-        """Find room for a part of events that is a file of its own, while the block writes it.
+    def apart(
+        self, size_bytes: int, *, events_bytes: int = 0, is_last: bool = False
+    ) -> Iterator[None]:
+        """Find room for a large part of an event, which the block writes into a file of its own.
 
-        It counts as events do (see `room`): it may use the disk down to the reserve, or, if it is
-        of an execution that has returned, down to half of it. `but` is the size of the events that
-        come with it.
+        As events do (see `room`), it may use the disk down to the reserve; if its execution has
+        returned, down to half of the reserve. `events_bytes` is the size of the events that come
+        with it and need room, too.
 
         Raises:
             NoRoomError: there is too little room.
         """
         least = self.reserve_bytes / 2 if is_last else self.reserve_bytes
-        taken = size_bytes + but * _TWICE
+        taken = size_bytes + events_bytes * _TWICE
         left = self._left_after(taken, least)
         if left < least:
             raise no_room(f"{size_bytes / MB:.1f} MB are needed, {self._describe(left + taken)}")

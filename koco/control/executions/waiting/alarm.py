@@ -16,7 +16,7 @@ _TIMER_S = 60.0
 
 
 class Alarm:
-    """Calls `settle` when something is due. It settles that, and returns when the next one is due.
+    """Calls `settle` when something is due, which settles that and returns the next due time.
 
     Times are in seconds since the epoch; None means that there is none.
     """
