@@ -128,12 +128,16 @@ def with_member(line: bytes, name: str, text: bytes) -> bytes:
 
 def payload_of(line: bytes) -> bytes:
     """Return a line's payload."""
-    return line[line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD) : -1]
+    return line[_payload_at(line) : -1]
 
 
 def with_payload(line: bytes, payload: Any) -> bytes:
     """Return a line with another payload, which must be plain data."""
-    return line[: line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD)] + _encode_json(payload) + b"}"
+    return line[: _payload_at(line)] + _encode_json(payload) + b"}"
+
+
+def _payload_at(line: bytes) -> int:
+    return line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD)
 
 
 def place_of(line: bytes) -> str | None:
@@ -155,7 +159,7 @@ def limit_payload(line: bytes, most_bytes: int) -> bytes:
 
     An error's payload keeps its form: only its texts are shortened.
     """
-    at = line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD)
+    at = _payload_at(line)
     payload = line[at:-1]
     if len(payload) <= most_bytes:
         return line

@@ -9,10 +9,10 @@ Structs are encoded as arrays: add fields only at the end, and remove none.
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -251,14 +251,14 @@ def marks_of(lines: Iterable[bytes]) -> dict[str, list[bytes]]:
         elif kind == _STEP:
             steps.append((number, text))
         elif kind == _STATUS and _FROM in text:
-            again = json.loads(line.payload_of(text))["from"]
-            end = next((at for at, step in steps if _key_of(step) == again), number)
+            again = _payload(text)["from"]
+            end = next((at for at, step in steps if _payload(step)["step"] == again), number)
             found = {at: [each for each in marks if each[0] < end] for at, marks in found.items()}
             found.pop(again, None)
             steps.clear()
     return {at: [mark for _, mark in marks] for at, marks in found.items() if marks}
 
 
-def _key_of(text: bytes) -> str:
-    key: str = json.loads(line.payload_of(text))["step"]
-    return key
+def _payload(text: bytes) -> dict[str, Any]:
+    payload: dict[str, Any] = msgspec.json.decode(line.payload_of(text))
+    return payload

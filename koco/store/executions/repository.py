@@ -380,6 +380,7 @@ def _new_fid() -> str:
 
 def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
     """Return the first events of an execution's stream."""
+    others = {"parent": new.parent, "resume_of": new.resume_of}
     meta = {
         "fid": fid,
         "flow": new.flow,
@@ -387,11 +388,7 @@ def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
         "release": new.release,
         "user": new.user,
         "tags": new.tags,
-        **{
-            name: fid
-            for name, fid in (("parent", new.parent), ("resume_of", new.resume_of))
-            if fid is not None
-        },
+        **{name: other for name, other in others.items() if other is not None},
         **new.about,
     }
     return ledger.lines(
