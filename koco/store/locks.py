@@ -11,8 +11,8 @@ from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.steps import StepKind
 from koco.store.engine.protocol import Connection
-from koco.store.errors import invalid_cursor
 from koco.store.model import EVERYTHING, Answer, Lock, NewWait, Page, Sight, masked
+from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import Table, payload_to_json, replacement
@@ -212,9 +212,7 @@ def _page(
     db: Connection, wanted: list[str], values: dict[str, Any], limit: int, cursor: str | None
 ) -> Page[Lock]:
     if cursor is not None:
-        created, tilde, lid = cursor.partition("~")
-        if not tilde:
-            raise invalid_cursor(cursor)
+        created, lid = pages.pair(cursor)
         wanted = [*wanted, "(l.created, l.lid) > (:after_created, :after_lid)"]
         values = {**values, "after_created": created, "after_lid": lid}
     clause = f"WHERE {' AND '.join(wanted)} ORDER BY l.created, l.lid"

@@ -19,7 +19,6 @@ from koco.plurals import counted
 from koco.sizes import MB, format_size
 from koco.store import past
 from koco.store.engine.protocol import Connection
-from koco.store.errors import invalid_cursor
 from koco.store.model import ExportedStep, Message, NewWait, Outline, Page, Step, StepResult
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
@@ -271,9 +270,7 @@ def _page(
         names = ", ".join(f":status{number}" for number in range(len(statuses)))
         wanted += f" AND status IN ({names})"
     if cursor is not None:
-        after, tilde, number = cursor.partition("~")
-        if not tilde:
-            raise invalid_cursor(cursor)
+        after, number = pages.pair(cursor)
         wanted += " AND (position, id) > (:after, :number)"
         values |= {"after": pages.number(after), "number": pages.number(number)}
     clause = f"{wanted} ORDER BY position, id"

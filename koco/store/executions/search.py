@@ -16,7 +16,7 @@ from koco.events import line
 from koco.events.model import Status
 from koco.store.engine.protocol import Connection, Word
 from koco.store.model import masked
-from koco.store.stream import events
+from koco.store.stream import ledger
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +150,7 @@ def _text(
     shown = masked(msgspec.json.decode(inputs), msgspec.json.decode(hidden or "[]"))
     parts = [words(shown)]
     if status == Status.FINISHED and outcome_seq is not None:
-        for chunk in events.after(db, number, outcome_seq - 1, 1):
-            text = dict(line.number_lines(chunk.first, chunk.body))[outcome_seq]
+        if (text := ledger.event(db, number, outcome_seq)) is not None:
             parts.append(words(line.decode(outcome_seq, text).get("payload")))
     elif error:
         parts.append(words(msgspec.json.decode(error)))

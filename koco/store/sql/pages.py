@@ -23,6 +23,18 @@ def number(cursor: str) -> int:
     return int(cursor)
 
 
+def pair(cursor: str) -> tuple[str, str]:
+    """Return the two parts of a page's cursor: what the page is ordered by, and an id.
+
+    Raises:
+        UsageError: it has no two parts.
+    """
+    first, tilde, second = cursor.partition("~")
+    if not tilde:
+        raise invalid_cursor(cursor)
+    return first, second
+
+
 def size(row: Sequence[Any]) -> int:
     """Return the memory that a row needs, as far as it matters (bytes of text)."""
     return sum(len(value) for value in row if isinstance(value, str))

@@ -108,6 +108,16 @@ def policy_of(now: State) -> Policy:
     return msgspec.json.decode(now.policy, type=Policy) if now.policy else Policy()
 
 
+def event(db: Connection, execution: int, seq: int) -> bytes | None:
+    """Return an event, or None if it is not stored."""
+    row = db.execute(
+        "SELECT first, body FROM chunks WHERE execution = :id AND last >= :seq"
+        " ORDER BY last LIMIT 1",
+        {"id": execution, "seq": seq},
+    ).fetchone()
+    return None if row is None else dict(line.number_lines(*row))[seq]
+
+
 def insert(db: Connection, now: State, events: Lines) -> None:
     """Add events to an execution."""
     last = now.last_seq + events.total

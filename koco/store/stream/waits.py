@@ -213,15 +213,9 @@ def end_call(db: Connection, child: str) -> None:
     now = ledger.state(db, child)
     if now is None or not now.status.is_final:
         return
-    seq = "SELECT outcome_seq FROM executions WHERE id = :id AND outcome_seq IS NOT NULL"
-    outcome = None
-    if row := db.execute(seq, {"id": now.id}).fetchone():
-        [(first, body)] = db.execute(
-            "SELECT first, body FROM chunks WHERE execution = :id AND last >= :seq"
-            " ORDER BY last LIMIT 1",
-            {"id": now.id, "seq": row[0]},
-        ).fetchall()
-        outcome = body.split(b"\n")[row[0] - first]
+    look = "SELECT outcome_seq FROM executions WHERE id = :id"
+    [(seq,)] = db.execute(look, {"id": now.id}).fetchall()
+    outcome = None if seq is None else ledger.event(db, now.id, seq)
     end_calls(db, child, now.status, outcome)
 
 
