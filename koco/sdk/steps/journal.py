@@ -39,6 +39,8 @@ _CHANGED = (
 _INVALID = re.compile(r"[^A-Za-z0-9_.-]")
 #: The longest name of a step (characters).
 _NAME_CHARS = 100
+#: Statuses of a recorded call whose outcome is used.
+SETTLED = frozenset({StepStatus.FINISHED, StepStatus.ERROR, StepStatus.EXPIRED})
 
 
 class Sink(Protocol):
@@ -337,7 +339,7 @@ class Journal(Tree):
     @contextmanager
     def wait(self, pending: dict[str, str], key: str, name: str) -> Iterator[None]:
         """Count a wait as pending, in `waits` or `locks`, and the caller as a waiter."""
-        me = _caller()
+        me = places.task_here() or get_ident()
         self.waiters.add(me)
         pending[key] = name
         self._note()
@@ -432,15 +434,3 @@ def _number(call: Call | PastStep) -> str:
 
 def _shown(call: Call | PastStep) -> str:
     return f"{call.key}({call.arguments})"
-
-
-def _caller() -> asyncio.Task[Any] | int:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        task = None
-    return get_ident() if task is None else task
-
-
-#: Statuses of a recorded call whose outcome is used.
-SETTLED = frozenset({StepStatus.FINISHED, StepStatus.ERROR, StepStatus.EXPIRED})

@@ -128,7 +128,7 @@ def context_for_task(given: Context | None = None) -> Context | None:
     branch = here.get()
     if given is not None or branch is None or branch.attempt is not None:
         return given
-    if _has_task():
+    if task_here() is not None:
         branch = branch.child() if is_ordered(branch) else branch.tree.unordered
     elif branch is branch.tree.main and not branch.has_task:
         branch.has_task = True  # the flow's own task
@@ -142,11 +142,12 @@ def context_for_task(given: Context | None = None) -> Context | None:
     return context
 
 
-def _has_task() -> bool:
+def task_here() -> asyncio.Task[Any] | None:
+    """Return the running task; None if there is none."""
     try:
-        return asyncio.current_task() is not None
+        return asyncio.current_task()
     except RuntimeError:  # no loop runs in this thread
-        return False
+        return None
 
 
 def make_task(
