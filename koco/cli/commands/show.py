@@ -53,9 +53,8 @@ def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
     for step in page["items"]:
         if step["kind"] == "lock":
             continue  # what it awaits says so
-        facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
-        what = f"{step['key']} {event_text.describe_wait(facts)}, since {times.at(step['started'])}"
-        lines.append(("waits", what))
+        what, since = event_text.describe_recorded_wait(step), times.at(step["started"])
+        lines.append(("waits", f"{step['key']} {what}, since {since}"))
     if page["next"]:
         lines.append(("waits", f"and more: `koco steps {execution['fid']} --status waiting`"))
     return lines
@@ -88,14 +87,11 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     if execution["started"]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))
-    resumed = execution.get("resumed", 0)
-    attempt = execution.get("attempt", 1)
-    most = execution.get("attempts", attempt)
-    if attempt > 1:
-        lines.append(("attempt", f"{attempt} of at most {most}"))
+    if (attempt := execution.get("attempt", 1)) > 1:
+        lines.append(("attempt", f"{attempt} of at most {execution.get('attempts', attempt)}"))
     if execution.get("durable"):
         lines.append(("durable", "yes"))
-    if resumed:
+    if resumed := execution.get("resumed", 0):
         lines.append(("resumed", counted(resumed, "time")))
     names = {"parent": "parent", "retry_of": "retry of", "resume_of": "resume of"}
     lines += [(label, facts.get(name)) for name, label in names.items()]

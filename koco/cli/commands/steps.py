@@ -113,6 +113,5 @@ def _outcome(step: RecordedStep) -> str:
     if step["status"] == "waiting":
         if step["due"] is not None and output.is_terminal():
             return f"until {times.at(step['due'])}"  # the key says for what
-        facts = {"kind": step["kind"], "until": step["due"], "fid": step["child"]}
-        return event_text.describe_wait(facts)
+        return event_text.describe_recorded_wait(step)
     return output.inline(step["preview"] or step["child"] or "")

@@ -40,8 +40,8 @@ def example(field: Field) -> str:
     """Return how a value is written on a command line, where it stands for itself."""
     schema = (field.json_schema or {}) if isinstance(field, InputJSON) else {}
     named = str(schema.get("$ref") or "").rpartition("/")[2]
-    kind = (schema.get("$defs") or {}).get(named, schema).get("type")
-    return {"array": "'[…]'", "object": "'{…}'"}.get(kind, "…")
+    what = (schema.get("$defs") or {}).get(named, schema).get("type")
+    return {"array": "'[…]'", "object": "'{…}'"}.get(what, "…")
 
 
 def words(field: Field) -> list[str]:

@@ -153,7 +153,7 @@ def _as_list(key: str, pairs: Sequence[str]) -> str:
 def _typed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from koco.cli.terminal import output, times
+from koco.client.answers import RecordedStep
 from koco.plurals import counted
 
 #: The part of an error's message that is searched for in its traceback (characters).
@@ -112,6 +113,11 @@ def describe_wait(step: dict[str, Any]) -> str:
     others = {"lock": "a person", "call": "another execution", "launch": "another execution"}
     what = step.get("fid") or others.get(str(kind), "a message")
     return f"for {what} until {_at(until)}" if until else f"for {what}"
+
+
+def describe_recorded_wait(step: RecordedStep) -> str:
+    """Return the same of a step in a list of recorded ones."""
+    return describe_wait({"kind": step["kind"], "until": step["due"], "fid": step["child"]})
 
 
 def _body(value: Any) -> tuple[str, str] | None:
