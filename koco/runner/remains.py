@@ -174,8 +174,8 @@ def _end_from_wait_status(path: Path) -> crash.End | None:
         return crash.End(code=code)
     recorded = crash.read(path)
     if recorded is not None and {recorded.signal, -code} <= crash.CRASHES:
-        # While Python writes the stacks of running threads it may crash again, with SIGSEGV,
-        # whatever the first crash was.
+        # While Python writes the stacks of running threads it may crash again with SIGSEGV: the
+        # recorded signal is that of the first crash.
         return recorded
     return crash.End(signal=-code)
 

@@ -51,7 +51,7 @@ class Steps(Repository):
         return await self._scan(lambda db: past.read(db, execution, marks=marks), apart=True)
 
     async def outline(self, execution: int) -> Outline:
-        """Return what an execution was given and what it recorded: all but its steps, unmasked."""
+        """Return the inputs and the records of an execution, unmasked, without its steps."""
         return await self._scan(lambda db: past.outline(db, execution))
 
     async def exported(self, rows: Sequence[int]) -> list[ExportedStep]:

@@ -12,7 +12,7 @@ from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
 from koco.testing.apps import USER
 
-#: What a test may name: `module:object`, the callable itself, or what `submit` returned.
+#: The flow of a test: `module:object`, the callable itself, or the launch that `submit` returned.
 Target = str | Callable[..., Any] | Launch
 
 

@@ -1,4 +1,4 @@
-"""What an execution has recorded, as plain data: what `koco steps --export` writes, too."""
+"""The recorded history of an execution, as plain data; `koco steps --export` writes the same."""
 
 import base64
 from collections.abc import Mapping

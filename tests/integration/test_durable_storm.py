@@ -14,7 +14,7 @@ from tests.support.driver import Koco
 from tests.support.durable_storm import Inspection, Storm
 
 _FLOWS = Path(__file__).parents[1] / "support" / "durable_flows.py"
-_KILLS = int(os.environ.get("KOCO_KILLS", "60"))
+_KILLS = int(os.environ.get("KOCO_KILLS", "200"))
 _SEED = int(os.environ.get("KOCO_SEED", time.time_ns() % 1_000_000))
 
 

@@ -52,7 +52,7 @@ def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
     page = client.steps(execution["fid"], statuses=["waiting"], limit=_SHOWN)
     for step in page["items"]:
         if step["kind"] == "lock":
-            continue  # what it awaits says so
+            continue  # the line of locks shows it
         what, since = event_text.describe_recorded_wait(step), times.at(step["started"])
         lines.append(("waits", f"{step['key']} {what}, since {since}"))
     if page["next"]:

@@ -69,7 +69,7 @@ def command(
 def _export(client: Client, fid: str, file: Path) -> None:
     history = client.history(fid)
     try:
-        file.touch(mode=0o600)  # what is hidden elsewhere is in it
+        file.touch(mode=0o600)  # it has values that are hidden elsewhere
         file.write_text(json.dumps(history, indent=1, ensure_ascii=False) + "\n", "utf-8")
     except OSError as exc:
         raise OutputError(f"cannot write {file}: {exc.strerror}") from exc
@@ -112,6 +112,6 @@ def _outcome(step: RecordedStep) -> str:
     """Return a step's result or error, or what it waits for, on one line."""
     if step["status"] == "waiting":
         if step["due"] is not None and output.is_terminal():
-            return f"until {times.at(step['due'])}"  # the key says for what
+            return f"until {times.at(step['due'])}"  # the key names the wait
         return event_text.describe_recorded_wait(step)
     return output.inline(step["preview"] or step["child"] or "")

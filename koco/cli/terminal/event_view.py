@@ -248,7 +248,7 @@ def _is_shown(kind: str, payload: Any, view: View) -> bool:
     if kind == "step" and not output.is_terminal() and isinstance(payload, dict):
         return payload.get("status") != "running"  # its outcome follows
     if kind == "status" and isinstance(payload, dict) and payload.get("resumed"):
-        return True  # what follows was written by another process
+        return True  # another process wrote the events after it
     return kind not in _QUIET and not (kind == "final" and payload is None)
 
 

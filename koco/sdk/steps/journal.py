@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from _thread import get_ident
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import CoroutineType
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -150,6 +151,13 @@ def _key(branch: Branch, name: str, digest: str) -> str:
         name = f"{name}.{digest[:12]}"
     key = f"{name}:{branch.count(name)}"
     return f"{branch.id}/{key}" if branch.id else key
+
+
+def named(coroutine: Coroutine[Any, Any, Any], name: str) -> Coroutine[Any, Any, Any]:
+    """Give a coroutine the name that Python's warning shows if nobody awaits it."""
+    if isinstance(coroutine, CoroutineType):
+        coroutine.__qualname__ = name
+    return coroutine
 
 
 def clean_name(name: str) -> str:
@@ -317,7 +325,7 @@ class Journal(Tree):
         outcome = self._locks.pop(lid, None)
         return None if outcome is None else msgspec.json.decode(outcome, type=LockOutcome)
 
-    # what goes on
+    # steps and waits that are open
 
     def admit(self, call: Call) -> None:
         """Called before a step that has no outcome runs: a test may hold it there."""

@@ -110,7 +110,7 @@ class Job:
         self._guard.interrupt()
 
     def result(self) -> Any:
-        """Return what the function has returned, or raise what it has raised."""
+        """Return the function's value, or raise its exception."""
         if self._error is not None:
             try:
                 raise self._error

@@ -27,7 +27,7 @@ from koco.manifest.rules import LOCK_NAME
 from koco.sdk.steps import previews
 from koco.sdk.steps.background import ask_in_background
 from koco.sdk.steps.exceptions import RecordedTraceback
-from koco.sdk.steps.journal import Call, Journal, clean_name
+from koco.sdk.steps.journal import Call, Journal, clean_name, named
 
 #: Whole numbers of more bits are not shown in errors.
 _SHOWN_BITS = 256
@@ -45,7 +45,7 @@ class Wait:
     question: Callable[..., Question[WaitOutcome]]
     #: What it is about, for errors: a message's name, a flow.
     subject: str = ""
-    #: What must be equal when the flow runs again, and what people see.
+    #: The arguments that must be equal when the flow runs again, and those that people see.
     counted: tuple[Any, ...] = ()
     shown: dict[str, Any] = field(default_factory=dict)
 
@@ -145,7 +145,7 @@ def start(journal: Journal | None, wait: Wait) -> Coroutine[Any, Any, Any]:
     if journal is not None and journal.is_closed:
         return journal.refuse_async()
     call = _place(journal, wait)
-    return _run(call, wait)
+    return named(_run(call, wait), f"tracer.{wait.kind}")
 
 
 async def _run(call: Call, wait: Wait) -> Any:

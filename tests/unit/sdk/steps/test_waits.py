@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import gc
 import hashlib
 from typing import Any
 
@@ -450,3 +451,18 @@ def test_key_of_a_wait_names_its_kind() -> None:
     play(flow, sink)
     assert sink.records[0].key == "sleep:0"
     assert sink.past().steps[1].kind is StepKind.SLEEP
+
+
+def test_call_without_await_is_reported_by_its_name() -> None:
+    """Python's warning says what the flow forgot to await."""
+
+    async def flow(tracer: Tracer) -> None:
+        tracer.receive("note")  # type: ignore[unused-coroutine]
+        tracer.step("draw", everything, tracer)  # type: ignore[unused-coroutine]
+        gc.collect()
+
+    with pytest.warns(RuntimeWarning) as warnings:
+        play(flow, MemorySink())
+    said = [str(each.message) for each in warnings]
+    for name in ("tracer.receive", "draw"):
+        assert f"coroutine '{name}' was never awaited" in said
