@@ -19,24 +19,29 @@ _PIECES = 1_000_000
 
 Piece = TypeVar("Piece", Deleted, Cancelled)
 
+#: The filters of all commands that select executions.
 Status = Annotated[
-    list[str] | None, typer.Option(metavar="STATUS", help="All with this status (repeatable).")
+    list[str] | None, typer.Option(metavar="STATUS", help="Those with this status (repeatable).")
 ]
-Flow = Annotated[str | None, typer.Option(metavar="FLOW", help="All of this flow.")]
-Service = Annotated[str | None, typer.Option(metavar="SERVICE", help="All of this service.")]
-User = Annotated[str | None, typer.Option(metavar="NAME", help="All launched by this user or key.")]
+Flow = Annotated[str | None, typer.Option(metavar="FLOW", help="Those of this flow.")]
+Service = Annotated[str | None, typer.Option(metavar="SERVICE", help="Those of this service.")]
+User = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Those launched by this user or key.")
+]
 Tag = Annotated[
     list[str] | None,
-    typer.Option(metavar="TAG", help="All with this tag (repeatable; all must match)."),
+    typer.Option(metavar="TAG", help="Those with this tag (repeatable; all must match)."),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="All created since then: an age such as 24h or 7d, or RFC 3339."
+        metavar="TIME",
+        help="Those created since then: 24h, yesterday, monday, 14:30, or RFC 3339.",
     ),
 ]
 Until = Annotated[
-    str | None, typer.Option("--until", "--before", metavar="TIME", help="All created before then.")
+    str | None,
+    typer.Option("--until", "--before", metavar="TIME", help="Those created before then."),
 ]
 
 

@@ -113,14 +113,32 @@ class Named(TypedDict):
 
 
 class Progress(TypedDict):
-    """The progress of an execution."""
+    """How far a flow says it is."""
+
+    done: float
+    total: float | None
+    message: str | None
+
+
+class Used(TypedDict):
+    """What an execution has used so far."""
+
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: Size
+    ray_tasks: int
+    stored_bytes: Size
+
+
+class State(TypedDict):
+    """How far the stream of an execution is."""
 
     status: str
     last_seq: int
     waits: NotRequired[str | None]
 
 
-class Execution(Named, Progress):
+class Execution(Named, State):
     """One run of a flow."""
 
     flow: str
@@ -141,6 +159,8 @@ class Execution(Named, Progress):
     durable: NotRequired[bool]
     resumed: NotRequired[int]
     parked: NotRequired[bool]
+    progress: NotRequired[Progress | None]
+    used: NotRequired[Used | None]
 
 
 class Executions(Page[Execution]):

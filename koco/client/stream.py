@@ -158,8 +158,8 @@ class Stream:
             self.status = execution["status"]
         return self.status is not None
 
-    def _execution(self) -> answers.Progress:
-        return self._transport.json("GET", self._path, answers.Progress, room=Room(PAYLOAD_BYTES))
+    def _execution(self) -> answers.State:
+        return self._transport.json("GET", self._path, answers.State, room=Room(PAYLOAD_BYTES))
 
 
 def is_status(event: Any) -> bool:

@@ -10,8 +10,10 @@ import msgspec
 from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
+from koco.events.progress import Progress
 from koco.events.questions import LockOutcome
 from koco.events.steps import StepKind, StepRecord, StepStatus
+from koco.events.used import Used
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
 from koco.sizes import MB
@@ -250,6 +252,10 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     parked: bool = False
     #: How many processes have died with it, one after the other, without a new outcome of a step.
     deaths: int = 0
+    #: What its flow last said of its progress.
+    progress: Progress | None = None
+    #: What it has used, as far as its processes have said so; None before the first one has.
+    used: Used | None = None
 
     @property
     def runs_alone(self) -> bool:

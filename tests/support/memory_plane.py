@@ -141,6 +141,7 @@ class Plane:
             "last_seq": 0,
             "error": None,
             **{"parent": None, "retry_of": None, "resume_of": None, "resumed": 0, "parked": False},
+            **{"progress": None, "used": None},
             **facts,
         }
         self.events[fid] = []

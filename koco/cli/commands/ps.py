@@ -21,33 +21,17 @@ _STYLES = {
 
 def command(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Also ended executions.")] = False,
-    status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
-    ] = None,
-    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
-    service: Annotated[
-        str | None, typer.Option(metavar="SERVICE", help="Only of this service.")
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only launched by this user or key.")
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
-    ] = None,
+    status: selection.Status = None,
+    flow: selection.Flow = None,
+    service: selection.Service = None,
+    user: selection.User = None,
+    tag: selection.Tag = None,
     parent: Annotated[
         str | None,
         typer.Option(metavar="FID", help="Only launched by this execution, ended or not."),
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Only created since then: an age such as 24h or 7d, or RFC 3339."
-        ),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only created before then.")
-    ] = None,
+    since: selection.Since = None,
+    until: selection.Until = None,
     search: Annotated[
         str | None,
         typer.Option(

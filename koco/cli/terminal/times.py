@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from koco.cli.terminal import output
 from koco.errors import UsageError
-from koco.time_text import UNITS_S, read_duration, read_time
+from koco.time_text import UNITS_S, read_day_or_clock, read_duration, read_time
 
 #: A year. Longer times are mistakes, and timers have limits (seconds).
 _LONGEST_S = 366 * 86_400
@@ -65,9 +65,10 @@ def at(time: str, stream: TextIO | None = None, *, is_exact: bool = False) -> st
 
 
 def moment(text: str | None, option: str) -> str | None:
-    """Return a time as RFC 3339 in UTC, from such a time or from an age (`24h`).
+    """Return a time as RFC 3339 in UTC.
 
-    A time without a zone is in this machine's zone. None stays None.
+    It is given as such a time, as an age (`24h`), as a day (`yesterday`, `monday`) or as a time of
+    day (`14:30`). A time without a zone is in this machine's zone. None stays None.
 
     Raises:
         UsageError: it is neither.
@@ -75,9 +76,9 @@ def moment(text: str | None, option: str) -> str | None:
     if text is None:
         return None
     try:
-        at = read_time(text, zone=None)
+        at = (read_day_or_clock(text) or read_time(text, zone=None)).astimezone(UTC)
     except (ValueError, OverflowError) as exc:
-        hint = "an age such as 30m, 24h or 7d, or a time in RFC 3339"
+        hint = "24h or 7d ago, yesterday, monday, 14:30, or a time such as 2026-01-31T14:30"
         raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 

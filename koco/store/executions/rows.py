@@ -10,7 +10,7 @@ from koco.store.sql.table import Table
 EXECUTIONS = Table(
     "executions",
     Execution,
-    json=("tags", "error", "hidden", "policy"),
+    json=("tags", "error", "hidden", "policy", "progress", "used"),
     payloads=("inputs", "moments"),
 )
 _BY_ID = f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = :id"

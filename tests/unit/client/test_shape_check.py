@@ -58,7 +58,7 @@ def test_an_entirely_different_value_has_no_part(value: Any) -> None:
 #: Names that differ between the client and the API.
 NAMES = {
     **{"Doctor": "Findings", "Found": "Finding", "Failure": "Failure", "Named": "Execution"},
-    **{"Progress": "Execution", "Service": "DeployedService"},
+    **{"State": "Execution", "Service": "DeployedService"},
     **{"ReleaseState": "Release", "BegunRelease": "Release", "RolledBack": "Release"},
     **{"Origin": "ReleaseOrigin", "Change": "PlannedChange", "FileChange": "PlannedFileChange"},
     **{"Finding": "ManifestFinding", "Holder": "Key", "Load": "FlowLoad"},

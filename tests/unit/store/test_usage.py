@@ -145,7 +145,11 @@ def test_executions_from_before_are_counted_by_the_migration(tmp_path: Path) -> 
             )
             step = schema.MIGRATIONS[1]
             db.execute("DELETE FROM usage")
+            for name in ("wall_s", "cpu_s", "peak_memory_bytes", "ray_tasks", "stored_bytes"):
+                db.execute(f"ALTER TABLE usage DROP COLUMN {name}")
             db.executescript(step[step.index("CREATE TEMP TABLE") :])
+            later = schema.MIGRATIONS[4]
+            db.executescript(later[later.index("ALTER TABLE usage") :])
         await store.open()
         try:
             return (await store.usage.page(BY_FLOW)).items

@@ -31,6 +31,26 @@ class Failure(Shape):
     message: str
 
 
+class Progress(Shape):
+    """How far a flow says it is."""
+
+    done: float
+    total: Annotated[float | None, Meta(description="null if the flow does not know it")]
+    message: str | None
+
+
+class Used(Shape):
+    """What an execution has used so far, in all its attempts together."""
+
+    wall_s: Annotated[float, Meta(description="how long processes have run it")]
+    cpu_s: Annotated[float, Meta(description="the CPU time of these processes for it")]
+    peak_memory_bytes: Annotated[
+        int, Meta(description="the most that one of these processes had meanwhile")
+    ]
+    ray_tasks: Annotated[int, Meta(description="the Ray tasks and actors that it started")]
+    stored_bytes: Annotated[int, Meta(description="its events, files and recorded steps")]
+
+
 class Execution(Shape):
     """One run of a flow."""
 
@@ -70,6 +90,10 @@ class Execution(Shape):
     durable: Annotated[bool, Meta(description="whether it survives its process")]
     resumed: Annotated[int, Meta(description="how often another process went on with it")]
     parked: Annotated[bool, Meta(description="whether it has no process, because it only waits")]
+    progress: Annotated[Progress | None, Meta(description="what its flow last said of it")]
+    used: Annotated[
+        Used | None, Meta(description="null until one of its processes has told, or it has ended")
+    ]
 
     @classmethod
     def render(cls, parts: Parts, execution: model.Execution, **others: Any) -> Self:
@@ -83,6 +107,8 @@ class Execution(Shape):
             attempts=1 + execution.policy.retries,
             waits=parts.supervisor.why(execution),
             durable=execution.policy.durable,
+            progress=None if execution.progress is None else Progress.of(execution.progress),
+            used=None if execution.used is None else Used.of(execution.used),
             **others,
         )
 

@@ -442,6 +442,20 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX messages_of_execution ON messages (execution, taken, name, id, size_bytes);
     CREATE UNIQUE INDEX messages_by_key ON messages (execution, by, key) WHERE key IS NOT NULL;
     """,
+    """
+    -- What the flow last said of its progress (`koco.events.progress`), and what the execution has
+    -- used (`koco.events.used`), as JSON.
+    ALTER TABLE executions ADD COLUMN progress TEXT;
+    ALTER TABLE executions ADD COLUMN used TEXT;
+
+    -- The same of all executions that were counted. Of `peak_memory_bytes`, the highest.
+    ALTER TABLE usage ADD COLUMN wall_s REAL NOT NULL DEFAULT 0;
+    ALTER TABLE usage ADD COLUMN cpu_s REAL NOT NULL DEFAULT 0;
+    ALTER TABLE usage ADD COLUMN peak_memory_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE usage ADD COLUMN ray_tasks INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE usage ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE usage SET stored_bytes = event_bytes + file_bytes;
+    """,
 )
 
 

@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from koco.cli.terminal import times
+from koco.time_text import read_day_or_clock
 from tests.support.memory_plane import Plane
 from tests.unit.conftest import Cli
 
@@ -67,3 +69,40 @@ def test_a_time_elsewhere_stays_as_it_came(
     stamped = terminal("logs", "x", "-t", env={"NO_COLOR": "1"}).out
     assert stamped.endswith(":45:00.123 hi\n") and "Z" not in stamped
     assert cli("logs", "x", "-t").out.endswith("Z hi\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "at"),
+    [
+        ("today", "2026-03-04T00:00"),
+        ("yesterday", "2026-03-03T00:00"),
+        ("wednesday", "2026-03-04T00:00"),
+        ("Thu", "2026-02-26T00:00"),
+        ("monday", "2026-03-02T00:00"),
+        ("14:29", "2026-03-04T14:29"),
+        ("9:05", "2026-03-04T09:05"),
+        ("14:31", "2026-03-03T14:31"),
+    ],
+)
+def test_days_and_times_of_day_are_of_the_past_and_local(zone: str, word: str, at: str) -> None:
+    """On a Wednesday at half past two in Kathmandu."""
+    now = datetime.fromisoformat("2026-03-04T14:30:00+05:45")
+    found = read_day_or_clock(word, now=now)
+    assert found == datetime.fromisoformat(f"{at}:00+05:45")
+
+
+@pytest.mark.parametrize("word", ["tomorrow", "25:00", "12:60", "1", "", "mond"])
+def test_other_words_are_no_time(word: str, plane: Plane, cli: Cli) -> None:
+    """The error says what is."""
+    assert read_day_or_clock(word) is None
+    if word:
+        assert "yesterday" in cli("ps", "--since", word, "--flow", "x").err
+
+
+def test_a_day_is_sent_as_a_time_in_utc(zone: str, plane: Plane, cli: Cli) -> None:
+    """Yesterday begins at midnight here."""
+    cli("ps", "--since", "yesterday", "--json")
+    start = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    [(_, path, _)] = [each for each in plane.requests if "executions" in each[1]]
+    sent = parse_qs(path.partition("?")[2])["since"][0]
+    assert sent == wire((start - timedelta(days=1)).astimezone())
