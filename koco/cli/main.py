@@ -59,6 +59,10 @@ COMMANDS = {
     "secret set": "Set a secret.",
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
+    "config list": "List the control plane's settings.",
+    "config get": "Print the value of a setting.",
+    "config set": "Change settings of the control plane while it runs.",
+    "config unset": "Set settings back to their defaults.",
     "audit": "Show the audit log: who changed what, and what was refused.",
     "key create": "Create an API key, and print it.",
     "key list": "List API keys.",
@@ -89,6 +93,10 @@ GROUPS = {
     "secret": """Manage secrets: API keys, passwords and tokens that services need.
 
     Example: koco secret set OPENAI_API_KEY
+    """,
+    "config": """Show and change the control plane's settings.
+
+    Example: koco config set max_running=50
     """,
     "key": """Manage API keys for people, pipelines and agents.
 

@@ -15,6 +15,7 @@ DESTROYING = frozenset(
         *(
             "files rm",
             "secret unset",
+            "config unset",
             "key revoke",
             "key rotate",
             "user disable",
@@ -67,7 +68,7 @@ _COMMANDS = {
     "`koco result FID` prints an execution's result": "output return",
     "`koco stack FID` shows an execution's current stacks": "trace debug dump threads",
     _ANSWER: "approve reject approvals locks",
-    _CONTEXT: "config contexts profile use switch target",
+    _CONTEXT: "contexts profile use switch target",
     "`koco context show` shows the control plane and the key in use": "whoami me",
     "`koco login URL` adds a control plane": "signin auth connect",
     "`koco logout` ends a session": "signout",
@@ -77,6 +78,7 @@ _COMMANDS = {
     "`koco key list` lists keys": "keys token tokens",
     "`koco user list` lists users": "users",
     "`koco secret list` lists secrets": "secrets env vars",
+    "`koco config list` lists the control plane's settings": "settings setting configure options",
     "`koco schema` prints the JSON Schema of manifests": "spec",
 }
 

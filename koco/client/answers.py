@@ -588,6 +588,21 @@ class SecretUnset(TypedDict):
     services: list[str]
 
 
+class Setting(TypedDict):
+    """A setting of the control plane."""
+
+    name: str
+    value: Any
+    default: Any
+    is_set: bool
+
+
+class ChangedSetting(Setting):
+    """A setting that was set or unset."""
+
+    before: Any
+
+
 class Entry(TypedDict):
     """An entry of the audit log."""
 

@@ -523,6 +523,20 @@ class Client:
             "GET", "/v1/audit", answers.Page[answers.Entry], query=query, room=room
         )
 
+    def settings(self) -> list[answers.Setting]:
+        """Return the control plane's settings, with their defaults."""
+        return self._transport.items("/v1/settings", answers.Setting)
+
+    def change_settings(self, values: dict[str, Any]) -> list[answers.ChangedSetting]:
+        """Set settings by name, or unset those whose value is None; return all of these.
+
+        A value may also be a text, `a,b` for a list.
+        """
+        changed = self._transport.json(
+            "PATCH", "/v1/settings", answers.Page[answers.ChangedSetting], body={"values": values}
+        )
+        return changed["items"]
+
     def me(self) -> answers.Me:
         """Return the owner of the context's key or session, and its permissions."""
         return self._transport.json("GET", "/v1/me", answers.Me)

@@ -129,6 +129,7 @@ class Plane:
         values = arguments["values"]
         await parts.store.settings.put(values)
         parts.settings.change(values)
+        parts.supervisor.pump()  # a raised limit may let executions begin
         entry = AuditEntry(action="set", who=HEAD, target=" ".join(values), detail=values)
         await parts.audit.note(entry)
         return True

@@ -1,17 +1,19 @@
 """Settings that an operator may change while the control plane runs.
 
-They are kept in the store, because they must outlive its process and its node. `koco up --set
-NAME=VALUE` changes one. docs/settings.md describes all of them.
+They are kept in the store, because they must outlive its process and its node. `koco config set
+NAME=VALUE` changes one, and so does `koco up --set`. docs/settings.md describes all of them.
 """
 
 import ipaddress
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
 
 from koco.errors import UsageError
+from koco.spelling import nearest
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -97,24 +99,68 @@ def parse(pairs: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
-        if name not in Settings.__struct_fields__:
-            known = ", ".join(Settings.__struct_fields__)
-            raise UsageError(f"there is no setting {name!r}", hint=f"settings: {known}")
+        require_known(name)
         if not sign:
             raise UsageError(f"--set takes NAME=VALUE, got {pair!r}")
         values[name] = _value(name, text)
     return values
 
 
-def _value(name: str, text: str) -> Any:
+def check(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return checked values of settings, which may be given as texts.
+
+    Raises:
+        UsageError: there is no such setting, or the value is invalid.
+    """
+    for name in values:
+        require_known(name)
+    return {name: _value(name, value) for name, value in values.items()}
+
+
+def require_known(name: str) -> None:
+    """Check the name of a setting.
+
+    Raises:
+        UsageError: there is no such setting. The hint has the name that was probably meant.
+    """
+    if name in Settings.__struct_fields__:
+        return
+    near = nearest(name, Settings.__struct_fields__)
+    known = ", ".join(Settings.__struct_fields__)
+    hint = f"did you mean {near}?" if near else f"settings: {known}"
+    raise UsageError(f"there is no setting {name[:80]!r}", hint=hint)
+
+
+def defaults() -> dict[str, Any]:
+    """Return the default of each setting, in their order."""
+    found: dict[str, Any] = msgspec.to_builtins(Settings())
+    return found
+
+
+def _value(name: str, value: Any) -> Any:
     kind = next(field.type for field in msgspec.structs.fields(Settings) if field.name == name)
     if name in _CHECKS:
-        texts = [part for each in text.split(",") if (part := each.strip())]
-        return [_CHECKS[name](each) for each in texts]
+        return [_CHECKS[name](each) for each in _texts(name, value)]
     try:
-        return msgspec.convert(text, kind, strict=False)
+        found = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"the setting {name} cannot be {text!r}", hint=_wanted(kind)) from exc
+        raise _invalid(name, value, kind) from exc
+    if isinstance(found, float) and not math.isfinite(found):
+        raise _invalid(name, value, kind)  # no bound excludes NaN
+    return found
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """Return the parts of a text `a,b`, or a list as it is."""
+    if isinstance(value, str):
+        return [part for each in value.split(",") if (part := each.strip())]
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return list(value)
+    raise UsageError(f"the setting {name} cannot be {value!r}", hint="a text, or a list of texts")
+
+
+def _invalid(name: str, value: Any, kind: Any) -> UsageError:
+    return UsageError(f"the setting {name} cannot be {value!r}", hint=_wanted(kind))
 
 
 def _wanted(kind: Any) -> str:

@@ -1,9 +1,11 @@
 """The settings that an operator has changed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from koco.store.engine.protocol import Connection
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import replacement, to_json
 
@@ -24,3 +26,14 @@ class Settings(Repository):
         """Store some settings in one step. The others stay."""
         rows = [{"name": name, "value": to_json(value)} for name, value in values.items()]
         await self._write(lambda db: db.executemany(_PUT, rows))
+
+    async def change(self, values: dict[str, Any], *, unset: Iterable[str]) -> None:
+        """Store some settings, and remove others, in one step."""
+        rows = [{"name": name, "value": to_json(value)} for name, value in values.items()]
+        gone = [{"name": name} for name in unset]
+
+        def change(db: Connection) -> None:
+            db.executemany(_PUT, rows)
+            db.executemany("DELETE FROM settings WHERE name = :name", gone)
+
+        await self._write(change)

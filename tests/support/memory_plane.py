@@ -26,6 +26,7 @@ from koco.errors import (
     NotAllowedError,
     NotFoundError,
     UnauthorizedError,
+    UsageError,
 )
 from koco.forms import FormError, Model
 from tests.support.contract import contract
@@ -34,6 +35,11 @@ from tests.support.http_server import QuietServer
 KEY = "koco_test"
 #: The token of the session that a login begins.
 TOKEN = f"kocos_{'0123456789' * 4}xyz"
+#: Settings, and their defaults.
+SETTINGS: dict[str, Any] = {
+    **{"max_running": 0, "max_body_mb": 16.0, "api_docs": False},
+    **{"cors_origins": []},
+}
 _PROBLEM = "application/problem+json"
 FINAL = ("finished", "error", "cancelled")
 TS = "2026-01-31T12:00:00.123456Z"
@@ -61,6 +67,8 @@ class Plane:
     messages: list[tuple[str, str, Any]] = field(default_factory=list)
     #: Services' secrets.
     secrets: dict[str, str] = field(default_factory=dict)
+    #: The settings that were changed, as they were sent.
+    settings: dict[str, Any] = field(default_factory=dict)
     #: The audit log, newest first.
     audit: list[dict[str, Any]] = field(default_factory=list)
     #: Groups of executions, counted.
@@ -249,6 +257,13 @@ class Plane:
         if not fits:
             raise NotFoundError(f"execution {fid} has no lock {name!r}")
         return fits[-1]
+
+    def setting(self, name: str) -> dict[str, Any]:
+        """Return a setting with its default."""
+        usual = SETTINGS[name]
+        is_set = self.settings.get(name) is not None
+        value = self.settings[name] if is_set else usual
+        return {"name": name, "value": value, "default": usual, "is_set": is_set}
 
     def end(self, fid: str, status: str) -> None:
         """End an execution."""
@@ -491,6 +506,17 @@ class _Handler(BaseHTTPRequestHandler):
                 raise NotFoundError(f"there is no key {name!r}")
             case "DELETE", "keys", name:
                 return 200, plane.key_rows.pop(name)
+            case "GET", "settings":
+                return 200, {"items": [plane.setting(name) for name in SETTINGS], "next": None}
+            case "PATCH", "settings":
+                items = []
+                for name, value in json.loads(data)["values"].items():
+                    if name not in SETTINGS:
+                        raise UsageError(f"there is no setting {name!r}")
+                    before = plane.setting(name)["value"]
+                    plane.settings[name] = value
+                    items.append({**plane.setting(name), "before": before})
+                return 200, {"items": items, "next": None}
             case "GET", "secrets":
                 facts = {"updated": TS, "by": "admin", "trouble": None, "services": []}
                 items = [{"name": name, **facts} for name in sorted(plane.secrets)]

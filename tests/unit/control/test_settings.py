@@ -49,7 +49,8 @@ def test_refuses_an_invalid_setting_by_name(pair: str) -> None:
 @pytest.mark.parametrize(
     ("pair", "message", "hint"),
     [
-        ("max_boddy_mb=1", "there is no setting 'max_boddy_mb'", "settings: max_file_mb, "),
+        ("max_boddy_mb=1", "there is no setting 'max_boddy_mb'", "did you mean max_body_mb?"),
+        ("xyz=1", "there is no setting 'xyz'", "settings: max_file_mb, "),
         ("max_body_mb", "--set takes NAME=VALUE, got 'max_body_mb'", ""),
         ("max_body_mb=x", "max_body_mb cannot be 'x'", "a number above 0 up to 1,000"),
         ("max_event_kb=1", "max_event_kb cannot be '1'", "a number from 4 up to 65,536"),
