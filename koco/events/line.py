@@ -191,6 +191,18 @@ def kind_of(line: bytes) -> bytes:
     return line[_KIND_AT : line.find(b'"', _KIND_AT)]
 
 
+def last_of_kind(kind: Kind, body: bytes) -> bytes | None:
+    """Return the last line of a kind in a chunk's body, without looking at each line."""
+    mark, end = _KINDS[kind], len(body)
+    while (at := body.rfind(mark, 0, end)) >= 0:
+        start = body.rfind(b"\n", 0, at) + 1
+        if at - start == _KIND_AT - len(b'","kind":"'):
+            stop = body.find(b"\n", at)
+            return body[start:] if stop < 0 else body[start:stop]
+        end = at  # it is a part of a payload
+    return None
+
+
 def number_lines(first: int, body: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield `(seq, line)` for each event of a chunk's body; `first` is the first one's number."""
     return enumerate(body.split(b"\n"), first)

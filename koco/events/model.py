@@ -18,6 +18,7 @@ class Kind(StrEnum):
     LEASE = "lease"
     STEP = "step"
     ACTION = "action"
+    PROGRESS = "progress"
     RESULT = "result"
     ERROR = "error"
     FINAL = "final"

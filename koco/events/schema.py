@@ -17,6 +17,7 @@ ID = "urn:koco:schema:stream:1"
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
+_NUMBER = {"type": "number", "minimum": 0}
 _SECONDS = {"type": "number", "minimum": 0}
 _OPTIONAL = {"type": ["string", "null"]}
 _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -94,6 +95,7 @@ EVENTS: dict[str, Any] = {
         },
     ),
     Kind.ACTION: True,
+    Kind.PROGRESS: _object({"done": _NUMBER}, {"total": _NUMBER, "message": _TEXT}),
     Kind.RESULT: True,
     Kind.ERROR: _object({"type": _TEXT, "message": _TEXT}, {"traceback": _TEXT}),
     Kind.FINAL: True,

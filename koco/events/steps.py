@@ -218,7 +218,10 @@ def split_line(text: bytes) -> tuple[bytes, StepRecord | None]:
 #: Kinds of events that a flow's own code writes.
 _OWN = frozenset(
     kind.encode()
-    for kind in (Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR, Kind.ACTION, Kind.RESULT)
+    for kind in (
+        *(Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR),
+        *(Kind.ACTION, Kind.PROGRESS, Kind.RESULT),
+    )
 )
 _DIGITS = re.compile(rb"\d+")
 _STEP, _STATUS = Kind.STEP.encode(), Kind.STATUS.encode()

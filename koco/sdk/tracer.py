@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from koco.errors import UsageError
-from koco.events import line
+from koco.events import line, progress
 from koco.events.model import Kind
 from koco.events.questions import (
     A,
@@ -92,11 +92,6 @@ def _text(parts: tuple[Any, ...]) -> str:
     return " ".join(map(str, parts))
 
 
-def _progress(done: float, total: float | None, message: str | None) -> dict[str, Any]:
-    known = {"done": done, "total": total, "message": message or None}
-    return {"progress": {name: value for name, value in known.items() if value is not None}}
-
-
 def _tail() -> str:
     return "\n" + traceback.format_exc().rstrip() if sys.exc_info()[0] else ""
 
@@ -127,14 +122,20 @@ class Tracer(Steps):
 
     def emit_sync(self, kind: Kind, payload: Any) -> None:
         """Write an event of a kind that flows may write; block while the buffer is full."""
-        self._check()
-        self._sink.put(self.fid, line.encode(_allowed(kind), payload))
+        self._put(_allowed(kind), payload)
 
     async def emit(self, kind: Kind, payload: Any) -> None:
         """Write an event of a kind that flows may write; wait while the buffer is full."""
+        await self._put_async(_allowed(kind), payload)
+
+    def _put(self, kind: Kind, payload: Any) -> None:
+        self._check()
+        self._sink.put(self.fid, line.encode(kind, payload))
+
+    async def _put_async(self, kind: Kind, payload: Any) -> None:
         if self._journal is not None and self._journal.failure is not None:
             await self._journal.refuse_async()
-        await self._sink.put_async(self.fid, line.encode(_allowed(kind), payload))
+        await self._sink.put_async(self.fid, line.encode(kind, payload))
 
     def _check(self) -> None:
         """Raise `NonDeterministic` again, if the flow has caught it."""
@@ -200,14 +201,20 @@ class Tracer(Steps):
     async def progress(
         self, done: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Say how far the flow is: an `action` event `{"progress": {done, total, message}}`."""
-        await self.emit(Kind.ACTION, _progress(done, total, message))
+        """Say how far the flow is: `done` of `total`, and what it does just now.
+
+        Raises:
+            UsageError: `done` or `total` is not a number from 0 on, `total` is 0, or `message` is
+                not a text.
+        """
+        told = progress.check(done, total, message)
+        await self._put_async(Kind.PROGRESS, told.to_payload())
 
     def progress_sync(
         self, done: float, total: float | None = None, message: str | None = None
     ) -> None:
         """Say how far the flow is; see `progress`."""
-        self.emit_sync(Kind.ACTION, _progress(done, total, message))
+        self._put(Kind.PROGRESS, progress.check(done, total, message).to_payload())
 
     def lock(
         self, name: str, data: Any = None, timeout: float | None = None

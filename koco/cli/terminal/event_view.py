@@ -4,16 +4,17 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import typer
 
-from koco.cli.terminal import event_text, output, times
+from koco.cli.terminal import event_text, output, progress_text, times
+from koco.cli.terminal.progress_bar import ProgressBar
 from koco.client.answers import Event
 from koco.client.client import Stream
 from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
-from koco.events.model import Status
+from koco.events.model import FINAL, Status
 
 #: Final status of an execution -> exit code of a command that follows it.
 EXIT_CODES: Mapping[str, int] = {
@@ -32,6 +33,7 @@ _STYLES = {
     "error": output.RED,
     "debug": output.DIM,
     "action": output.CYAN,
+    "progress": output.CYAN,
     "lock": output.CYAN,
     "lease": output.CYAN,
     "step": output.DIM,
@@ -41,7 +43,7 @@ _STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW, "sleeping": o
 _STEP_STYLES = {"error": output.RED, "retrying": output.YELLOW}
 
 #: Kinds whose text needs no label. The text of others starts with their name.
-_SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
+_SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"}) - {"progress"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class View:
     fid: str = ""
     label: str = ""
     marks_fid: bool = False
+    #: Where a terminal shows `progress` events, unless they are requested by name.
+    bar: ProgressBar = field(default_factory=ProgressBar)
 
 
 def follow(
@@ -124,9 +128,18 @@ def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | Non
         if view is not None:
             show_lines(stream, lines, view)
         if on_lock is not None and any(_may_ask(stream, line) for line in lines):
+            output.StatusLine.make_way()
             on_lock()
     if view is not None:
+        finish(view)
         report_end(stream, view)
+
+
+def finish(view: View) -> None:
+    """Leave the last progress on the terminal, as a line."""
+    if text := view.bar.end():
+        sys.stdout.write(output.paint(output.harmless(text), _STYLES["progress"]) + "\n")
+        sys.stdout.flush()
 
 
 def report_end(stream: Stream, view: View) -> None:
@@ -148,6 +161,7 @@ def show_lines(stream: Stream, lines: list[bytes], view: View) -> None:
     else:
         sys.stdout.write("".join(_plain(map(stream.decode, lines), view)))
     sys.stdout.flush()
+    view.bar.draw()
 
 
 def _may_ask(stream: Stream, line: bytes) -> bool:
@@ -198,8 +212,15 @@ def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
 def _draw(events: Iterable[Event], view: View) -> None:
     for event in events:
         kind, payload, ts = event["kind"], event["payload"], event["ts"]
+        if kind == "progress" and not view.kinds and view.bar.is_shown:
+            shown = progress_text.bar(payload) or event_text.text_of(payload)
+            view.bar.set(_label(output.inline(shown), event, view))
+            continue
+        view.bar.make_way()
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
+            if status in FINAL:
+                finish(view)
             _print_text(
                 _label(f"· {_text(kind, payload, view.fid)}", event, view),
                 ts,
@@ -268,6 +289,8 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
             return event_text.describe_file(payload)
         case "step":
             return event_text.describe_step(payload)
+        case "progress" if text := progress_text.plain(payload):
+            return f"progress: {text}"
         case "status":
             return event_text.describe_status(payload)
     return _labelled(kind, payload, indent=indent)

@@ -97,6 +97,7 @@ class _Family:
 def show(root: Stream, open_stream: OpenStream, view: View) -> None:
     """Show the stored events of an execution and its children, in the order of their times."""
     _show_stored(_Family(root, open_stream, view))
+    event_view.finish(view)
 
 
 def follow(
@@ -119,6 +120,7 @@ def follow(
             member.stream = open_stream(stream.fid, stream.last_seq, True)
         _follow(family, members, is_final)
     stream = family.root.stream
+    event_view.finish(view)
     event_view.report_end(stream, view)
     assert stream.status is not None
     return stream.status

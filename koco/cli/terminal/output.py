@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 
 from koco.errors import KocoError, OutputError
 
@@ -176,11 +176,22 @@ def note(text: str) -> None:
 
 
 class StatusLine:
-    """A line on stderr that changes, if stderr is a terminal; otherwise nothing."""
+    """A line on stderr that changes, if stderr is a terminal; otherwise nothing.
+
+    What is written to stderr meanwhile replaces it.
+    """
+
+    #: The one that is on the terminal just now.
+    _drawn: ClassVar["StatusLine | None"] = None
 
     def __init__(self) -> None:
         self.is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
-        self._is_there = False
+
+    @classmethod
+    def make_way(cls) -> None:
+        """Remove the line that is on the terminal, if there is one."""
+        if cls._drawn is not None:
+            cls._drawn.clear()
 
     def show(self, text: str) -> None:
         """Replace the text of the line, cut to the width of the terminal."""
@@ -188,14 +199,14 @@ class StatusLine:
             # Not in the last column, because some terminals start another line there.
             sys.stderr.write(f"\r\x1b[2K{inline(text)[: room(sys.stderr) - 1]}")
             sys.stderr.flush()
-            self._is_there = True
+            StatusLine._drawn = self
 
     def clear(self) -> None:
         """Remove the line, before another one is written."""
-        if self._is_there:
+        if StatusLine._drawn is self:
+            StatusLine._drawn = None
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
-            self._is_there = False
 
 
 def warn(text: str, *, hint: str) -> None:
@@ -311,6 +322,7 @@ def _labelled(label: str, style: str, text: str) -> None:
 def _write(text: str) -> None:
     """Write to stderr if possible. A failure does not affect the command."""
     try:
+        StatusLine.make_way()
         sys.stderr.write(text)
         sys.stderr.flush()
     except BrokenPipeError:

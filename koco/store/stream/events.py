@@ -9,13 +9,14 @@ import math
 from collections.abc import Sequence
 
 from koco.errors import LimitError
-from koco.events import line
+from koco.events import line, progress
 from koco.events.model import Kind, Status
 from koco.events.wire import Ack, Batch
 from koco.sizes import MB
 from koco.store.engine.protocol import Connection, Rows
 from koco.store.model import Chunk, Recorded, Room
 from koco.store.sql.repository import Repository
+from koco.store.sql.table import to_json
 from koco.store.stream import ledger, lifecycle, recording
 from koco.store.stream.ledger import Lines, State
 from koco.store.stream.lifecycle import OUTCOMES
@@ -166,6 +167,7 @@ def _append(
         if is_cut or now.cut_events or now.event_bytes + len(events.body) > most_bytes:
             reason = _DISK if is_cut else _LIMIT.format(most_bytes / MB)
             now, events = _cut(db, now, events, is_end=bool(batch.status), reason=reason)
+        _note_progress(db, now, events)
     if batch.status and lifecycle.may_reach(now.status, batch.status):
         if batch.status is Status.ERROR and lifecycle.tries_again(now, because_of_error=True):
             lifecycle.retry(db, now, events, because_of_error=True)
@@ -174,6 +176,16 @@ def _append(
     elif events.total:
         lifecycle.add(db, now, events)
     return Ack(last)
+
+
+def _note_progress(db: Connection, now: State, events: Lines) -> None:
+    """Keep what the flow says last of its progress in the row of its execution."""
+    text = line.last_of_kind(Kind.PROGRESS, events.body)
+    if text is not None and (found := progress.read(line.payload_of(text))) is not None:
+        db.execute(
+            "UPDATE executions SET progress = :progress WHERE id = :id",
+            {"progress": to_json(found), "id": now.id},
+        )
 
 
 def _is_of(batch: Batch, now: State) -> bool:

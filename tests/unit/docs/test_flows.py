@@ -42,6 +42,15 @@ def test_each_method_writes_its_kind() -> None:
     assert "TimeoutError: the archive" in outcome.of_kind("stderr")[0]
 
 
+def test_progress_is_written_as_on_the_page() -> None:
+    """One event for each call."""
+    outcome = testing.run(PAGE.read_all, {"pages": 2})
+    assert outcome.of_kind("progress") == [
+        {"done": 1, "total": 2, "message": "page 1"},
+        {"done": 2, "total": 2, "message": "page 2"},
+    ]
+
+
 def test_the_table_has_every_method_of_the_tracer() -> None:
     """Whatever a flow's author may call stands there, and has its twin."""
     public = {name for name in vars(Tracer) if not name.startswith("_")} - {"fid"}

@@ -54,6 +54,8 @@ class Translator:
             return safe_html.from_terminal(text) if is_terminals else text
         if kind in _VALUES:
             return self._translate_value(kind, payload)
+        if kind == Kind.PROGRESS:
+            return None
         return _translate_object(kind, payload, event["ts"], self._about)
 
     def _translate_status(self, payload: dict[str, Any]) -> str | None:

@@ -321,3 +321,38 @@ def test_a_resumed_execution_tells_after_which_step_and_why(
         "awaiting: parked",
         f"resumed after fetch:3: {why}",
     ]
+
+
+PROGRESS = [
+    ("progress", {"done": 3, "total": 12, "message": "pages"}),
+    ("stdout", "one"),
+    ("progress", {"done": 12, "total": 12}),
+    ("progress", {"done": 1500}),
+]
+
+
+def test_progress_is_a_line_elsewhere(plane: Plane, cli: Cli) -> None:
+    """What a flow's code has sent as progress and is none is shown as it is."""
+    plane.launch(*PROGRESS, ("progress", {"done": "x\ny"}), ("progress", [1]))
+    assert cli("logs").out == (
+        "progress: 3/12 (25%) pages\none\nprogress: 12/12 (100%)\nprogress: 1,500\n"
+        'progress: {"done": "x\\ny"}\nprogress: [1]\n'
+    )
+
+
+def test_a_terminal_has_one_bar_in_place(plane: Plane, terminal: Cli) -> None:
+    """Below the other lines; the last one stays when the execution has ended."""
+    plane.launch(*PROGRESS[:3], ("status", {"status": "finished"}))
+    out = terminal("logs", "-f", env={"NO_COLOR": "1"}).out
+    assert out.endswith(f"\r\x1b[2K{'█' * 24} 12/12 (100%)\n· finished\n")
+    assert out.count("\n") == 3, "the bar is replaced in place"
+    assert terminal("logs", "--kind", "progress", env={"NO_COLOR": "1"}).out == (
+        "progress: 3/12 (25%) pages\nprogress: 12/12 (100%)\n"
+    )
+
+
+def test_the_bar_stays_if_the_stream_is_not_followed(plane: Plane, terminal: Cli) -> None:
+    """What the shell writes next begins on its own line."""
+    plane.launch(*PROGRESS[:2])
+    out = terminal("logs", env={"NO_COLOR": "1"}).out
+    assert out.endswith(f"{'█' * 6}{'░' * 18} 3/12 (25%) pages\n")

@@ -342,7 +342,7 @@ def test_events_have_the_place_of_the_code_that_writes_them() -> None:
     assert seen == ["", "1", "2", "work:0", "~"]
 
 
-def test_progress_is_an_action() -> None:
+def test_progress_is_an_event_of_its_own() -> None:
     """What is not known is left out."""
 
     async def flow(tracer: Tracer) -> None:
@@ -352,8 +352,8 @@ def test_progress_is_an_action() -> None:
     sink = MemorySink()
     play(flow, sink)
     told = [line.decode(1, each) for each in sink.events]
-    assert {each["kind"] for each in told} == {"action"}
+    assert {each["kind"] for each in told} == {"progress"}
     assert [each["payload"] for each in told] == [
-        {"progress": {"done": 1}},
-        {"progress": {"done": 2, "total": 10, "message": "pages"}},
+        {"done": 1},
+        {"done": 2, "total": 10, "message": "pages"},
     ]

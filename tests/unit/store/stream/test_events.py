@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from koco.events import line
 from koco.events.model import Kind, Status
+from koco.events.progress import Progress
 from koco.events.wire import Batch
 from koco.store.model import (
     Answer,
@@ -185,5 +186,25 @@ def test_masks_hidden_values_in_the_stream(check: Callable[[Check], None]) -> No
         assert b'{"user":"ada","code":"********","other":null}' in text
         assert b'{"code":"********","ok":true}' in text
         assert b"s3cret" not in text
+
+    check(body)
+
+
+def test_the_last_progress_of_a_batch_is_in_the_row(check: Callable[[Check], None]) -> None:
+    """However many came, and it stays when the execution has ended."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        assert execution.progress is None
+        told = [line.encode(Kind.PROGRESS, {"done": n, "total": 9}) for n in range(5)]
+        text = b"\n".join([*told, line.encode(Kind.STDOUT, "x")])
+        await store.events.append([Batch(execution.fid, "p", 1, 6, text)])
+        assert (await store.executions.get(execution.fid)).progress == Progress(4, 9)
+        await store.events.append([batch(execution.fid, 7, "no progress")])
+        odd = Batch(execution.fid, "p", 8, 1, line.encode(Kind.PROGRESS, {"done": "x"}))
+        await store.events.append([odd])
+        await store.executions.settle(execution.fid, Status.CANCELLED)
+        [listed] = (await store.executions.page()).items
+        assert listed.progress == Progress(4, 9)
 
     check(body)
