@@ -59,6 +59,7 @@ COMMANDS = {
     "secret set": "Set a secret.",
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
+    "limits": "Show the limits of flows, or override those of one.",
     "config list": "List the control plane's settings.",
     "config get": "Print the value of a setting.",
     "config set": "Change settings of the control plane while it runs.",

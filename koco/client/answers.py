@@ -588,6 +588,31 @@ class SecretUnset(TypedDict):
     services: list[str]
 
 
+class LimitCounts(TypedDict):
+    """How many executions of a flow run and wait at most."""
+
+    running: int | None
+    queue: int | None
+
+
+class LimitOverride(TypedDict):
+    """The limits that somebody has set in place of a manifest's."""
+
+    until_deploy: bool
+    by: str
+    since: Time
+    running: NotRequired[int | None]
+    queue: NotRequired[int | None]
+
+
+class LimitState(LimitCounts):
+    """A flow's limits as they count now, its manifest's, and what was set instead."""
+
+    flow: str
+    manifest: LimitCounts
+    override: LimitOverride | None
+
+
 class Setting(TypedDict):
     """A setting of the control plane."""
 

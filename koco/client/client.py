@@ -523,6 +523,23 @@ class Client:
             "GET", "/v1/audit", answers.Page[answers.Entry], query=query, room=room
         )
 
+    def limits(self) -> list[answers.LimitState]:
+        """Return the limits of all flows, and what was set in place of their manifests'."""
+        return self._transport.items("/v1/limits", answers.LimitState)
+
+    def set_limits(
+        self, flow: str, limits: dict[str, int | None], *, until_deploy: bool = False
+    ) -> answers.LimitState:
+        """Set limits of a flow (`running`, `queue`), None for no limit; return all of them."""
+        path = f"/v1/limits/{_part(flow, 'flow', safe='/')}"
+        body = {**limits, "until_deploy": until_deploy}
+        return self._transport.json("PATCH", path, answers.LimitState, body=body)
+
+    def reset_limits(self, flow: str) -> answers.LimitState:
+        """Let a flow's manifest decide about its limits again; return them."""
+        path = f"/v1/limits/{_part(flow, 'flow', safe='/')}"
+        return self._transport.json("DELETE", path, answers.LimitState)
+
     def settings(self) -> list[answers.Setting]:
         """Return the control plane's settings, with their defaults."""
         return self._transport.items("/v1/settings", answers.Setting)

@@ -310,6 +310,18 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skipped_at: float | None = None
 
 
+class LimitOverride(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of a flow that somebody has set in place of its manifest's."""
+
+    flow: str
+    #: The limits by their names in a manifest: `running` and `queue`, None for no limit.
+    limits: dict[str, int | None]
+    #: The only release for which they count; None if they outlive deploys.
+    release: int | None = None
+    by: str
+    since: str
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """Consecutive events of one execution: `body` holds the lines numbered `first` to `last`."""
 

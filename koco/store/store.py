@@ -11,6 +11,7 @@ from koco.store.executions.repository import Executions
 from koco.store.executions.snapshots import Snapshots
 from koco.store.files import Files
 from koco.store.keys import Keys
+from koco.store.limits import Limits
 from koco.store.locks import Locks
 from koco.store.model import News
 from koco.store.releases import Releases
@@ -44,6 +45,7 @@ class Store:
         self.users = Users(engine)
         self.secrets = Secrets(engine)
         self.settings = Settings(engine)
+        self.limits = Limits(engine)
         self.replies = Replies(engine)
         self.audit = Audit(engine)
         self.usage = Usage(engine)

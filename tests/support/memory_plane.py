@@ -67,6 +67,8 @@ class Plane:
     messages: list[tuple[str, str, Any]] = field(default_factory=list)
     #: Services' secrets.
     secrets: dict[str, str] = field(default_factory=dict)
+    #: The limits that were set in place of manifests', by flow.
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: The settings that were changed, as they were sent.
     settings: dict[str, Any] = field(default_factory=dict)
     #: The audit log, newest first.
@@ -257,6 +259,14 @@ class Plane:
         if not fits:
             raise NotFoundError(f"execution {fid} has no lock {name!r}")
         return fits[-1]
+
+    def limits(self, name: str) -> dict[str, Any]:
+        """Return the limits of a flow, by its short name."""
+        manifest = {"running": None, "queue": None}
+        override = self.overrides.get(name)
+        now = {key: (override or {}).get(key) for key in manifest}
+        flow = self.flows[name]["name"]
+        return {"flow": flow, **now, "manifest": manifest, "override": override}
 
     def setting(self, name: str) -> dict[str, Any]:
         """Return a setting with its default."""
@@ -506,6 +516,15 @@ class _Handler(BaseHTTPRequestHandler):
                 raise NotFoundError(f"there is no key {name!r}")
             case "DELETE", "keys", name:
                 return 200, plane.key_rows.pop(name)
+            case "GET", "limits":
+                return 200, {"items": [plane.limits(name) for name in plane.flows], "next": None}
+            case "PATCH", "limits", name:
+                new = {"until_deploy": False, **json.loads(data), "by": "admin", "since": TS}
+                plane.overrides[name] = plane.overrides.get(name, {}) | new
+                return 200, plane.limits(name)
+            case "DELETE", "limits", name:
+                plane.overrides.pop(name, None)
+                return 200, plane.limits(name)
             case "GET", "settings":
                 return 200, {"items": [plane.setting(name) for name in SETTINGS], "next": None}
             case "PATCH", "settings":

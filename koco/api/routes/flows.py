@@ -22,7 +22,7 @@ from koco.api.routes.executions.executions import Execution
 from koco.api.routes.executions.results import Result
 from koco.control.container import Parts
 from koco.control.executions.schedules import ScheduleState
-from koco.control.runners.concurrency import durable_flows, limits_of
+from koco.control.runners.concurrency import durable_flows
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
@@ -75,7 +75,7 @@ class FlowSummary(Shape):
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
         """Return a flow as answers show it."""
         release = parts.catalog.release(entry.service)
-        limits = limits_of(release.manifest, entry.flow.name)
+        limits = parts.supervisor.limits(release, entry.flow.name)
         return cls.of(
             entry,
             entrypoint=entry.flow.entrypoint,

@@ -19,7 +19,6 @@ from koco.control.container import Parts
 from koco.control.executions.leftovers import LeftOver
 from koco.control.executions.schedules import ScheduleState
 from koco.control.health import problems
-from koco.control.runners.concurrency import limits_of
 from koco.control.settings import Settings
 from koco.errors import KocoError
 from koco.store.model import EVERYTHING, Release
@@ -268,7 +267,8 @@ def _load(parts: Parts, release: Release) -> list[FlowLoad]:
     """Return the load of each flow that has executions or limits."""
     counts, found = parts.supervisor.load, []
     for flow in release.flows:
-        name, limits = f"{release.service}/{flow.name}", limits_of(release.manifest, flow.name)
+        name = f"{release.service}/{flow.name}"
+        limits = parts.supervisor.limits(release, flow.name)
         running, waiting = counts.running[name], counts.waiting[name]
         if running or waiting or limits.running is not None or limits.queue is not None:
             load = FlowLoad(flow.name, running, waiting, limits.running, limits.queue)

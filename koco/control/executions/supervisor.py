@@ -20,6 +20,7 @@ from koco.control.executions.deadlines import Deadlines
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.runners import reattach
 from koco.control.runners.concurrency import Load, durable_flows, limits_of, policy_of
+from koco.control.runners.limit_overrides import Overrides
 from koco.control.runners.pool import Pool
 from koco.control.runners.queue import Line
 from koco.control.runners.reattach import Key, Present
@@ -79,6 +80,7 @@ class Supervisor:
         self._remains = remains
         self.pools: dict[tuple[str, int], Pool] = {}
         self._settings = settings or Settings()
+        self.overrides = Overrides(store)
         self.load = Load(self._settings)
         #: How many executions have been accepted since the start.
         self.launched = 0
@@ -275,6 +277,11 @@ class Supervisor:
         if await surely(lambda: self._store.executions.settle(execution.fid, Status.ERROR, error)):
             self.on_final(execution.fid)
 
+    def limits(self, release: Release, flow: str) -> Limits:
+        """Return the limits of a flow of a release, by its short name, as they count now."""
+        declared = limits_of(release.manifest, flow)
+        return self.overrides.apply(f"{release.service}/{flow}", release.number, declared)
+
     def pool(self, release: Release) -> Pool:
         """Return the pool of a release. Make an empty one if there is none."""
         key = (release.service, release.number)
@@ -327,7 +334,7 @@ class Supervisor:
         def limits(flow: str) -> Limits:
             if flow not in known:
                 known[flow] = limits_of(release.manifest, flow.partition("/")[2])
-            return known[flow]
+            return self.overrides.apply(flow, release.number, known[flow])
 
         return Pool(
             f"{release.service}/{release.number}",
@@ -349,6 +356,7 @@ class Supervisor:
 
         Executions that a runner was given count as running there until it answers: see `reattach`.
         """
+        await self.overrides.load()
         executions = await self._store.executions.all_open()
         for release in await self._store.releases.with_status("live"):
             self.pool(release)

@@ -104,7 +104,7 @@ class Load:
         """
         begin = min(self.room(flow, limits), max(places, 0))
         queues = (
-            (self.waiting[flow], limits.queue, f"of {flow}", "limits.queue of its manifest"),
+            (self.waiting[flow], limits.queue, f"of {flow}", "its limits.queue"),
             (self.waiting.total(), self._settings.max_queue or None, "of all flows", "max_queue"),
         )
         for waiting, most, whose, limit in queues:

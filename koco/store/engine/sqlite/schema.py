@@ -455,6 +455,19 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE usage ADD COLUMN ray_tasks INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE usage ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
     UPDATE usage SET stored_bytes = event_bytes + file_bytes;
+
+    -- The limits that somebody has set in place of a manifest's (`koco.store.model.LimitOverride`),
+    -- as JSON.
+    CREATE TABLE limits (flow TEXT PRIMARY KEY, override TEXT NOT NULL) WITHOUT ROWID;
+
+    -- Entries of the audit log from before this time are no longer kept, and may be removed.
+    CREATE TABLE audit_horizon (before TEXT NOT NULL);
+    INSERT INTO audit_horizon VALUES ('');
+    DROP TRIGGER audit_is_not_removed;
+    CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
+    WHEN old.ts >= (SELECT before FROM audit_horizon) BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
     """,
 )
 
