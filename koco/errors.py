@@ -5,6 +5,7 @@
     │   ├── InputsError        2   422   the flow's form refuses the inputs
     │   ├── ManifestError      2   422   a manifest or koco.toml has problems
     │   ├── ConflictError      2   409   the resource's state does not allow it
+    │   │   └── RetriedError   2   409   the execution was already retried or resumed
     │   ├── LimitError         2   413   more than a setting allows
     │   ├── MethodError        2   405   the path does not have this method
     │   ├── AcceptError        2   406   the accepted media types do not include any of ours
@@ -143,6 +144,12 @@ class ConflictError(UsageError):
 
     http_status = 409
     code = "conflict"
+
+
+class RetriedError(ConflictError):
+    """The execution was already retried or resumed, and the caller wants that only once."""
+
+    code = "retried"
 
 
 class LimitError(UsageError):

@@ -18,6 +18,7 @@ from koco.api.routes.access import audit, keys, session, users
 from koco.api.routes.deploy import apps, bundles, plan, releases, secrets, services
 from koco.api.routes.executions import (
     bulk,
+    bulk_repeats,
     changes,
     events,
     executions,
@@ -37,7 +38,20 @@ MODULES = (
     *(node_app, metrics, doctor, flows, limits, openapi, settings, status, usage),
     *(audit, keys, session, users),
     *(apps, bundles, plan, releases, secrets, services),
-    *(bulk, changes, events, executions, files, locks, messages, repeats, results, stacks, steps),
+    *(
+        bulk,
+        bulk_repeats,
+        changes,
+        events,
+        executions,
+        files,
+        locks,
+        messages,
+        repeats,
+        results,
+        stacks,
+        steps,
+    ),
 )
 
 

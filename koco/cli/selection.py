@@ -1,23 +1,28 @@
 """Selecting many executions by filters: the options, and a look at how many they select."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, TypedDict, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
 
 import typer
 
 from koco.cli import pages, words
-from koco.cli.terminal import output, times
-from koco.client.answers import Cancelled, Deleted
+from koco.cli.terminal import times
 from koco.client.client import Client
-from koco.errors import AnswerError, UsageError
+from koco.errors import UsageError
 from koco.plurals import counted
 
 #: As far as selected executions are counted before a person is asked.
 _COUNTED = 1000
-#: The maximum number of pieces: a server could send them without end.
-_PIECES = 1_000_000
 
-Piece = TypeVar("Piece", Deleted, Cancelled)
+#: The executions that a command of many acts on.
+Fids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FID…]",
+        help="The executions: fids, or unique starts of them.",
+        show_default=False,
+    ),
+]
 
 #: The filters of all commands that select executions.
 Status = Annotated[
@@ -43,6 +48,16 @@ Until = Annotated[
     str | None,
     typer.Option("--until", "--before", metavar="TIME", help="Those created before then."),
 ]
+Parent = Annotated[
+    str | None, typer.Option(metavar="FID", help="Those launched by this execution.")
+]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help='Those with all these words, "phrases" or prefix* in inputs, result or error.',
+    ),
+]
 
 
 class Filters(TypedDict):
@@ -57,6 +72,13 @@ class Filters(TypedDict):
     until: str | None
 
 
+class Selection(Filters):
+    """The filters of commands that act on all executions that match."""
+
+    search: str | None
+    parent: str | None
+
+
 def read_filters(
     status: list[str] | None,
     flow: str | None,
@@ -65,10 +87,15 @@ def read_filters(
     tag: list[str] | None,
     since: str | None,
     until: str | None,
-) -> Filters | None:
+    *,
+    search: str | None = None,
+    parent: str | None = None,
+) -> Selection | None:
     """Return the filters in a command's options, or None if it has none."""
     given = (status, flow, service, user, tag, since, until)
-    return make_filters(*given) if any(given) else None
+    if not any((*given, search, parent)):
+        return None
+    return Selection(**make_filters(*given), search=search, parent=parent)
 
 
 def make_filters(
@@ -96,7 +123,7 @@ def make_filters(
     )
 
 
-def require_one(fids: Sequence[str], filters: Filters | None) -> None:
+def require_one(fids: Sequence[str], filters: Selection | None) -> None:
     """Refuse a command line with neither fids nor filters, or with both.
 
     Raises:
@@ -112,35 +139,15 @@ def require_one(fids: Sequence[str], filters: Filters | None) -> None:
         )
 
 
-def count(client: Client, filters: Filters, statuses: Sequence[str]) -> str:
+def count(
+    client: Client, filters: Selection, statuses: Sequence[str], *, retried: bool | None = None
+) -> str:
     """Return how many executions are selected, in words: those of `statuses` by default.
 
-    The text is empty if there are none.
+    The text is empty if there are none. `retried` is as in `Client.executions`.
     """
-    wanted = {**filters, "statuses": filters["statuses"] or statuses}
+    wanted = {**filters, "statuses": filters["statuses"] or statuses, "retried": retried}
     found = pages.gather(client.executions, _COUNTED, **wanted)
     if found["next"]:
         return f"more than {_COUNTED} executions"
     return counted(len(found["items"]), "execution") if found["items"] else ""
-
-
-def pieces(ask: Callable[..., Piece], filters: Filters, **more: Any) -> Iterator[Piece]:
-    """Yield the pieces in which the API does something to all selected executions.
-
-    A note names each execution that was skipped.
-
-    Raises:
-        AnswerError: the pieces have no end.
-    """
-    cursor: str | None = None
-    for _ in range(_PIECES):
-        piece = ask(**filters, **more, cursor=cursor)
-        for each in piece["skipped"]:
-            output.note(f"{each['fid']} skipped: {each['reason']}")
-        yield piece
-        former, cursor = cursor, piece["next"]
-        if not cursor:
-            return
-        if cursor == former:
-            break
-    raise AnswerError("the control plane returns pieces that have no end")

@@ -200,6 +200,25 @@ class Cancelled(_Piece):
     cancelled: list[Fid]
 
 
+class Repeat(TypedDict):
+    """An execution, and the new one that does its work again."""
+
+    fid: Fid
+    new: Fid
+
+
+class Retried(_Piece):
+    """A part of the executions that are retried together."""
+
+    retried: list[Repeat]
+
+
+class Resumed(_Piece):
+    """A part of the executions that are resumed together."""
+
+    resumed: list[Repeat]
+
+
 class Result(Named):
     """The result or error of an execution."""
 

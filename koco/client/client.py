@@ -128,6 +128,7 @@ class Client:
         *,
         search: str | None = None,
         parent: str | None = None,
+        retried: bool | None = None,
         active: bool = False,
         limit: int = 50,
         cursor: str | None = None,
@@ -137,7 +138,8 @@ class Client:
         """Return a page of executions that match all filters, newest first: `{items, next}`.
 
         `filters` may have `statuses`, `flow`, `service`, `user`, `tags`, `since` and `until`.
-        `parent` is the fid of the execution that launched them.
+        `parent` is the fid of the execution that launched them. With `retried` they were retried or
+        resumed; if it is False, they were not.
 
         A page may have few items or none and still have a `next`. For a search, `complete` is true
         if all executions were searched. Pages that are collected together share a `room`.
@@ -146,7 +148,8 @@ class Client:
             **_filters(**filters),
             "search": search,
             "parent": "latest" if parent == "-" else parent,
-            "active": "true" if active else None,
+            "retried": None if retried is None else str(retried).lower(),
+            "active": _flag(active),
             "limit": str(limit),
             "cursor": cursor,
         }
@@ -328,20 +331,54 @@ class Client:
         # Not repeated if the connection breaks: the second request would get a "not found".
         self._transport.call("DELETE", _execution(fid), repeatable=False)
 
-    def delete_all(self, *, cursor: str | None = None, **filters: Any) -> answers.Deleted:
-        """Remove some of the ended executions that match all filters of `executions`.
+    def delete_all(self, *, cursor: str | None = None, **selection: Any) -> answers.Deleted:
+        """Remove some of the selected executions, which have ended.
 
-        `next` of the answer is the `cursor` for the rest. It is None at the end.
+        `selection` has `fids`, or filters of `executions`. `next` of the answer is the `cursor` for
+        the rest. It is None at the end.
         """
-        query = {**_filters(**filters), "cursor": cursor}
+        query = {**_selection(**selection), "cursor": cursor}
         return self._transport.json("DELETE", "/v1/executions", answers.Deleted, query=query)
 
     def cancel_all(
-        self, *, grace_s: float, cursor: str | None = None, **filters: Any
+        self, *, grace_s: float, cursor: str | None = None, **selection: Any
     ) -> answers.Cancelled:
-        """Ask some of the executions to end that match all filters; the same as `delete_all`."""
-        query = {**_filters(**filters), "grace_s": f"{grace_s:g}", "cursor": cursor}
+        """Ask some of the selected executions to end; the same as `delete_all`."""
+        query = {**_selection(**selection), "grace_s": f"{grace_s:g}", "cursor": cursor}
         return self._transport.json("POST", "/v1/executions/cancel", answers.Cancelled, query=query)
+
+    def retry_all(
+        self, *, key: str, again: bool, cursor: str | None = None, **selection: Any
+    ) -> answers.Retried:
+        """Launch some of the selected executions again; the same as `delete_all`.
+
+        Those that were retried or resumed before are left out, except with `again`. With the same
+        key, each is launched only once.
+
+        Raises:
+            TooManyError: the first of them would have to wait, and the queue is full.
+        """
+        query = {**_selection(**selection), "again": _flag(again), "cursor": cursor}
+        return self._transport.json(
+            "POST", "/v1/executions/retry", answers.Retried, query=query, headers=_keyed(key)
+        )
+
+    def resume_all(
+        self,
+        *,
+        step: str | None,
+        is_live: bool,
+        key: str,
+        again: bool,
+        cursor: str | None = None,
+        **selection: Any,
+    ) -> answers.Resumed:
+        """Do the same with the recorded steps of each; see `resume` and `retry_all`."""
+        how = {"step": step, "release": "live" if is_live else "own", "again": _flag(again)}
+        query = {**_selection(**selection), **how, "cursor": cursor}
+        return self._transport.json(
+            "POST", "/v1/executions/resume", answers.Resumed, query=query, headers=_keyed(key)
+        )
 
     def usage(
         self,
@@ -700,6 +737,21 @@ def _filters(
         "since": since,
         "until": until,
     }
+
+
+def _selection(
+    *,
+    fids: Sequence[str] = (),
+    search: str | None = None,
+    parent: str | None = None,
+    **filters: Any,
+) -> dict[str, str | list[str] | None]:
+    """Return the parameters of bulk requests: fids, or filters."""
+    return {"fid": list(fids), **_filters(**filters), "search": search, "parent": parent}
+
+
+def _flag(is_set: bool) -> str | None:
+    return "true" if is_set else None
 
 
 def _execution(fid: str) -> str:

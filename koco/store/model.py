@@ -153,6 +153,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     #: (its key or its name); None for the one that failed.
     resume_of: str | None = None
     resume_from: str | None = None
+    #: Whether to refuse it if the execution that it retries or resumes already was.
+    only_once: bool = False
 
 
 class Topic(StrEnum):
@@ -740,6 +742,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     #: Words, "phrases" and beginnings*, all of which occur in its inputs, its result or its error.
     search: str | None = None
+    #: Only those that were retried or resumed, or (False) only those that were not.
+    retried: bool | None = None
 
 
 #: Matches all executions.

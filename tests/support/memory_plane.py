@@ -25,6 +25,7 @@ from koco.errors import (
     KocoError,
     NotAllowedError,
     NotFoundError,
+    RetriedError,
     UnauthorizedError,
     UsageError,
 )
@@ -42,6 +43,7 @@ SETTINGS: dict[str, Any] = {
 }
 _PROBLEM = "application/problem+json"
 FINAL = ("finished", "error", "cancelled")
+_DONE = {"cancel": "cancelled", "retry": "retried", "resume": "resumed"}
 TS = "2026-01-31T12:00:00.123456Z"
 LATER = "2999-01-31T12:00:00.123456Z"
 
@@ -112,6 +114,8 @@ class Plane:
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
+    #: What the next requests to retry many are refused with, the last one first.
+    full: list[KocoError] = field(default_factory=list)
     #: What becomes of each answer before it is sent: what a broken control plane would say.
     twist: Callable[[Any], Any] | None = None
     #: What `/v1/status` says instead of `STATUS`.
@@ -440,8 +444,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._flow("/".join(name), data)
             case "GET", "executions":
                 return 200, self._list(query)
-            case (("DELETE", "executions") | ("POST", "executions", "cancel")) as what:
-                return 200, self._piece(what[0] == "DELETE", query)
+            case "DELETE", "executions":
+                return 200, self._piece("deleted", query)
+            case "POST", "executions", ("cancel" | "retry" | "resume") as action:
+                return 200, self._piece(_DONE[action], query)
             case "GET", "executions", fid:
                 return 200, plane.find(fid)
             case "GET", "executions", fid, "result" if self.headers["Accept"] == "text/html":
@@ -658,29 +664,53 @@ class _Handler(BaseHTTPRequestHandler):
             and query.get("flow") in (None, each["flow"], each["flow"].partition("/")[2])
             and (not query.get("active") or each["status"] not in FINAL)
             and query.get("parent") in (None, each["parent"])
+            and query.get("retried") in (None, str(each.get("retried", False)).lower())
         ]
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
         more = start + limit < len(items)
         return {"items": items[start : start + limit], "next": str(start + limit) if more else None}
 
-    def _piece(self, is_deletion: bool, query: dict[str, str]) -> dict[str, Any]:
-        """Delete or cancel one execution, and skip those that cannot be."""
-        default = FINAL if is_deletion else ("queued", "running", "awaiting", "sleeping")
-        query = {"status": ",".join(default), "limit": "1000"} | query | {"cursor": "0"}
-        done, skipped = [], []
-        for each in self._list(query)["items"]:
-            if (each["status"] in FINAL) is not is_deletion:
-                why = f"execution {each['fid']} is {each['status']}"
-                skipped.append({"fid": each["fid"], "code": "conflict", "reason": why})
-            elif is_deletion:
-                done.append(self.plane.executions.pop(each["fid"])["fid"])
-                break
-            else:
-                self.plane.end(each["fid"], "cancelled")
-                done.append(each["fid"])
-                break
-        answer = {"deleted" if is_deletion else "cancelled": done, "skipped": skipped}
-        return {**answer, "next": str(len(self.plane.requests)) if done else None}
+    def _piece(self, done: str, query: dict[str, str]) -> dict[str, Any]:
+        """Do something to one selected execution, and skip those that refuse it."""
+        if done in ("retried", "resumed"):
+            self.plane.keys.append(self.headers["Idempotency-Key"])
+            if self.plane.full:
+                raise self.plane.full.pop()
+        default = {"deleted": FINAL, "cancelled": ("queued", "running", "awaiting", "sleeping")}
+        query = {"status": ",".join(default.get(done, ("error",))), "limit": "1000"} | query
+        fids = parse_qs(urlsplit(self.path).query).get("fid")
+        start = int(query.pop("cursor", 0))
+        found = fids[start:] if fids else self._list(query)["items"]
+        if "again" in query and not fids:  # the others shrink the list
+            found = found[start % 1000 :]
+        answer: dict[str, Any] = {done: [], "skipped": [], "next": None}
+        for number, each in enumerate(found, start + 1):
+            try:
+                execution = each if fids is None else self.plane.find(each)
+                answer[done].append(self._do(done, execution, query))
+            except KocoError as exc:
+                fid = each if fids is not None else each["fid"]
+                skipped = {"fid": fid, "code": exc.code, "reason": exc.message}
+                answer["skipped"].append(skipped)
+                continue
+            answer["next"] = str(number if fids else number + 1000 * len(self.plane.requests))
+            break
+        return answer
+
+    def _do(self, done: str, execution: dict[str, Any], query: dict[str, str]) -> Any:
+        fid, plane = execution["fid"], self.plane
+        if (execution["status"] in FINAL) is (done == "cancelled"):
+            raise ConflictError(f"execution {fid} is {execution['status']}")
+        if done == "deleted":
+            return plane.executions.pop(fid)["fid"]
+        if done == "cancelled":
+            plane.end(fid, "cancelled")
+            return fid
+        if execution.get("retried") and "again" not in query:
+            raise RetriedError(f"execution {fid} was retried already")
+        execution["retried"] = True
+        new = plane.launch(*plane.script, inputs=execution["inputs"])
+        return {"fid": fid, "new": new}
 
     def _result(self, execution: dict[str, Any]) -> dict[str, Any]:
         status = execution["status"]

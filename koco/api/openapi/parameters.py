@@ -91,6 +91,8 @@ QUERY: dict[str, Schema] = {
         "the number of the release that is expected; another one is a conflict", {"minimum": 0}
     ),
     "active": _about("only those that have not ended"),
+    "parent": _about("only those that this execution launched"),
+    "again": _about("also those that were retried or resumed before"),
     "wait": _about("wait this long for news (seconds)", {"minimum": 0}),
     "who": _about("only by this key, user or agent"),
     "action": _about("only this: the id of an operation, such as `launch`"),

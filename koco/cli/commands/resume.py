@@ -1,14 +1,15 @@
-"""`koco resume`: launch an ended execution again, after its recorded steps."""
+"""`koco resume`: launch ended executions again, after their recorded steps."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from koco.cli import connection
-from koco.cli.arguments import OneFid
+from koco.cli import connection, selection
 from koco.cli.commands import run
-from koco.cli.commands.run import Follow, Json, Key, Timeout, Wait
+from koco.cli.commands.run import Follow, Timeout, Wait
+from koco.cli.many import repeats
 
 
 class Which(StrEnum):
@@ -19,7 +20,16 @@ class Which(StrEnum):
 
 
 def command(
-    fid: OneFid,
+    fids: selection.Fids = None,
+    status: selection.Status = None,
+    flow: selection.Flow = None,
+    service: selection.Service = None,
+    user: selection.User = None,
+    tag: selection.Tag = None,
+    since: selection.Since = None,
+    until: selection.Until = None,
+    parent: selection.Parent = None,
+    search: selection.Search = None,
     step: Annotated[
         str | None,
         typer.Option(
@@ -32,26 +42,45 @@ def command(
     release: Annotated[
         Which, typer.Option(help="Run on the execution's own release or on the live one.")
     ] = Which.OWN,
+    again: repeats.Again = False,
     follow: Follow = False,
     wait: Wait = False,
     timeout: Timeout = None,
-    key: Key = None,
-    as_json: Json = False,
+    key: repeats.Key = None,
+    yes: repeats.Yes = False,
+    as_json: repeats.Json = False,
 ) -> int:
-    """Launch an ended execution again, keeping its recorded steps.
+    """Launch ended executions again, keeping their recorded steps.
 
-    The new execution has the same inputs, files and tags, and the recorded steps before STEP.
+    A new execution has the same inputs, files and tags, and the recorded steps before STEP.
     `koco steps FID` lists them. A step that runs again has the same `tracer.step_key` as before, so
     services that keep idempotency keys do not repeat an effect that went through.
 
-    Prints the fid of the new one. With --follow or --wait the exit code is the outcome, as with
-    `koco run`.
+    Prints the fids of the new ones. With --follow or --wait the exit code is the outcome, as with
+    `koco run`. Filters and --again work as with `koco retry`.
 
     Example: koco resume 5wzk --from summarise --release live --follow
     """
+    filters = selection.read_filters(
+        status, flow, service, user, tag, since, until, search=search, parent=parent
+    )
     run.check(follow=follow, wait=wait, timeout=timeout)
-    client = connection.connect()
-    execution = client.resume(fid, step=step, is_live=release is Which.LIVE, key=key)
+    fid = repeats.only_one(fids, filters)
+    if fid is None:
+        repeats.refuse_following(follow=follow, wait=wait)
+    client, is_live = connection.connect(), release is Which.LIVE
+    if fid is None:
+        return repeats.repeat_many(
+            client,
+            partial(client.resume_all, step=step, is_live=is_live),
+            repeats.RESUME,
+            filters or fids or (),
+            key=key,
+            again=again,
+            yes=yes,
+            as_json=as_json,
+        )
+    execution = client.resume(fid, step=step, is_live=is_live, key=key)
     return run.show_launched(
         client, execution["fid"], follow=follow, wait=wait, timeout=timeout, as_json=as_json
     )

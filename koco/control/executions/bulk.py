@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
-from koco.errors import ConflictError, KocoError, NotFoundError
+from koco.errors import (
+    ConflictError,
+    KocoError,
+    NotAllowedError,
+    NotFoundError,
+    UnauthorizedError,
+    UsageError,
+)
 from koco.store.errors import invalid_cursor
 from koco.store.model import Execution, Filter, Sight
 from koco.store.store import Store
@@ -18,6 +25,9 @@ from koco.store.store import Store
 _BUDGET_S = 5.0
 #: How many executions of a filter are read at once.
 _PAGE = 100
+
+#: The errors that are about one execution. The others are left for later.
+_ITS_OWN = (UsageError, NotFoundError, NotAllowedError)
 
 #: Does something to an execution.
 Act = Callable[[Execution], Awaitable[object]]
@@ -54,10 +64,12 @@ async def act_on_all(
     """Do something to the selected executions in sight, up to `limit` of them.
 
     `selection` has names (fids, or unique prefixes of them) or is a filter. Executions are skipped
-    if they do not exist, or if `act` raises ConflictError.
+    if they do not exist, or if `act` refuses them. If `act` fails for another reason, such as a
+    full queue, the piece ends before that execution.
 
     Raises:
         UsageError: the cursor is invalid.
+        KocoError: `act` failed at the first execution.
     """
     found = (
         _matching(store, selection, sight, cursor)
@@ -66,19 +78,26 @@ async def act_on_all(
     )
     done: list[str] = []
     skipped: list[Skipped] = []
-    until_s = time.monotonic() + _BUDGET_S
+    before, until_s = cursor, time.monotonic() + _BUDGET_S
     async for each, after in found:
         if isinstance(each, Execution):
             try:
                 await act(each)
                 done.append(each.fid)
-            except (ConflictError, NotFoundError) as exc:
+            except UnauthorizedError:
+                raise
+            except _ITS_OWN as exc:
                 skipped.append(Skipped(each.fid, exc.code, exc.message))
+            except KocoError:
+                if not (done or skipped):
+                    raise
+                return Done(done, skipped, before)
         elif each is not None:
             name, error = each
             skipped.append(Skipped(name, error.code, error.message))
         if len(done) + len(skipped) >= limit or time.monotonic() > until_s:
             return Done(done, skipped, after)
+        before = after
     return Done(done, skipped, None)
 
 

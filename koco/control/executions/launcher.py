@@ -169,6 +169,7 @@ class Launches:
         key: str | None = None,
         audited: AuditEntry | None = None,
         asker: Asker | None = None,
+        only_once: bool = False,
     ) -> tuple[Execution, bool]:
         """Launch an ended execution again, on the release of its flow that is live now.
 
@@ -177,6 +178,7 @@ class Launches:
 
         Raises:
             ConflictError: the execution has not ended, or the key was used for something else.
+            RetriedError: with `only_once`, it was retried or resumed before.
             InputsError: the live form rejects the inputs.
             LimitError: there are more or larger files than the live release allows.
             TooManyError: see `launch`.
@@ -186,7 +188,9 @@ class Launches:
         async def decide() -> NewExecution:
             new = await self._repeat(entry, former, user, within="in")
             about = {**new.about, "retry_of": former.fid}
-            return msgspec.structs.replace(new, about=about, retry_of=former.fid, audited=audited)
+            return msgspec.structs.replace(
+                new, about=about, retry_of=former.fid, audited=audited, only_once=only_once
+            )
 
         return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide, asker))
 
@@ -200,6 +204,7 @@ class Launches:
         key: str | None = None,
         audited: AuditEntry | None = None,
         asker: Asker | None = None,
+        only_once: bool = False,
     ) -> tuple[Execution, bool]:
         """Launch an ended execution again, with its recorded steps before one of them.
 
@@ -223,7 +228,11 @@ class Launches:
             entry = self._catalog.find(former.flow) if release is None else _own(release, former)
             new = await self._repeat(entry, former, user, within="")
             return msgspec.structs.replace(
-                new, resume_of=former.fid, resume_from=step, audited=audited
+                new,
+                resume_of=former.fid,
+                resume_from=step,
+                audited=audited,
+                only_once=only_once,
             )
 
         async def accept() -> tuple[Execution, bool]:

@@ -37,9 +37,17 @@ _AT_ONCE = 100
 def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
     """Whether finding a page takes no longer than reading it, whatever the store holds."""
     narrowing = (wanted.search, wanted.service, wanted.parent, wanted.since, wanted.until)
-    is_narrowed = any(each is not None for each in narrowing) or wanted.tags or sight.flows
+    is_narrowed = any(each is not None for each in (*narrowing, wanted.retried))
+    is_narrowed = is_narrowed or bool(wanted.tags or sight.flows)
     is_somebodys = wanted.user is not None or sight.user is not None
     return limit <= _AT_ONCE and not is_narrowed and not (is_somebodys and wanted.flow is not None)
+
+
+#: Whether an execution was retried or resumed.
+_RETRIED = (
+    "(EXISTS (SELECT 1 FROM executions WHERE retry_of = e.fid)"
+    " OR EXISTS (SELECT 1 FROM executions WHERE resume_of = e.fid))"
+)
 
 
 class Source(NamedTuple):
@@ -217,6 +225,8 @@ class Scan:
         )
         one_of, statuses = any_of("e.status", "status", wanted.statuses)
         found += [*filters, *one_of]
+        if wanted.retried is not None:
+            found.append(_RETRIED if wanted.retried else f"NOT {_RETRIED}")
         tags = {f"tag_{number}": tag for number, tag in enumerate(wanted.tags)}
         for name in tags:
             found.append(f"EXISTS (SELECT 1 FROM tags WHERE tag = :{name} AND execution = e.id)")

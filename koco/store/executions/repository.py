@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from koco.errors import ConflictError, NoRoomError, NotFoundError
+from koco.errors import ConflictError, NoRoomError, NotFoundError, RetriedError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store import audit, files
@@ -314,6 +314,8 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
     if new.key is not None and (known := _find_by_key(db, new.user, new.key)):
         known.require_same(new.key_digest)
         return known, False
+    if new.only_once:
+        _require_first(db, new)
     fid, created = _new_fid(), line.timestamp()
     first = _first_events(fid, new)
     values = {
@@ -360,6 +362,21 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         detail = {"flow": new.flow, **new.audited.detail}
         audit.add(db, [msgspec.structs.replace(new.audited, target=fid, detail=detail)])
     return execution, True
+
+
+def _require_first(db: Connection, new: NewExecution) -> None:
+    """Refuse to retry or resume an execution that already was.
+
+    This is part of the commit, so if two people retry the same executions, each runs once.
+    """
+    former = new.retry_of or new.resume_of
+    for column, done in (("retry_of", "retried"), ("resume_of", "resumed")):
+        look = f"SELECT fid FROM executions WHERE {column} = :former ORDER BY id DESC LIMIT 1"
+        if found := db.execute(look, {"former": former}).fetchone():
+            raise RetriedError(
+                f"execution {former} was {done} already, as {found[0]}",
+                hint="`--again` (in the API `again=true`) does it once more",
+            )
 
 
 _CREATED = (

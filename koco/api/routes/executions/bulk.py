@@ -1,4 +1,7 @@
-"""Many executions at once: delete or cancel those that are named, or that match a filter."""
+"""Many executions at once: delete or cancel those that are named, or that match a filter.
+
+`bulk_repeats` does the same to retry and resume them.
+"""
 
 from collections.abc import Iterable
 from functools import partial
@@ -18,9 +21,12 @@ from koco.events.model import FINAL, OPEN, Status
 from koco.store.errors import NoSearchError
 from koco.store.model import Execution, Filter
 
-_ERRORS = [*list_query.ERRORS, NoSearchError, TimedOutError]
+ERRORS = [*list_query.ERRORS, NoSearchError, TimedOutError]
 #: The most names in one request.
 _NAMES = 1000
+
+#: Names of executions, or a filter.
+Selection = list[str] | Filter
 
 
 class Skipped(Shape):
@@ -31,20 +37,22 @@ class Skipped(Shape):
     reason: Annotated[str, text("execution wrq429s8exka3r9k has not ended: it is running")]
 
 
-class _Piece(Shape):
+class Piece(Shape):
+    """A part of the work, and how it goes on."""
+
     skipped: list[Skipped]
     next: Annotated[
         str | None, Meta(description="`cursor` of the same request for the rest; null at the end")
     ]
 
 
-class Deleted(_Piece):
+class Deleted(Piece):
     """The executions that were deleted."""
 
     deleted: list[Fid]
 
 
-class Cancelled(_Piece):
+class Cancelled(Piece):
     """The executions that were asked to end."""
 
     cancelled: list[Fid]
@@ -55,7 +63,7 @@ class Cancelled(_Piece):
     status_code=200,
     guards=[requires("launch")],
     answers={200: Deleted},
-    errors=_ERRORS,
+    errors=ERRORS,
 )
 async def delete_executions(
     request: Request,
@@ -68,6 +76,8 @@ async def delete_executions(
     tag: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    parent: str | None = None,
+    search: str | None = None,
     limit: int = 100,
     cursor: str | None = None,
 ) -> Deleted:
@@ -76,12 +86,12 @@ async def delete_executions(
     Executions that do not exist or have not ended are skipped. The request ends after `limit`
     executions or five seconds; repeat it with `next` as `cursor`.
     """
-    times = {"since": since, "until": until}
-    filters = _Filters(status, flow, service, user, tuple(tag or ()), **times)
-    selection = _select(request, fid, filters, FINAL)
+    more = {"since": since, "until": until, "parent": parent, "search": search}
+    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
+    selection = await select(request, fid, filters, FINAL)
     delete_it = partial(remove, request.parts)
-    done = await _act(request, selection, delete_it, limit=limit, cursor=cursor)
-    return Deleted(deleted=done.done, skipped=_skipped(done), next=done.next)
+    done = await act(request, selection, delete_it, limit=limit, cursor=cursor)
+    return Deleted(deleted=done.done, skipped=describe_skipped(done), next=done.next)
 
 
 @post(
@@ -89,7 +99,7 @@ async def delete_executions(
     status_code=200,
     guards=[requires("launch")],
     answers={200: Cancelled},
-    errors=_ERRORS,
+    errors=ERRORS,
 )
 async def cancel_executions(
     request: Request,
@@ -102,6 +112,8 @@ async def cancel_executions(
     tag: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    parent: str | None = None,
+    search: str | None = None,
     grace_s: float = 5.0,
     limit: int = 100,
     cursor: str | None = None,
@@ -112,18 +124,18 @@ async def cancel_executions(
     executions or five seconds; repeat it with `next` as `cursor`.
     """
     time_query.check_seconds("grace_s", grace_s, most_s=time_query.LONGEST_GRACE_S)
-    times = {"since": since, "until": until}
-    filters = _Filters(status, flow, service, user, tuple(tag or ()), **times)
+    more = {"since": since, "until": until, "parent": parent, "search": search}
+    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
 
     async def cancel(execution: Execution) -> None:
         await request.parts.supervisor.cancel(execution.fid, grace_s=grace_s)
 
-    selection = _select(request, fid, filters, OPEN)
-    done = await _act(request, selection, cancel, limit=limit, cursor=cursor)
-    return Cancelled(cancelled=done.done, skipped=_skipped(done), next=done.next)
+    selection = await select(request, fid, filters, OPEN)
+    done = await act(request, selection, cancel, limit=limit, cursor=cursor)
+    return Cancelled(cancelled=done.done, skipped=describe_skipped(done), next=done.next)
 
 
-class _Filters(Struct, frozen=True):
+class Filters(Struct, frozen=True):
     """The parameters of a filter, as they were given."""
 
     status: str | None
@@ -133,12 +145,21 @@ class _Filters(Struct, frozen=True):
     tags: tuple[str, ...]
     since: str | None
     until: str | None
+    parent: str | None
+    search: str | None
 
 
-def _select(
-    request: Request, fids: list[str] | None, given: _Filters, statuses: Iterable[Status]
-) -> list[str] | Filter:
+async def select(
+    request: Request,
+    fids: list[str] | None,
+    given: Filters,
+    statuses: Iterable[Status],
+    *,
+    retried: bool | None = None,
+) -> Selection:
     """Return the selected names, or the filter; of `statuses` if none is given.
+
+    `retried` is only for filters: see `Filter`.
 
     Raises:
         UsageError: neither or both are given, so that nobody deletes everything by mistake.
@@ -160,13 +181,16 @@ def _select(
         tags=given.tags,
         since=time_query.parse("since", given.since),
         until=time_query.parse("until", given.until),
+        parent=await list_query.parent(request, given.parent),
+        search=given.search,
+        retried=retried,
     )
 
 
-async def _act(
+async def act(
     request: Request,
-    selection: list[str] | Filter,
-    act: bulk.Act,
+    selection: Selection,
+    do: bulk.Act,
     *,
     limit: int,
     cursor: str | None,
@@ -176,7 +200,7 @@ async def _act(
     done = await bulk.act_on_all(
         request.parts.store,
         selection,
-        act,
+        do,
         sight=request.auth.sight,
         limit=limit,
         cursor=cursor,
@@ -185,7 +209,8 @@ async def _act(
     return done
 
 
-def _skipped(done: bulk.Done) -> list[Skipped]:
+def describe_skipped(done: bulk.Done) -> list[Skipped]:
+    """Return the skipped executions as answers show them."""
     return [Skipped.of(each) for each in done.skipped]
 
 

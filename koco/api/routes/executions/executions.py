@@ -157,10 +157,12 @@ async def list_executions(
     tag: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
-    parent: Annotated[
-        str | None, Parameter(description="only those that this execution launched")
-    ] = None,
+    parent: str | None = None,
     search: str | None = None,
+    retried: Annotated[
+        bool | None,
+        Parameter(description="only those that were retried or resumed, or those that were not"),
+    ] = None,
     active: bool = False,
     limit: int = 50,
     cursor: str | None = None,
@@ -183,7 +185,8 @@ async def list_executions(
         since=time_query.parse("since", since),
         until=time_query.parse("until", until),
         search=search,
-        parent=None if parent is None else (await auth.find_execution(request, parent)).fid,
+        parent=await list_query.parent(request, parent),
+        retried=retried,
     )
     page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor

@@ -443,6 +443,20 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX messages_by_key ON messages (execution, by, key) WHERE key IS NOT NULL;
     """,
     """
+    -- Which executions were retried or resumed, and as which.
+    CREATE INDEX executions_by_retry_of ON executions (retry_of) WHERE retry_of IS NOT NULL;
+    CREATE INDEX executions_by_resume_of ON executions (resume_of) WHERE resume_of IS NOT NULL;
+
+    -- The schedules that somebody paused. `schedule` is the id of one of a flow's schedules, or
+    -- empty for all of the flow, also those that a later release adds.
+    CREATE TABLE schedule_pauses (
+        flow TEXT NOT NULL,
+        schedule TEXT NOT NULL,
+        by TEXT NOT NULL,
+        created TEXT NOT NULL,
+        PRIMARY KEY (flow, schedule)
+    ) WITHOUT ROWID;
+
     -- What the flow last said of its progress (`koco.events.progress`), and what the execution has
     -- used (`koco.events.used`), as JSON.
     ALTER TABLE executions ADD COLUMN progress TEXT;

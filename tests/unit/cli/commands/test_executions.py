@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from koco.errors import TooManyError
 from tests.support.driver import calm_s
 from tests.support.memory_plane import TS, Plane
 from tests.unit.conftest import Cli
@@ -313,17 +314,17 @@ def test_delete_takes_filters(plane: Plane, three: list[str], cli: Cli) -> None:
     assert "until=2999-01-01" in plane.requests[-1][1]
     assert set(plane.executions) == {"aaaa"}
     assert "nothing was deleted" in cli("delete", "--status", "failed").err
-    assert json.loads(cli("delete", "--tag", "x", "--yes", "--json").out)["items"] == []
+    assert cli("delete", "--tag", "x", "--yes", "--json").out == ""
 
 
 def test_skipped_executions_are_named(plane: Plane, three: list[str], cli: Cli) -> None:
-    """On stderr, with the reason."""
+    """On stderr, with the reason. The exit code is that of the refusal."""
     ran = cli("delete", "--status", "running", "--yes")
     assert "aaaa skipped: execution aaaa is running" in ran.err
-    assert ran.out == ""
+    assert (ran.code, ran.out) == (2, "")
 
 
-@pytest.mark.parametrize("command", ["delete", "cancel"])
+@pytest.mark.parametrize("command", ["delete", "cancel", "retry", "resume"])
 def test_fids_and_filters_exclude_each_other(plane: Plane, cli: Cli, command: str) -> None:
     """One of them is needed."""
     assert cli(command).code == 2
@@ -336,9 +337,8 @@ def test_cancel_takes_several_fids_or_filters(plane: Plane, three: list[str], cl
     other = plane.launch(("status", {"status": "running"}), fid="dddd")
     ran = cli("cancel", "--service", "hello")
     assert (ran.code, "cancel 2 executions" in ran.err) == (2, True)
-    assert cli("cancel", "--service", "hello", "--wait").code == 2
     ran = cli("cancel", "--service", "hello", "--yes", "--grace", "2")
-    assert (ran.code, ran.out) == (0, "dddd\naaaa\n")
+    assert (ran.code, ran.out) == (0, "dddd\tcancelling\naaaa\tcancelling\n")
     assert "2 asked to end" in ran.err and "grace_s=2" in plane.requests[-1][1]
     assert "nothing was cancelled" in cli("cancel", "--service", "hello").err
     more = [plane.launch(("status", {"status": "running"}), fid=fid) for fid in ("eeee", "ffff")]
@@ -347,7 +347,71 @@ def test_cancel_takes_several_fids_or_filters(plane: Plane, three: list[str], cl
     assert plane.executions[other]["status"] == "cancelled"
 
 
-def test_delete_as_json_is_a_list(plane: Plane, three: list[str], cli: Cli) -> None:
-    """In the shape that all lists have."""
-    page = json.loads(cli("delete", "cccc", "--yes", "--json").out)
-    assert page == {"items": [{"fid": "cccc", "deleted": True}], "next": None}
+def test_a_refusal_does_not_stop_the_others(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Each is named, and as JSON each has a line. Refusals that differ exit with 1."""
+    why = "execution bbbb is finished"
+    ran = cli("cancel", "bbbb", "aaaa", "--json")
+    assert [json.loads(line) for line in ran.out.splitlines()] == [
+        {"fid": "aaaa", "cancelled": True},
+        {"fid": "bbbb", "cancelled": False, "code": "conflict", "reason": why},
+    ]
+    assert ran.code == 2
+    assert cli("cancel", "bbbb", "zzzz").code == 1
+    assert cli("cancel", "yyyy", "zzzz").code == 4
+
+
+def test_delete_as_json_is_a_line_for_each(plane: Plane, three: list[str], cli: Cli) -> None:
+    """As it is for all commands of many."""
+    out = cli("delete", "cccc", "--yes", "--json").out
+    assert json.loads(out) == {"fid": "cccc", "deleted": True}
+
+
+def failed(plane: Plane, *fids: str) -> None:
+    for fid in fids:
+        plane.launch(
+            ("error", {"type": "X", "message": "x"}), ("status", {"status": "error"}), fid=fid
+        )
+
+
+def test_retry_takes_filters(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Those with an error, once each; `--again` repeats them."""
+    failed(plane, "ee11", "ee22")
+    ran = cli("retry", "--since", "24h")
+    assert (ran.code, "retry 3 executions" in ran.err, "--yes" in ran.err) == (2, True, True)
+    ran = cli("retry", "--since", "24h", "--yes")
+    assert ran.code == 0
+    assert [line.split("\t")[0] for line in ran.out.splitlines()] == ["ee22", "ee11", "cccc"]
+    assert "3 retried" in ran.err and len({*plane.keys}) == 1
+    ran = cli("retry", "--since", "24h")
+    assert (ran.code, ran.out) == (0, "") and "nothing was retried" in ran.err
+    assert len(cli("retry", "--since", "24h", "--yes", "--again").out.splitlines()) == 3
+
+
+def test_several_are_retried_only_once(plane: Plane, three: list[str], cli: Cli) -> None:
+    """So a command that was interrupted can be repeated; one alone is always retried."""
+    failed(plane, "ee11", "ee22")
+    ran = cli("retry", "ee11", "ee22", "aaaa", "--json")
+    told = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(each["fid"], each["retried"]) for each in told] == [
+        ("ee11", True),
+        ("ee22", True),
+        ("aaaa", False),
+    ]
+    assert (ran.code, told[2]["code"]) == (2, "conflict")
+    ran = cli("resume", "ee11", "ee22")
+    assert (ran.code, ran.out, "nothing was resumed" in ran.err) == (0, "", True)
+    assert "ee11 skipped: execution ee11 was retried already" in ran.err
+    assert cli("retry", "ee11").code == 0
+    assert cli("retry", "ee11", "ee22", "--wait").code == 2
+
+
+def test_retry_waits_for_room(
+    plane: Plane, three: list[str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full queue is no failure of theirs."""
+    monkeypatch.setattr("koco.cli.many.backoff._PAUSES_S", (0.01,))
+    failed(plane, "ee11", "ee22")
+    plane.full = [TooManyError("100 wait already"), TooManyError("100 wait already")]
+    ran = cli("retry", "ee11", "ee22")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 2)
+    assert ran.err.count("waiting for room: 100 wait already") == 1

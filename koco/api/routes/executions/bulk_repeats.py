@@ -1,0 +1,174 @@
+"""Retry or resume many executions at once: those that are named, or that match a filter."""
+
+from typing import Annotated, Literal
+
+from litestar import post
+from litestar.params import Parameter
+
+from koco.api.http import audit, auth
+from koco.api.http.auth import requires
+from koco.api.http.request import Request
+from koco.api.middleware import idempotency
+from koco.api.openapi.shapes import Fid, Shape
+from koco.api.routes.executions import bulk
+from koco.api.routes.executions.bulk import Filters, Piece
+from koco.control.executions.launcher import KEY_LENGTH
+from koco.errors import TooManyError, UsageError
+from koco.events.model import Status
+from koco.store.model import Execution
+
+_ERRORS = [*bulk.ERRORS, TooManyError]
+#: The longest key, which has the fid of each execution behind it.
+_LONGEST_KEY = KEY_LENGTH - 20
+
+
+class Repeat(Shape):
+    """An execution, and the new one that does its work again."""
+
+    fid: Fid
+    new: Fid
+
+
+class Retried(Piece):
+    """The executions that were retried."""
+
+    retried: list[Repeat]
+
+
+class Resumed(Piece):
+    """The executions that were resumed."""
+
+    resumed: list[Repeat]
+
+
+@post(
+    "/v1/executions/retry",
+    status_code=200,
+    guards=[requires("launch")],
+    headers=[idempotency.HEADER],
+    answers={200: Retried},
+    errors=_ERRORS,
+)
+async def retry_executions(
+    request: Request,
+    *,
+    fid: list[str] | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    parent: str | None = None,
+    search: str | None = None,
+    again: bool = False,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Retried:
+    """Launch ended executions again: those with one of some fids, or those of a filter.
+
+    Without `status`, a filter finds those with an error. Executions that were retried or resumed
+    before are left out, unless `again` is true. The request ends after `limit` executions, after
+    five seconds, or where no more may wait; repeat it with `next` as `cursor`. If the first one may
+    not wait, the answer is 429.
+    """
+    more = {"since": since, "until": until, "parent": parent, "search": search}
+    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
+    repeats: list[Repeat] = []
+
+    async def retry(former: Execution) -> None:
+        parts = request.parts
+        execution, _ = await parts.launches.retry(
+            parts.catalog.find(former.flow),
+            former,
+            user=request.auth.name,
+            key=_key(request, former),
+            audited=audit.launch_entry(request, retry_of=former.fid),
+            asker=request.asker,
+            only_once=not again,
+        )
+        repeats.append(Repeat(former.fid, execution.fid))
+
+    selection = await _select(request, fid, filters, again=again)
+    done = await bulk.act(request, selection, retry, limit=limit, cursor=cursor)
+    return Retried(retried=repeats, skipped=bulk.describe_skipped(done), next=done.next)
+
+
+@post(
+    "/v1/executions/resume",
+    status_code=200,
+    guards=[requires("launch")],
+    headers=[idempotency.HEADER],
+    answers={200: Resumed},
+    errors=_ERRORS,
+)
+async def resume_executions(
+    request: Request,
+    *,
+    fid: list[str] | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    parent: str | None = None,
+    search: str | None = None,
+    step: Annotated[
+        str | None, Parameter(description="the first step that runs again: its key or its name")
+    ] = None,
+    release: Annotated[
+        Literal["own", "live"],
+        Parameter(description="the execution's own release, or the live one"),
+    ] = "own",
+    again: bool = False,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Resumed:
+    """Launch ended executions again, each with the recorded steps before one of them.
+
+    Everything else is as with `POST /v1/executions/retry`. Only admins may resume executions that
+    others launched.
+    """
+    more = {"since": since, "until": until, "parent": parent, "search": search}
+    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
+    repeats: list[Repeat] = []
+
+    async def resume(former: Execution) -> None:
+        await auth.require_owner(request, former, "resume from the steps")
+        execution, _ = await request.parts.launches.resume(
+            former,
+            step=step,
+            live=release == "live",
+            user=request.auth.name,
+            key=_key(request, former),
+            audited=audit.launch_entry(request, resume_of=former.fid),
+            asker=request.asker,
+            only_once=not again,
+        )
+        repeats.append(Repeat(former.fid, execution.fid))
+
+    selection = await _select(request, fid, filters, again=again)
+    done = await bulk.act(request, selection, resume, limit=limit, cursor=cursor)
+    return Resumed(resumed=repeats, skipped=bulk.describe_skipped(done), next=done.next)
+
+
+async def _select(
+    request: Request, fids: list[str] | None, filters: Filters, *, again: bool
+) -> bulk.Selection:
+    """Return the selected names or the filter. Raises as `bulk.select`, and for a long key."""
+    if len(request.headers.get(idempotency.HEADER, "")) > _LONGEST_KEY:
+        raise UsageError(f"the idempotency key has at most {_LONGEST_KEY} characters here")
+    retried = None if again else False
+    return await bulk.select(request, fids, filters, (Status.ERROR,), retried=retried)
+
+
+def _key(request: Request, former: Execution) -> str | None:
+    """Return the idempotency key for one of the executions, if the request has a key."""
+    key = request.headers.get(idempotency.HEADER)
+    return None if key is None else f"{key} {former.fid}"
+
+
+ROUTES = (retry_executions, resume_executions)

@@ -1,0 +1,91 @@
+"""Launch many ended executions again, with or without their recorded steps."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from koco.cli import selection
+from koco.cli.many import actions
+from koco.cli.terminal import output
+from koco.client.client import Client
+from koco.errors import UsageError
+
+#: Executions that were retried before have been taken care of.
+RETRY = actions.Action(
+    "retry",
+    "retried",
+    statuses=("error",),
+    which="failed execution that was not retried",
+    harmless=frozenset({"retried"}),
+)
+RESUME = RETRY._replace(
+    verb="resume", done="resumed", which="failed execution that was not resumed"
+)
+
+#: The options of both commands.
+Again = Annotated[
+    bool, typer.Option("--again", help="Of many: also those that were retried or resumed before.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="With filters: launch them without asking.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="An idempotency key: however often you try, each is launched only once.",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON: the fid; with --follow, the events; of many, a line for each."
+    ),
+]
+
+
+def only_one(fids: Sequence[str] | None, filters: selection.Selection | None) -> str | None:
+    """Return the fid if exactly one execution is named, or None for many.
+
+    Raises:
+        UsageError: none is selected, or by fids and filters at once.
+    """
+    selection.require_one(fids or (), filters)
+    return fids[0] if fids and len(set(fids)) == 1 else None
+
+
+def repeat_many(
+    client: Client,
+    ask: actions.Ask,
+    action: actions.Action,
+    selected: Sequence[str] | selection.Selection,
+    *,
+    key: str | None,
+    again: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Launch the selected executions again, print the fids of both, and return the exit code."""
+    if isinstance(selected, dict):
+        retried = None if again else False
+        if not actions.confirm(client, action, selected, yes=yes, as_json=as_json, retried=retried):
+            return 0
+    import secrets  # 5 ms, and one execution needs no key
+
+    # If the connection breaks, the same key gives the same executions.
+    ask = partial(ask, key=key or secrets.token_urlsafe(12), again=again)
+    count, code = actions.report(actions.act(ask, action, selected), action, as_json=as_json)
+    if count and not as_json:
+        output.note(f"{count} {action.done}; `koco wait FID…` waits for the new ones")
+    elif not count and not as_json:
+        output.note(f"nothing was {action.done}")
+    return code
+
+
+def refuse_following(*, follow: bool, wait: bool) -> None:
+    """Raise `UsageError` for options that are only about one execution."""
+    if follow or wait:
+        raise UsageError(
+            "--follow and --wait are for one execution",
+            hint="`koco wait FID…` waits for several, `koco logs FID… -f` follows them",
+        )
