@@ -175,6 +175,20 @@ class Launched(TypedDict):
     result: Fid
 
 
+class Result(Named):
+    """The result or error of an execution."""
+
+    status: Final
+    result: NotRequired[Any]
+    error: NotRequired[Failure | None]
+
+
+class LaunchedAndAwaited(Launched):
+    """An accepted execution, and its outcome if it has ended."""
+
+    outcome: NotRequired[Result | None]
+
+
 class Skipped(TypedDict):
     """An execution to which nothing was done, and why."""
 
@@ -217,14 +231,6 @@ class Resumed(_Piece):
     """A part of the executions that are resumed together."""
 
     resumed: list[Repeat]
-
-
-class Result(Named):
-    """The result or error of an execution."""
-
-    status: Final
-    result: NotRequired[Any]
-    error: NotRequired[Failure | None]
 
 
 class Event(TypedDict):

@@ -123,6 +123,26 @@ class Client:
             timeout_s=_ENDPOINT_S,
         )["result"]
 
+    def launch_and_wait(
+        self, name: str, inputs: dict[str, Any], *, key: str, wait_s: int, is_prefilled: bool
+    ) -> answers.LaunchedAndAwaited:
+        """Launch a flow and wait for the end of the execution, for some seconds.
+
+        The answer has the outcome if it has ended. The same call with the same key and inputs goes
+        on waiting. `is_prefilled` is as with `launch`.
+        """
+        path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
+        prefer = f"wait={wait_s}" + (", prefilled" if is_prefilled else "")
+        return self._transport.json(
+            "POST",
+            path,
+            answers.LaunchedAndAwaited,
+            body=inputs,
+            headers={**_keyed(key), "Prefer": prefer},
+            timeout_s=_ENDPOINT_S,
+            room=Room(PAYLOAD_BYTES),
+        )
+
     def executions(
         self,
         *,

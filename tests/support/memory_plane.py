@@ -113,8 +113,12 @@ class Plane:
     beats: list[str] = field(default_factory=list)
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
+    #: What a launch does, by its inputs, instead of `script`.
+    script_of: Callable[[dict[str, Any]], list[tuple[str, Any]]] | None = None
+    #: The fids of launches by their idempotency keys.
+    launched: dict[str, str] = field(default_factory=dict)
     refuses: KocoError | None = None
-    #: What the next requests to retry many are refused with, the last one first.
+    #: What the next launches and requests to retry many are refused with, the last one first.
     full: list[KocoError] = field(default_factory=list)
     #: What becomes of each answer before it is sent: what a broken control plane would say.
     twist: Callable[[Any], Any] | None = None
@@ -649,11 +653,24 @@ class _Handler(BaseHTTPRequestHandler):
             raise NotFoundError(f"no flow is called {name!r}", hint="did you mean 'greet'?")
         if self.command == "GET":
             return 200, {**flow, "schema": _schema(flow["form"])}
-        plane.keys.append(self.headers["Idempotency-Key"])
+        key = self.headers["Idempotency-Key"]
+        plane.keys.append(key)
         plane.preferences.append(self.headers["Prefer"])
+        if plane.full:
+            raise plane.full.pop()
         if data.get("who") == "nobody":
             raise InputsError(who=["must be somebody", "must be known"], size="must be a number")
-        return 201, {"result": plane.launch(*plane.script, inputs=data)}
+        with plane.changed:
+            if key not in plane.launched:
+                script = plane.script_of(data) if plane.script_of else plane.script
+                fid = plane.launch(*script, inputs=data, key=key)
+                plane.launched[key or fid] = fid
+                key = key or fid
+            fid = plane.launched[key]
+        execution = plane.executions[fid]
+        if "wait=" in (self.headers["Prefer"] or "") and execution["status"] in FINAL:
+            return 201, {"result": fid, "outcome": self._result(execution)}
+        return 201, {"result": fid}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
         statuses = query.get("status", "").split(",") if query.get("status") else ()

@@ -22,7 +22,8 @@ Key = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="An idempotency key: however often you try, it is launched only once.",
+        help="An idempotency key: however often you try, it is launched only once."
+        " With --each: the column that identifies a line.",
     ),
 ]
 Json = Annotated[
@@ -54,6 +55,30 @@ def command(
     wait: Wait = False,
     timeout: Timeout = None,
     key: Key = None,
+    each: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Launch it once for each line of a CSV or JSONL file; - is stdin."
+        ),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=1, max=200, help="With --each: how many at once.")
+    ] = 8,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="With --each: csv, tsv or jsonl."),
+    ] = None,
+    results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="With --each: where the results go [default: FILE.results.jsonl].",
+        ),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="With --each: also lines that failed before.")
+    ] = False,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     as_json: Json = False,
 ) -> int:
@@ -65,10 +90,30 @@ def command(
     the execution waits for a person's answer, --follow offers to answer at a terminal, and
     --wait --no-input exits with 8.
 
+    With --each, the flow is launched for each line of a file, and the results are written
+    beside it. After an interruption, the same command goes on.
+
     Example: koco run hello/greet -i who=Ada -f
     """
     check(follow=follow, wait=wait, timeout=timeout)
     values = key_values.gather(pairs or (), file)
+    if each is not None:
+        from koco.cli.many import each as launches  # csv and threads, only for this
+
+        launches.refuse(follow=follow or wait)
+        return launches.run(
+            launches.Wish(
+                flow,
+                each,
+                common=values,
+                format=launches.read_format(form),
+                parallel=parallel,
+                column=key,
+                results=results,
+                again=failed,
+                as_json=as_json,
+            )
+        )
     client = connection.connect()
     asks = prompt.can_ask(no_input)
     fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
