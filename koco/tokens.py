@@ -13,7 +13,7 @@ MASK = "********"
 PATTERN = r"koco_[A-Za-z0-9_-]{43}"
 
 #: A key or token anywhere in a text.
-_ANY = re.compile(r"koco[a-z]?_[\w-]{40,}")
+_ANY = re.compile(r"koco[a-z]?_[\w~-]{40,}")
 
 _MASKED_FROM = len(KEY) + 4
 

@@ -33,6 +33,7 @@ T = TypeVar("T")
 _List = Annotated[tuple[T, ...], _Lenient]
 _Name = Annotated[str, AfterValidator(rules.check_name), _pattern(rules.NAME)]
 _Entrypoint = Annotated[str, AfterValidator(rules.check_entrypoint), _pattern(rules.ENTRYPOINT)]
+_ServiceName = Annotated[str, AfterValidator(rules.check_service_name), _pattern(rules.SERVICE)]
 _EnvName = Annotated[str, AfterValidator(rules.check_env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.check_env_value)]
 _Secret = Annotated[str, AfterValidator(rules.check_secret_name), _pattern(rules.ENV_NAME)]
@@ -287,7 +288,7 @@ class Files(_Part):
 class Manifest(_Part):
     """A service, as its author declares it."""
 
-    service: _Name = Field(description="The service's name, unique on its control plane.")
+    service: _ServiceName = Field(description="The service's name, unique on its control plane.")
     description: str = Field("", description="The purpose of the service, in Markdown.")
     author: str = Field("", description="The person in charge, for example an e-mail address.")
     organization: str = Field("", description="The organization in charge.")

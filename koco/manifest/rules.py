@@ -15,6 +15,9 @@ from koco.manifest.problems import InvalidValueError
 #: The names of services and flows, which are part of URLs, host names and file names.
 NAME = r"^[a-z][a-z0-9-]{0,62}$"
 
+#: A service's name, and of one that belongs to a person: `hello~ada` (see `koco dev`).
+SERVICE = r"^[a-z][a-z0-9-]{0,62}(~[a-z0-9][a-z0-9-]{0,62})?$"
+
 #: The names of environment variables (POSIX.1-2017, 8.1, and lower case).
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -39,7 +42,7 @@ PUBLIC_PATH = r"^/[^*?#%{}\\\s]+(/\*)?$"
 _DEEPEST = 50
 
 #: The shape of a pattern of flows, for editors. `check_flow_pattern` checks the same.
-FLOW_PATTERN = r"^[a-z*][a-z0-9*-]*/[a-z*][a-z0-9*-]*$"
+FLOW_PATTERN = r"^[a-z*][a-z0-9*~-]*/[a-z*][a-z0-9*-]*$"
 
 #: The shape of an entrypoint, for editors. `check_entrypoint` checks more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
@@ -52,8 +55,23 @@ def slug(text: str) -> str:
     return re.sub(r"^[0-9-]+", "", kebab)[:63].rstrip("-")
 
 
+def owner_name(person: str) -> str:
+    """Return a person's name as it stands in the name of a service of their own."""
+    return re.sub(r"[^a-z0-9]+", "-", person.lower()).strip("-")[:63].rstrip("-")
+
+
+def owner_of(service: str) -> str:
+    """Return the name of the person whose own a service is; empty if it is nobody's."""
+    return service.partition("~")[2]
+
+
+def check_service_name(text: str) -> str:
+    """Check a service's name, which may end with the person whose own it is."""
+    return text if re.fullmatch(SERVICE, text) else check_name(text)
+
+
 def check_name(text: str) -> str:
-    """Check a service's or a flow's name."""
+    """Check a flow's name, or that of a service."""
     if re.fullmatch(NAME[1:-1], text):
         return text
     near = slug(text)

@@ -21,6 +21,7 @@ from koco.control.access.caller import NOBODY, Caller
 from koco.control.container import Parts
 from koco.control.services.catalog import Entry
 from koco.errors import NotAllowedError, NotFoundError, UnauthorizedError
+from koco.manifest.rules import owner_name, owner_of
 from koco.store.model import Execution, Release
 
 #: The hint for callers who may not see tracebacks.
@@ -216,6 +217,16 @@ def require_service(caller: Caller, service: str) -> None:
     """Refuse a service that has, or may have, flows that the caller may not use."""
     if not caller.reaches_all_of(service):
         raise _refusal(caller, f"may not use all of the service {service!r}")
+
+
+def require_own(caller: Caller, service: str) -> None:
+    """Refuse to change a service that is another person's own (`hello~ada`), except to admins."""
+    owner = owner_of(service)
+    if owner and owner != owner_name(caller.name) and not caller.may("admin"):
+        raise NotAllowedError(
+            f"{service!r} is {owner}'s own service, and you are {caller.name!r}",
+            hint=f"yours would be called {service.partition('~')[0]}~{owner_name(caller.name)}",
+        )
 
 
 def _refusal(caller: Caller, what: str) -> NotAllowedError:

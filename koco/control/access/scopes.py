@@ -11,7 +11,7 @@ _EMAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,190}")
 #: Names that koco itself uses as owners of executions and files.
 _RESERVED = frozenset({"flow", "schedule", "koco", "me"})
 #: Full names of flows, with `*` for any text.
-_GLOB = re.compile(r"[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+")
+_GLOB = re.compile(r"[A-Za-z0-9._*~-]+/[A-Za-z0-9._*-]+")
 _GLOBS = 100
 
 

@@ -8,6 +8,7 @@ from koco.errors import ConflictError, NotFoundError
 from koco.forms import FormError, Model
 from koco.kodosumi.endpoint.paths import takes
 from koco.manifest.descriptions import FlowDescription
+from koco.manifest.rules import owner_of
 from koco.spelling import nearest
 from koco.store.model import Release
 
@@ -150,6 +151,8 @@ class Catalog:
         entries = [entry for entry in self.entries() if sees(entry.name)]
         fits = [entry for entry in entries if entry.flow.name == name]
         fits = fits or [entry for entry in entries if entry.service == name]
+        # A short name does not change its meaning because somebody works on the service.
+        fits = [entry for entry in fits if not owner_of(entry.service)] or fits
         if len(fits) == 1:
             return fits[0]
         if fits:

@@ -39,7 +39,7 @@ _IDENTITY_PREFIXES = (
 _GIVEN = "x-kodosumi-extra"
 
 #: The beginning of koco's own keys, sessions and tokens, which a caller may send by mistake.
-_OURS = re.compile(r"koco[a-z]?_[A-Za-z0-9_-]{16}")
+_OURS = re.compile(r"koco[a-z]?_[A-Za-z0-9_~-]{16}")
 
 
 def may_pass(name: str, value: str = "") -> bool:

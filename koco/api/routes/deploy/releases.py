@@ -10,6 +10,7 @@ from koco.api.http import audit
 from koco.api.http.auth import (
     ABOUT_TRACEBACKS,
     is_owner,
+    require_own,
     require_service,
     require_unlimited,
     requires,
@@ -164,6 +165,7 @@ async def create_release(request: Request, service: str, data: NewRelease) -> Re
     """Begin a release; 202 while it is starting, 200 if it is live or has failed."""
     parts = request.parts
     require_service(request.auth, service)
+    require_own(request.auth, service)
     given = data.manifest
     manifest = await run_check(lambda: load.check(given), is_quick=is_small(given))
     if manifest.service != service:
@@ -196,6 +198,7 @@ async def roll_back(request: Request, service: str, data: Rollback) -> Response[
     """Begin a release that repeats a former one; the answer is like a deploy's."""
     parts = request.parts
     require_service(request.auth, service)
+    require_own(request.auth, service)
     _check_timeout(data.timeout_s)
     # The target is chosen by the current release, whatever is deployed meanwhile.
     seen = await parts.deployer.replaced(service)

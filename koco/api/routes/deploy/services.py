@@ -6,7 +6,7 @@ from litestar import delete, get
 from msgspec import Meta
 
 from koco.api.http import audit, list_query, time_query
-from koco.api.http.auth import require_service, requires, sees
+from koco.api.http.auth import require_own, require_service, requires, sees
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
 from koco.api.openapi.shapes import ReleaseStatus, Shape
@@ -90,6 +90,7 @@ async def undeploy(
         raise UsageError(f"running must be one of {known}, got {running[:40]!r}")
     time_query.check_seconds("grace_s", grace_s, most_s=time_query.LONGEST_GRACE_S)
     require_service(request.auth, service)
+    require_own(request.auth, service)
     audit.add(request, running=running)
     ended = await parts.deployer.undeploy(
         service,

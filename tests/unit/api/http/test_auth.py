@@ -307,6 +307,28 @@ def test_short_names_mean_visible_flows(api: Api) -> None:
         assert client.get("/v1/executions", params={"flow": "svc/flow"}).json()["items"] == []
 
 
+def test_only_a_person_and_admins_change_that_persons_own_service(api: Api) -> None:
+    """`svc~ada.b` is `ada.b`'s: others neither deploy nor roll back nor remove it."""
+    for name, scope in (("ada.b", "deploy"), ("eve", "deploy"), ("chief", "admin")):
+        api.admit(name, scope)
+    path = "/v1/services/svc~ada-b"
+    body = {"manifest": {**MANIFEST, "service": "svc~ada-b"}, "bundle": SHA256}
+    calls: list[tuple[str, str, Any]] = [
+        ("POST", f"{path}/releases", body),
+        ("POST", f"{path}/rollback", {}),
+        ("DELETE", path, None),
+    ]
+    for method, url, sent in calls:
+        statuses = []
+        for name in ("eve", "ada.b", "chief"):
+            with api.http(name) as client:
+                answer = client.request(method, url, json=sent)
+            statuses.append(answer.status_code)
+            if name == "eve":
+                assert answer.json()["hint"] == "yours would be called svc~eve"
+        assert statuses == [403, 404, 404], (method, url)
+
+
 def test_a_limited_key_gives_a_service_no_new_secrets(api: Api) -> None:
     """They may belong to other services, and its code could read them."""
     api.admit("svc-only", "deploy", flows=("svc/*",))

@@ -34,6 +34,18 @@ def test_finds_a_flow_by_its_names(catalog: Catalog, name: str, found: str) -> N
     assert catalog.find(name).name == found
 
 
+def test_somebodys_own_service_leaves_short_names_alone(catalog: Catalog) -> None:
+    """`quote` stays the shop's while Ada works on hers; a flow that only hers has is found."""
+    for number, name in enumerate(("quote", "refund"), 1):
+        made = catalog.release("shop")
+        flows = tuple(map(flow, ("quote", name)))
+        own = msgspec.structs.replace(made, service="shop~ada", number=number, flows=flows)
+        catalog.put(own)
+    assert catalog.find("quote").name == "shop/quote"
+    assert catalog.find("refund").name == "shop~ada/refund"
+    assert catalog.find("shop~ada/quote").name == "shop~ada/quote"
+
+
 def test_refuses_an_ambiguous_name(catalog: Catalog) -> None:
     """With the full names to choose from."""
     for name, hint in (("order", "press/order, shop/order"), ("shop", "shop/order, shop/quote")):
