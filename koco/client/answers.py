@@ -71,7 +71,13 @@ class Usage(TypedDict):
     p95_s: float | None
     event_bytes: int
     file_bytes: int
+    wall_s: NotRequired[float]
+    cpu_s: NotRequired[float]
+    peak_memory_bytes: NotRequired[Size]
+    ray_tasks: NotRequired[int]
+    stored_bytes: NotRequired[Size]
     day: NotRequired[str]
+    service: NotRequired[str]
     flow: NotRequired[str]
     user: NotRequired[str]
     status: NotRequired[str]

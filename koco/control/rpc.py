@@ -107,7 +107,8 @@ async def _read_step(parts: Parts, by: Execution, question: ReadStep) -> str:
 
 
 async def _park(parts: Parts, by: Execution, question: Park) -> bool:
-    return await parts.supervisor.park(by, keys=question.keys, lids=question.locks)
+    used = question.used if question.used is not None and question.used.is_sound else None
+    return await parts.supervisor.park(by, keys=question.keys, lids=question.locks, used=used)
 
 
 async def _end_work(parts: Parts, fid: str, question: EndWork) -> None:

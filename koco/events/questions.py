@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from koco.events.used import Used
+
 A = TypeVar("A")
 
 #: The longest wait for a time or a message (seconds): ten years.
@@ -166,6 +168,8 @@ class Park(Question[bool], frozen=True, kw_only=True):
 
     keys: list[str]
     locks: list[str]
+    #: What the execution has used so far.
+    used: Used | None = None
 
 
 class FileAccess(msgspec.Struct, frozen=True, kw_only=True):

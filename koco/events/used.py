@@ -2,6 +2,9 @@
 
 import msgspec
 
+#: Larger numbers are not possible.
+_MOST = 2**53
+
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
     """The resources that an execution has used so far, in all its attempts and processes together.
@@ -18,6 +21,11 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     ray_tasks: int = 0
     #: The size of its events, files and recorded steps. The store knows it.
     stored_bytes: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all numbers are possible. A service's code can send others, such as NaN."""
+        return all(0 <= number <= _MOST for number in msgspec.structs.astuple(self))
 
     def plus(self, other: "Used") -> "Used":
         """Return this and what another process has used."""

@@ -13,6 +13,7 @@ from koco.errors import KocoError, from_wire
 from koco.events import line
 from koco.events.model import Status
 from koco.events.questions import A, Question
+from koco.events.used import Used
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -22,7 +23,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     if the last line changes the execution's status. `runner` names the runner that
     sends the batch and is empty for other producers. `attempt` is the number of the
     execution's attempt, 0 if unknown. `is_last` means that the execution has returned:
-    the runner sends the events that it still holds, and produces no further ones.
+    the runner sends the events that it still holds, and produces no further ones. `used` is
+    what the execution has used so far; None if it is not told.
     """
 
     fid: str
@@ -34,6 +36,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     status: Status | None = None
     attempt: int = 0
     is_last: bool = False
+    used: Used | None = None
 
     def is_held(self, ack: "Ack") -> bool:
         """Return whether the producer may forget this batch, given the answer to it."""

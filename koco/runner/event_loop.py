@@ -40,6 +40,10 @@ class FlowLoop(asyncio.SelectorEventLoop):
         #: The number of that thread.
         self.thread = thread.ident or 0
 
+    def cpu_s(self) -> float:
+        """Return the CPU time of its thread so far (seconds)."""
+        return time.clock_gettime(time.pthread_getcpuclockid(self.thread))
+
     def _run(self) -> None:
         ended = collections.deque[float](maxlen=_ENDS)
         while True:

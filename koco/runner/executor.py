@@ -32,6 +32,7 @@ from koco.runner.output.capture import Capture
 from koco.runner.output.spool import Spool
 from koco.runner.process import fence, identity, memory_watch
 from koco.runner.process.memory_watch import Watch
+from koco.runner.process.meter import Meter
 from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
 from koco.runner.spec import PROTOCOL, Launch, Presence, RunnerSpec
@@ -98,6 +99,7 @@ class Executor:
         )
         self._loop = FlowLoop()
         self._loop.start()
+        self._meter = Meter(dedicated=dedicated, loop_clock=self._loop.cpu_s)
         self._pulse = Pulse()
         identity.lead_process_group(self._spec.id)
         self._home = asyncio.get_running_loop()
@@ -242,6 +244,12 @@ class Executor:
             self._directory.set_pipe_owner(launch.fid, launch.attempt)
         flows.enter(launch, is_alone=self._capture.dedicated)
         self._capture.begin(mine.output)
+        mine.gauge = gauge = self._meter.begin(
+            launch.used,
+            thread_cpu_s=None if mine.run.is_async else lambda: mine.run.thread_cpu_s,
+            ray_tasks=lambda: mine.started.count,
+        )
+        self._spool.measure(launch.fid, launch.attempt, gauge.read)
         mine.journal.refusals.on_stuck = functools.partial(self._on_stuck_in_error, mine)
         if launch.durable:
             mine.watch(flows=self._loop, part=functools.partial(self._part, mine))
@@ -249,6 +257,7 @@ class Executor:
             outcome = await mine.run.outcome()
         finally:
             mine.stop_watching()
+            gauge.end()
         is_alone = len(self._works) + len(self._parted) == 1
         if self._shared is not None and not self._shared.restore(is_alone=is_alone):
             self._is_spent = True

@@ -7,6 +7,7 @@ import contextvars
 import functools
 import inspect
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +133,8 @@ class Run:
         self._home: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Future[_Ended] | None = None
         self._cancelled = False
+        #: The CPU time of its own threads that have ended (seconds).
+        self.thread_cpu_s = 0.0
 
     async def outcome(self) -> Outcome:
         """Call the entrypoint and return how it ended."""
@@ -153,6 +156,11 @@ class Run:
     def is_cancelled(self) -> bool:
         """Whether it was asked to end."""
         return self._cancelled
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the flows' loop."""
+        return self._flow.is_async
 
     @property
     def thread(self) -> int | None:
@@ -252,7 +260,9 @@ class Run:
 
         def run() -> None:
             # Report after leaving the context, which the result may have to enter elsewhere.
-            report(context.run(self._run_in_thread, fence, start))
+            ended = context.run(self._run_in_thread, fence, start)
+            self.thread_cpu_s += time.thread_time()
+            report(ended)
 
         name = f"flow-{self._flow.name}"
         threading.Thread(target=fence.run, args=(run,), name=name, daemon=True).start()

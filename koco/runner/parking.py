@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from koco.errors import KocoError
 from koco.events.questions import Park
+from koco.events.used import Used
 from koco.runner import idleness
 from koco.runner.flow import Run
 from koco.runner.output.lines import Output
@@ -38,6 +39,7 @@ class Parking:
         sink: Attempt,
         flows: asyncio.AbstractEventLoop,
         after_s: float,
+        used: Callable[[], Used | None],
         part: Callable[[], None],
     ) -> None:
         self._fid = fid
@@ -46,6 +48,7 @@ class Parking:
         self._journal = journal
         self._flows = flows
         self._after_s = after_s
+        self._used = used
         self._sink = sink
         self._part = part
         self._home = asyncio.get_running_loop()
@@ -95,7 +98,9 @@ class Parking:
     async def _park(self) -> None:
         if not await self._only_waits():
             return
-        question = Park(keys=list(self._journal.waits), locks=list(self._journal.locks))
+        question = Park(
+            keys=list(self._journal.waits), locks=list(self._journal.locks), used=self._used()
+        )
         with self._sink.holding_answers(self._fid):
             try:
                 is_parked = await self._sink.ask_async(self._fid, question)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from koco.events.used import Used
 from koco.manifest.descriptions import AppDescription
 
 #: The version of the messages between runner and control plane. Raise it for a change that new
@@ -67,6 +68,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     park_after_s: float = 60.0
     #: The largest result of a step (bytes).
     step_bytes: int = 16 * 1024 * 1024
+    #: What it has used in other processes.
+    used: Used | None = None
 
 
 class ImportFailure(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,14 @@ from typing import Any
 from koco.events import line, steps
 from koco.events.model import Kind
 from koco.events.questions import ReadHistory
+from koco.events.used import Used
 from koco.runner.flow import Flow, Run
 from koco.runner.output.lines import Output
 from koco.runner.output.partial_lines import Lines
 from koco.runner.output.replay import Replay
 from koco.runner.output.spool import Attempt
 from koco.runner.parking import Parking
+from koco.runner.process.meter import Gauge
 from koco.runner.spec import Launch
 from koco.sdk.ray_work.registry import Started
 from koco.sdk.steps.journal import Journal
@@ -38,6 +40,8 @@ class Work:
     replay: Replay | None
     #: Watches whether it only waits: if it is durable, and while it runs.
     parking: Parking | None = None
+    #: Measures what it uses, once its flow has begun.
+    gauge: Gauge | None = None
     #: Whether it no longer belongs to this runner: its flow unwinds, and nobody sees that.
     is_parted: bool = False
 
@@ -69,6 +73,7 @@ class Work:
             sink=self.sink,
             flows=flows,
             after_s=self.launch.park_after_s,
+            used=self.used,
             part=part,
         )
 
@@ -78,6 +83,10 @@ class Work:
         self.journal.close(asyncio.CancelledError())
         self.stop_watching()
         self.run.cancel()
+
+    def used(self) -> Used | None:
+        """Return what it has used so far."""
+        return None if self.gauge is None else self.gauge.read()
 
     def stop_watching(self) -> None:
         """Do not ask to park it any more."""

@@ -16,19 +16,35 @@ from typing import Any, NamedTuple
 import msgspec
 
 from koco.events.model import OPEN, Status
+from koco.events.used import Used
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.errors import invalid_cursor
 from koco.store.model import EVERYTHING, Page, Sight
 from koco.store.sql.filters import any_of, conditions_of
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
-from koco.store.sql.table import column, columns, to_json
+from koco.store.sql.table import column, columns, insertion, to_json
 
 #: The columns that executions can be grouped by, in their order.
-GROUPS = ("day", "flow", "user", "status")
-#: The columns of executions that `Ended` holds.
-COUNTED = 'flow, service, "user", created, started, event_bytes'
+GROUPS = ("day", "service", "flow", "user", "status")
 
+#: What is read of an execution that ends, see `Ended`.
+_READ = (
+    'SELECT flow, service, "user", created, started, event_bytes, used,'
+    " (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE execution = :id),"
+    " (SELECT coalesce(sum(size_bytes), 0) FROM steps WHERE execution = :id)"
+    " FROM executions WHERE id = :id"
+)
+#: The columns that are added up for a group; of the last one, the highest counts.
+_SUMS = (
+    *("executions", "duration_s", "event_bytes", "file_bytes", "wall_s", "cpu_s"),
+    *("ray_tasks", "stored_bytes"),
+)
+_HIGHEST = "peak_memory_bytes"
+#: Those that executions which have not ended add to.
+_OF_OPEN = ("executions", "event_bytes")
+#: The service of a flow, as SQL.
+_SERVICE = "substr(flow, 1, instr(flow, '/') - 1)"
 #: Durations of one bucket differ by a fifth at most: there are four buckets for each doubling.
 _PER_DOUBLING = 4
 #: The bucket of executions that never ran, and the last bucket.
@@ -38,14 +54,17 @@ _MOST_S = 20.0
 
 
 class Ended(NamedTuple):
-    """The columns of an execution that are counted when it ends."""
+    """What is counted of an execution that ends."""
 
     flow: str
     service: str
     user: str
     created: str
-    started: str | None
+    seconds: float | None
     event_bytes: int
+    file_bytes: int
+    #: None if it has never run.
+    used: Used | None
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +80,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of executions. Those of `day`, `flow`, `user` and `status` by which it is not grouped
-    are None.
+    """A group of executions. Those of `GROUPS` by which it is not grouped are None.
 
     Durations are from the start to the end, of executions that have ended and ever started.
     """
@@ -75,7 +93,14 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     event_bytes: int
     #: The files of executions that have ended.
     file_bytes: int
+    #: What executions that have ended used; see `koco.events.used`. The peak is of one execution.
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    ray_tasks: int
+    stored_bytes: int
     day: str | None = None
+    service: str | None = None
     flow: str | None = None
     user: str | None = None
     status: str | None = None
@@ -102,31 +127,55 @@ class Usage(Repository):
         return await self._scan(lambda db: _page(db, query, sight, limit, after), most_s=_MOST_S)
 
 
-def count(db: Connection, execution: int, ended: Ended, *, status: Status, finished: str) -> None:
-    """Count an execution that ends. Proofs, which have no service, are not counted."""
+def ended(db: Connection, execution: int, finished: str) -> Ended:
+    """Return what is to be counted of an execution that ends at that time."""
+    flow, service, user, created, started, event_bytes, used, file_bytes, step_bytes = db.execute(
+        _READ, {"id": execution}
+    ).fetchone()
+    seconds = _seconds(started, finished)
+    told = None
+    if used is not None:
+        told = msgspec.json.decode(used, type=Used)
+    elif seconds is not None:
+        told = Used(wall_s=seconds)  # its process died before it could tell
+    if told is not None:
+        stored = event_bytes + file_bytes + step_bytes
+        told = msgspec.structs.replace(told, stored_bytes=stored)
+    return Ended(flow, service, user, created, seconds, event_bytes, file_bytes, told)
+
+
+def count(db: Connection, ended: Ended, *, status: Status) -> None:
+    """Count an execution that has ended. Proofs, which have no service, are not counted."""
     if not ended.service:
         return
-    seconds = _seconds(ended.started, finished)
+    used = ended.used or Used(stored_bytes=ended.event_bytes + ended.file_bytes)
     db.execute(
-        'INSERT INTO usage (day, flow, "user", status, bucket, executions, duration_s, event_bytes,'
-        " file_bytes) VALUES (:day, :flow, :user, :status, :bucket, 1, :seconds, :event_bytes,"
-        " (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE execution = :execution))"
-        ' ON CONFLICT (day, flow, "user", status, bucket) DO UPDATE SET'
-        " executions = usage.executions + 1,"
-        " duration_s = usage.duration_s + excluded.duration_s,"
-        " event_bytes = usage.event_bytes + excluded.event_bytes,"
-        " file_bytes = usage.file_bytes + excluded.file_bytes",
+        _COUNT,
         {
             "day": ended.created[:10],
             "flow": ended.flow,
             "user": ended.user,
             "status": status,
-            "bucket": _bucket(seconds),
-            "seconds": seconds or 0.0,
+            "bucket": _bucket(ended.seconds),
+            "executions": 1,
+            "duration_s": ended.seconds or 0.0,
             "event_bytes": ended.event_bytes,
-            "execution": execution,
+            "file_bytes": ended.file_bytes,
+            **msgspec.structs.asdict(used),
         },
     )
+
+
+def _count_statement() -> str:
+    names = ("day", "flow", "user", "status", "bucket", *_SUMS, _HIGHEST)
+    sums = ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in _SUMS)
+    return (
+        f"{insertion('usage', names)} ON CONFLICT (day, flow, {column('user')}, status, bucket)"
+        f" DO UPDATE SET {sums}, {_HIGHEST} = max(usage.{_HIGHEST}, excluded.{_HIGHEST})"
+    )
+
+
+_COUNT = _count_statement()
 
 
 def _seconds(started: str | None, finished: str) -> float | None:
@@ -173,22 +222,26 @@ def _statement(
     open_ones = " AND ".join([is_open, "service <> ''", *ended])
     ended_ones = f" WHERE {' AND '.join(ended)}" if ended else ""
     counted = 'flow, "user", status'
+    sums = ", ".join((*_SUMS, _HIGHEST))
+    none = ", ".join(f"0 AS {name}" for name in (*_SUMS, _HIGHEST) if name not in _OF_OPEN)
     executions = dialect.by_index("executions", "executions_by_status")
     source = (
-        f"SELECT day, {counted}, bucket, executions, duration_s, event_bytes, file_bytes FROM"
+        f"SELECT day, {counted}, bucket, {sums} FROM"
         f" (SELECT day AS created, usage.* FROM usage) AS ended{ended_ones}"
-        f" UNION ALL SELECT substr(created, 1, 10), {counted}, {_NEVER_RAN}, 1, 0.0, event_bytes, 0"
-        f" FROM {executions} WHERE {open_ones}"
+        f" UNION ALL SELECT day, {counted}, {_NEVER_RAN}, {sums} FROM"
+        f" (SELECT substr(created, 1, 10) AS day, {counted}, 1 AS executions, event_bytes, {none}"
+        f" FROM {executions} WHERE {open_ones}) AS open"
     )
     keys = columns(query.by)
+    added = ", ".join(f"sum({name})" for name in _SUMS)
     where = ""
     if after is not None:
         names = [f"after_{number}" for number in range(len(after))]
         where = f" WHERE ({keys}) > ({', '.join(f':{name}' for name in names)})"
         values |= dict(zip(names, after, strict=True))
     return (
-        f"SELECT {keys}, bucket, sum(executions), sum(duration_s), sum(event_bytes),"
-        f" sum(file_bytes) FROM ({source}) AS counted{where}"
+        f"SELECT {keys}, bucket, {added}, max({_HIGHEST}) FROM"
+        f" (SELECT *, {_SERVICE} AS service FROM ({source}) AS both) AS counted{where}"
         f" GROUP BY {keys}, bucket ORDER BY {keys}, bucket",
         values,
     )
@@ -217,13 +270,14 @@ def _grouped(rows: Any, by: tuple[str, ...]) -> Iterator[UsageRow]:
     for keys, found in groupby(rows, key=lambda row: row[:size]):
         parts = [row[size:] for row in found]
         durations = [(bucket, count) for bucket, count, *_ in parts if bucket != _NEVER_RAN]
+        sums = {name: sum(part[at] for part in parts) for at, name in enumerate(_SUMS, 1)}
+        seconds = {name: round(sums.pop(name), 3) for name in ("duration_s", "wall_s", "cpu_s")}
         yield UsageRow(
-            executions=sum(part[1] for part in parts),
-            duration_s=round(sum(part[2] for part in parts), 3),
+            **sums,
+            **seconds,
             p50_s=_percentile(durations, 0.50),
             p95_s=_percentile(durations, 0.95),
-            event_bytes=sum(part[3] for part in parts),
-            file_bytes=sum(part[4] for part in parts),
+            peak_memory_bytes=max(part[-1] for part in parts),
             **dict(zip(by, keys, strict=True)),
         )
 

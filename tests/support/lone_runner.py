@@ -33,6 +33,7 @@ from koco.events.questions import (
     WaitOutcome,
 )
 from koco.events.steps import Past, PastLock, StepRecord
+from koco.events.used import Used
 from koco.events.wire import Ack, Batch
 from koco.runner.executor import Executor
 from koco.runner.spec import FlowSpec, Launch, RunnerSpec
@@ -54,6 +55,8 @@ class Stored:
     opened: dict[str, str] = field(default_factory=dict)
     settled: dict[str, Any] = field(default_factory=dict)
     parks: list[Park] = field(default_factory=list)
+    #: What it has used, each time that the runner has said so.
+    used: list[Used] = field(default_factory=list)
 
 
 class Plane:
@@ -88,6 +91,8 @@ class Plane:
             if record is not None:
                 mine.records[record.key] = record
         mine.held[batch.producer] = batch.first + batch.count - 1
+        if batch.used is not None:
+            mine.used.append(batch.used)
         if batch.status is not None:
             mine.statuses.append(batch.status)
             mine.is_here = not batch.status.is_final

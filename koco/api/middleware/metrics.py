@@ -17,10 +17,21 @@ from koco.api.http.request import Request
 from koco.api.openapi.annotations import Answer
 from koco.control.container import Parts
 from koco.control.tasks import Tasks
+from koco.store.usage import UsageQuery, UsageRow
 
 #: Upper bounds of the histogram's buckets (seconds). Launches take a few milliseconds, requests
 #: that wait up to a minute.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: What ended executions of a flow have used, by the member of `UsageRow`: also deleted ones.
+_USED = {
+    "executions": ("koco_flow_executions", "Executions of a flow so far, also deleted ones."),
+    "wall_s": ("koco_flow_wall_seconds", "How long processes ran executions of a flow."),
+    "cpu_s": ("koco_flow_cpu_seconds", "The CPU time of these processes for them."),
+    "ray_tasks": ("koco_flow_ray_tasks", "Ray tasks and actors that they have started."),
+    "stored_bytes": ("koco_flow_stored_bytes", "Their events, files and recorded steps."),
+}
+#: At most so many flows have metrics of their own.
+_FLOWS = 1000
 #: How often the delay of the event loop is measured (seconds).
 _LOOK_S = 1.0
 
@@ -41,6 +52,7 @@ class Metrics:
         #: A cache, because the histogram's own lookup takes as long as all the rest.
         self._known: dict[tuple[str, str, int], Any] = {}
         self._executions: dict[str, int] = {}
+        self._usage: list[UsageRow] = []
         self._size_bytes = 0
         self._lag_s = 0.0
         self._tasks: Tasks | None = None
@@ -63,6 +75,8 @@ class Metrics:
             self._tasks = Tasks("the metrics")
             self._tasks.keep(self._watch)
         self._executions = await self._parts.store.executions.count_by_status()
+        by_flow = await self._parts.store.usage.page(UsageQuery(by=("flow",)), limit=_FLOWS)
+        self._usage = by_flow.items
         self._size_bytes = await self._parts.store.engine.size_bytes()
         encode, media = choose_encoder(accept)
         return encode(self._registry), media
@@ -83,6 +97,9 @@ class Metrics:
         yield CounterMetricFamily("koco_launches", text, launched)
         text = "Events taken from runners since the control plane started."
         yield CounterMetricFamily("koco_events_appended", text, appended)
+        for member, (name, text) in _USED.items():
+            sums = {str(row.flow): getattr(row, member) for row in self._usage}
+            yield _counter(name, text, sums)
         load = parts.supervisor.load
         text = "Executions of a flow that wait for their turn."
         yield _gauge("koco_flow_queued", text, _label(load.waiting), labels=("flow",))
@@ -126,6 +143,13 @@ def _gauge(
     family = GaugeMetricFamily(name, text, labels=labels)
     for label, value in values.items():
         family.add_metric(label, value)
+    return family
+
+
+def _counter(name: str, text: str, of_flows: dict[str, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=("flow",))
+    for flow, value in of_flows.items():
+        family.add_metric((flow,), value)
     return family
 
 

@@ -1,4 +1,4 @@
-"""Usage: the number of executions of each flow, user or day, their durations and sizes."""
+"""Usage: the number of executions of each service, flow, user or day, and what they used."""
 
 from typing import Annotated, Any, Self
 
@@ -33,7 +33,13 @@ class Usage(Shape):
     p95_s: _Percentile
     event_bytes: int
     file_bytes: Annotated[int, Meta(description="of executions that have ended")]
+    wall_s: Annotated[float, Meta(description="how long processes ran those that have ended")]
+    cpu_s: Annotated[float, Meta(description="the CPU time of these processes for them")]
+    peak_memory_bytes: Annotated[int, Meta(description="of the execution that had the most")]
+    ray_tasks: int
+    stored_bytes: Annotated[int, Meta(description="events, files and recorded steps")]
     day: Annotated[str, text("2026-01-31", "the day of the launch, in UTC")] | UnsetType = UNSET
+    service: shapes.Service | UnsetType = UNSET
     flow: shapes.Flow | UnsetType = UNSET
     user: shapes.Person | UnsetType = UNSET
     status: Status | UnsetType = UNSET
@@ -60,7 +66,7 @@ async def show_usage(
     limit: int = 100,
     cursor: str | None = None,
 ) -> Page[Usage]:
-    """Count executions by day, flow, user and status, with their durations and bytes.
+    """Count executions by day, service, flow, user and status, with what they used.
 
     Times stand for whole days in UTC: `since` for its day and those after it, `until` for the days
     before its day. Deleted executions stay counted.

@@ -44,6 +44,8 @@ def fault_of(batch: Batch) -> str | None:
         return f"its producer's name has {len(batch.producer)} characters"
     if batch.status is not None and not batch.runner:
         return f"it has the status {batch.status} but does not come from a runner"
+    if batch.used is not None and not (batch.runner and batch.used.is_sound):
+        return f"it says that its execution has used {batch.used}"
     if len(batch.body) > _MOST_BYTES:
         return f"it has {len(batch.body)} bytes"
     if not batch.count:

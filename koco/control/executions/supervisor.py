@@ -31,6 +31,7 @@ from koco.control.tasks import Tasks, surely
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
+from koco.events.used import Used
 from koco.manifest.model import Limits
 from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.sdk.process.crash import End
@@ -184,7 +185,14 @@ class Supervisor:
         self._spooler.wake(fid)
         self._waiters.dismiss(fid)
 
-    async def park(self, execution: Execution, *, keys: Sequence[str], lids: Sequence[str]) -> bool:
+    async def park(
+        self,
+        execution: Execution,
+        *,
+        keys: Sequence[str],
+        lids: Sequence[str],
+        used: Used | None = None,
+    ) -> bool:
         """Take an execution that only waits for these out of its runner; False if it must stay.
 
         Nothing of a parked execution is kept in memory. `wake` brings it back.
@@ -192,7 +200,9 @@ class Supervisor:
         fid = execution.fid
         self._parking.add(fid)
         try:
-            if not await self._store.executions.park(fid, execution.runner, keys=keys, lids=lids):
+            if not await self._store.executions.park(
+                fid, execution.runner, keys=keys, lids=lids, used=used
+            ):
                 return False
             self._leave(fid)
             self._retried.discard(fid)

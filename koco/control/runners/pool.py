@@ -360,6 +360,7 @@ class Pool:
             origin=execution.origin or "",
             park_after_s=self._settings.park_after,
             step_bytes=int(self._settings.max_step_mb * MB),
+            used=execution.used,
         )
 
     def _guard(self, runner: Runner) -> None:

@@ -5,9 +5,15 @@ import collections
 import concurrent.futures
 import contextlib
 import secrets
+import time
+from collections.abc import Callable
 from typing import Any
 
 from koco.events.model import Status
+from koco.events.used import Used
+
+#: How often it is sent what an execution has used, while it writes events (seconds).
+_MEASURED_S = 2.0
 
 #: Told whether its line was committed.
 _Future = asyncio.Future[bool] | concurrent.futures.Future[bool]
@@ -17,8 +23,8 @@ class Outbox:
     """One attempt's unsent lines. The spool calls it while it holds its lock."""
 
     __slots__ = (
-        "acked", "asked", "attempt", "bytes", "done", "fid", "held", "lines", "next", "producer",
-        "refused_at", "status", "waiters",
+        "acked", "asked", "attempt", "bytes", "done", "fid", "held", "lines", "measure",
+        "measured_at", "next", "producer", "refused_at", "status", "waiters",
     )  # fmt: skip
 
     def __init__(self, fid: str, attempt: int) -> None:
@@ -42,8 +48,21 @@ class Outbox:
         self.waiters = collections.deque[tuple[int, asyncio.AbstractEventLoop | None, _Future]]()
         #: Resolved once the flow may get the answers to its questions again; None if it gets them.
         self.held: asyncio.Future[None] | None = None
+        #: Returns what the execution has used so far, and when it was last sent (monotonic).
+        self.measure: Callable[[], Used] | None = None
+        self.measured_at = 0.0
         #: Questions, and commits that block a thread.
         self.asked: set[concurrent.futures.Future[Any]] = set()
+
+    def used(self, status: Status | None) -> Used | None:
+        """Return what the execution has used, if it is to be sent: at its end, and now and then."""
+        if self.measure is None:
+            return None
+        now = time.monotonic()
+        if (status is None or not status.is_final) and now - self.measured_at < _MEASURED_S:
+            return None
+        self.measured_at = now
+        return self.measure()
 
     @property
     def written(self) -> int:

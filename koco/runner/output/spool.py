@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from koco.events import wire
 from koco.events.model import Status
 from koco.events.questions import A, Park, Question
+from koco.events.used import Used
 from koco.events.wire import Batch
 from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
@@ -306,6 +307,12 @@ class Spool:
         former.end(committed=committed)
         return sink
 
+    def measure(self, fid: str, attempt: int, read: Callable[[], Used]) -> None:
+        """Send along with an attempt's events, now and then, what it has used."""
+        with self._lock:
+            if outbox := self._outbox(fid, attempt):
+                outbox.measure, outbox.measured_at = read, time.monotonic()
+
     def drop(self, fid: str, attempt: int) -> None:
         """Forget an attempt that no longer belongs to this runner: its events go nowhere now."""
         with self._lock:
@@ -436,6 +443,7 @@ class Spool:
                     status,
                     outbox.attempt,
                     is_last,
+                    outbox.used(status),
                 )
             )
             outbox.next += count

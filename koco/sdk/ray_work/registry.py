@@ -48,6 +48,8 @@ class Started:
         #: The ids of all tasks so far, or at least of the latest ones.
         self._ids: dict[str, None] = {}
         self._is_over = False
+        #: How many tasks and actors there have been, without calls of actors' methods.
+        self.count = 0
 
     # while the execution runs
 
@@ -57,6 +59,7 @@ class Started:
         with self._lock:
             is_over = self._is_over or (attempt is not None and attempt.is_over)
             self._refs[ref] = is_call
+            self.count += not is_call
             if attempt is not None:
                 self._attempts[ref] = attempt
                 attempt.end_work = functools.partial(self._end_attempt, attempt)
@@ -71,6 +74,7 @@ class Started:
         """Record an actor. A detached one outlives its execution, because its author wants that."""
         actor_id = handle._ray_actor_id
         with self._lock:
+            self.count += 1
             if is_detached:
                 self._detached.add(actor_id)
                 return

@@ -14,6 +14,7 @@ import msgspec
 from koco.errors import ConflictError, NoRoomError, NotFoundError, RetriedError
 from koco.events import line
 from koco.events.model import Kind, Status
+from koco.events.used import Used
 from koco.store import audit, files
 from koco.store.engine.protocol import Connection, Engine
 from koco.store.executions import listing, resuming, search
@@ -203,15 +204,22 @@ class Executions(Repository):
         return await self._write(lambda db: durable.lose(db, fid, runner, error, because=why))
 
     async def park(
-        self, fid: str, runner: str, *, keys: Sequence[str], lids: Sequence[str]
+        self,
+        fid: str,
+        runner: str,
+        *,
+        keys: Sequence[str],
+        lids: Sequence[str],
+        used: Used | None = None,
     ) -> bool:
         """Take a durable execution out of its runner, because it only waits.
 
-        `keys` are its waits, `lids` its locks. It is queued again as soon as one of them is over,
-        which is told by `Store.listen`: perhaps at once, before this returns. False if the runner
-        keeps it: it is to end, or one of its waits is not known.
+        `keys` are its waits, `lids` its locks; `used` is what it has used so far. It is queued
+        again as soon as one of them is over, which is told by `Store.listen`: perhaps at once,
+        before this returns. False if the runner keeps it: it is to end, or one of its waits is not
+        known.
         """
-        return await self._write(lambda db: durable.park(db, fid, runner, keys, lids))
+        return await self._write(lambda db: durable.park(db, fid, runner, keys, lids, used))
 
     async def time_out(self, now_s: float) -> list[str]:
         """Mark overdue executions as timed out; return their fids.

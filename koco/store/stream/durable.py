@@ -9,6 +9,7 @@ import msgspec
 
 from koco.events import line
 from koco.events.model import Kind, Status
+from koco.events.used import Used
 from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent
 from koco.store.stream import ledger, replay, waits
@@ -60,7 +61,14 @@ def _resume(db: Connection, now: State, error: FailureEvent, *, because: str) ->
     db.execute("UPDATE executions SET resumed = resumed + 1 WHERE id = :id", {"id": now.id})
 
 
-def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Sequence[str]) -> bool:
+def park(
+    db: Connection,
+    fid: str,
+    runner: str,
+    keys: Sequence[str],
+    lids: Sequence[str],
+    used: Used | None,
+) -> bool:
     """Take an execution out of its runner, until one of its waits or locks is over."""
     now = state(db, fid)
     if now is None or now.runner != runner or now.is_ending or not policy_of(now).durable:
@@ -74,6 +82,8 @@ def park(db: Connection, fid: str, runner: str, keys: Sequence[str], lids: Seque
     status = Status.AWAITING if has_open_lock(db, now) else Status.SLEEPING
     event = line.encode(Kind.STATUS, {"status": status, "parked": True})
     ledger.insert(db, now, leases.then(lines(event)))
+    if used is not None:
+        ledger.note_used(db, now, used)
     ledger.release(db, now, status, moves=True, parked=True)
     if not pending and (parked := state(db, fid)):
         waits.resolve(db, parked, NONE, because="what it waited for was over already")

@@ -168,6 +168,8 @@ def _append(
             reason = _DISK if is_cut else _LIMIT.format(most_bytes / MB)
             now, events = _cut(db, now, events, is_end=bool(batch.status), reason=reason)
         _note_progress(db, now, events)
+    if batch.used is not None:
+        ledger.note_used(db, now, batch.used)
     if batch.status and lifecycle.may_reach(now.status, batch.status):
         if batch.status is Status.ERROR and lifecycle.tries_again(now, because_of_error=True):
             lifecycle.retry(db, now, events, because_of_error=True)

@@ -11,8 +11,10 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import OPEN, Kind, Status
+from koco.events.used import Used
 from koco.store.engine.protocol import Connection
 from koco.store.model import News, Policy, Topic
+from koco.store.sql.table import to_json
 
 #: Executions that have not ended. Phrased for an index, because there may be a million that have.
 IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in OPEN)})"
@@ -128,6 +130,14 @@ def insert(db: Connection, now: State, events: Lines) -> None:
     db.execute(
         "UPDATE executions SET last_seq = :last, event_bytes = event_bytes + :bytes WHERE id = :id",
         {"last": last, "bytes": len(events.body), "id": now.id},
+    )
+
+
+def note_used(db: Connection, now: State, used: Used) -> None:
+    """Keep what an execution has used, as its process says. Its events are what it has stored."""
+    used = msgspec.structs.replace(used, stored_bytes=now.event_bytes)
+    db.execute(
+        "UPDATE executions SET used = :used WHERE id = :id", {"used": to_json(used), "id": now.id}
     )
 
 

@@ -11,7 +11,7 @@ from koco.sizes import MB
 from koco.store import usage
 from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent, Topic
-from koco.store.sql.table import payload_to_json
+from koco.store.sql.table import payload_to_json, to_json
 from koco.store.stream import ledger, replay, waits
 from koco.store.stream.ledger import (
     NONE,
@@ -310,20 +310,20 @@ def _advance(db: Connection, fid: str, status: Status) -> bool:
 def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
     """Set a final status. The last of the events may be the outcome."""
     kind, finished = line.kind_of(events.last), line.timestamp()
-    ended = db.execute(
+    ended = usage.ended(db, now.id, finished)
+    db.execute(
         "UPDATE executions SET status = :status, finished = :finished, outcome_seq = :outcome_seq,"
-        " error = :error, deadline = NULL, parked = 0 WHERE id = :id"
-        f" RETURNING {usage.COUNTED}",
+        " error = :error, deadline = NULL, parked = 0, used = :used WHERE id = :id",
         {
             "status": status,
             "finished": finished,
             "outcome_seq": now.last_seq + events.total if kind in OUTCOMES else None,
             "error": _brief(events.last) if kind == Kind.ERROR.encode() else None,
+            "used": None if ended.used is None else to_json(ended.used),
             "id": now.id,
         },
     )
-    for row in ended.fetchall():
-        usage.count(db, now.id, usage.Ended(*row), status=status, finished=finished)
+    usage.count(db, ended, status=status)
     # No producer may write from now on, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})
     # One question for all, because most executions have nothing open.

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from koco.errors import UsageError
-from koco.events.model import Status
+from koco.events import line
+from koco.events.model import Kind, Status
+from koco.events.used import Used
+from koco.events.wire import Batch
 from koco.store import version
 from koco.store.engine.sqlite import schema
 from koco.store.model import NewFile, Sight
@@ -174,5 +177,53 @@ def test_durations_are_from_start_to_end(check: Callable[[Check], None]) -> None
         [row] = (await store.usage.page(BY_FLOW)).items
         assert row.duration_s >= 0.05
         assert row.p50_s == row.p95_s == pytest.approx(row.duration_s, rel=0.1)
+
+    check(body)
+
+
+def test_adds_up_what_executions_used(check: Callable[[Check], None]) -> None:
+    """As their processes have told, until they end; of the memory, the highest peak."""
+
+    async def body(store: Store) -> None:
+        for cpu_s, memory in ((1.5, 300), (0.25, 200)):
+            now = await begun(store)
+            told = Used(wall_s=2.0, cpu_s=cpu_s, peak_memory_bytes=memory, ray_tasks=3)
+            await store.events.append([Batch(now.fid, "q", 1, 0, b"", "r1", used=told)])
+            running = (await store.executions.get(now.fid)).used
+            assert running is not None and (running.cpu_s, running.ray_tasks) == (cpu_s, 3)
+            end = line.encode(Kind.FINAL, "x" * 1000)
+            done = Batch(now.fid, "q", 1, 1, end, "r1", Status.FINISHED, used=told)
+            await store.events.append([done])
+        died = await begun(store)
+        await asyncio.sleep(0.05)
+        await store.executions.settle(died.fid, Status.ERROR)
+        never = await launch(store)
+        await store.executions.settle(never.fid, Status.CANCELLED)
+        assert (await store.executions.get(never.fid)).used is None
+        left = (await store.executions.get(died.fid)).used
+        assert left is not None and left.wall_s >= 0.05 and left.stored_bytes > 0
+        query = UsageQuery(by=("service", "status"))
+        cancelled, error, finished = (await store.usage.page(query)).items
+        assert {cancelled.service, error.service, finished.service} == {"svc"}
+        assert (finished.cpu_s, finished.wall_s, finished.ray_tasks) == (1.75, 4.0, 6)
+        assert finished.peak_memory_bytes == 300
+        assert finished.stored_bytes == finished.event_bytes > 2000
+        assert (cancelled.wall_s, cancelled.cpu_s) == (0, 0)
+        await store.executions.delete(died.fid)
+        assert (await store.usage.page(query)).items[1] == error
+
+    check(body)
+
+
+def test_files_and_steps_are_stored_bytes(check: Callable[[Check], None]) -> None:
+    """Besides the events."""
+
+    async def body(store: Store) -> None:
+        await store.uploads.add("", SHA, 3)
+        files = (NewFile(path="in/a", sha256=SHA, size_bytes=3),)
+        execution = await ended(store, files=files)
+        [row] = (await store.usage.page(BY_FLOW)).items
+        assert execution.used is None or execution.used.stored_bytes == row.event_bytes + 3
+        assert row.stored_bytes == row.event_bytes + 3
 
     check(body)

@@ -278,6 +278,9 @@ def test_prometheus_can_read_the_metrics(api: Api) -> None:
     assert statuses == {status: count for status, count in tallies.items() if count}
     [queued] = families["koco_flow_queued"].samples
     assert (queued.labels, queued.value > 0) == ({"flow": "svc/flow"}, True)
+    used = {s.labels["flow"]: s.value for s in families["koco_flow_executions"].samples}
+    assert used["svc/flow"] == sum(tallies.values())
+    assert families["koco_flow_cpu_seconds"].samples[0].labels == {"flow": "svc/flow"}
     counts = {
         (s.labels["method"], s.labels["route"], s.labels["status"]): s.value
         for s in families["koco_http_request_duration_seconds"].samples

@@ -1,0 +1,191 @@
+"""What executions use of their process: time, CPU time and memory.
+
+An execution that has the process to itself is charged with all of it, and with the subprocesses
+that have ended. In a process that executions share, a flow in a thread of its own is charged with
+that thread, and each async flow with an equal part of the CPU time of the loop that they share:
+what one of them takes from the others cannot be told apart without slowing down every step. The
+memory is then that of the whole process.
+"""
+
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from koco.events.used import Used
+
+#: Linux: writing this resets the highest memory use that the kernel remembers of the process.
+_CLEAR_REFS, _RESET = "/proc/self/clear_refs", b"5"
+
+
+class Meter:
+    """Measures this process. It and its gauges belong to one thread."""
+
+    def __init__(self, *, dedicated: bool, loop_clock: Callable[[], float]) -> None:
+        """`loop_clock` returns the CPU time of the thread in which async flows run."""
+        self._dedicated = dedicated
+        self._share = _Share(loop_clock)
+        self._running = 0
+        self._reset_fd: int | None = None
+        with contextlib.suppress(OSError):  # not on this system: then peaks are of the whole life
+            self._reset_fd = os.open(_CLEAR_REFS, os.O_WRONLY | os.O_CLOEXEC)
+
+    def begin(
+        self,
+        before: Used | None,
+        *,
+        thread_cpu_s: Callable[[], float] | None,
+        ray_tasks: Callable[[], int],
+    ) -> "Gauge":
+        """Begin to measure an execution.
+
+        `before` is what it has used in other processes. `thread_cpu_s` returns the CPU time of its
+        own threads that have ended; None if it runs on the loop.
+        """
+        if not self._running:
+            self._reset_peak()
+        self._running += 1
+        cpu: _Cpu
+        if self._dedicated:
+            cpu = _OfProcess()
+        elif thread_cpu_s is not None:
+            cpu = _OfThread(thread_cpu_s)
+        else:
+            cpu = self._share.join()
+        return Gauge(before or Used(), cpu, ray_tasks=ray_tasks, on_end=self._end)
+
+    def _end(self) -> None:
+        self._running -= 1
+
+    def _reset_peak(self) -> None:
+        if self._reset_fd is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._reset_fd, _RESET, 0)
+
+
+class Gauge:
+    """Measures one execution in this process."""
+
+    def __init__(
+        self,
+        before: Used,
+        cpu: "_Cpu",
+        *,
+        ray_tasks: Callable[[], int],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._before = before
+        self._cpu = cpu
+        self._ray_tasks = ray_tasks
+        self._on_end = on_end
+        self._since = time.monotonic()
+        self._last: Used | None = None
+
+    def read(self) -> Used:
+        """Return what it has used so far, in earlier processes as well."""
+        return self._last or self._measure()
+
+    def end(self) -> None:
+        """Stop measuring: from now on, `read` returns the same."""
+        if self._last is None:
+            self._last = self._measure()
+            self._cpu.end()
+            self._on_end()
+
+    def _measure(self) -> Used:
+        return self._before.plus(
+            Used(
+                wall_s=time.monotonic() - self._since,
+                cpu_s=max(self._cpu.read(), 0.0),
+                peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                ray_tasks=self._ray_tasks(),
+            )
+        )
+
+
+class _Cpu(Protocol):
+    """A count of CPU seconds."""
+
+    def read(self) -> float:
+        """Return the seconds so far."""
+        ...
+
+    def end(self) -> None:
+        """Stop counting."""
+
+
+class _OfProcess:
+    """The CPU time of this process, and of its subprocesses that have ended."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def read(self) -> float:
+        return self._now() - self._start
+
+    def end(self) -> None:
+        """There is nothing to stop."""
+
+    @staticmethod
+    def _now() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.process_time() + children.ru_utime + children.ru_stime
+
+
+class _OfThread:
+    """The CPU time of a flow's own threads."""
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self.read = read
+
+    def end(self) -> None:
+        """There is nothing to stop."""
+
+
+class _Share:
+    """Divides a clock's time equally among those that run at that moment.
+
+    It only counts how much one of them would have got since the beginning of time, so that nothing
+    has to be done for each of them.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._members = 0
+        self._last = 0.0
+        self._of_one = 0.0
+
+    def join(self) -> "_Part":
+        self._settle()
+        self._members += 1
+        return _Part(self, self._of_one)
+
+    def leave(self) -> None:
+        self._settle()
+        self._members -= 1
+
+    def of_one(self) -> float:
+        self._settle()
+        return self._of_one
+
+    def _settle(self) -> None:
+        now = self._clock()
+        if self._members:
+            self._of_one += (now - self._last) / self._members
+        self._last = now
+
+
+class _Part:
+    """One of the parts of a share."""
+
+    def __init__(self, share: _Share, start: float) -> None:
+        self._share = share
+        self._start = start
+
+    def read(self) -> float:
+        return self._share.of_one() - self._start
+
+    def end(self) -> None:
+        self._share.leave()

@@ -1,0 +1,40 @@
+"""A runner says what each of its executions has used."""
+
+import subprocess
+import sys
+
+import pytest
+
+from koco.events.used import Used
+from tests.support.checkout import ROOT
+
+
+@pytest.mark.parametrize(
+    ("scenario", "concurrency"), [("alone", 1), ("together", 10), ("again", 1), ("meanwhile", 1)]
+)
+def test_what_an_execution_uses(scenario: str, concurrency: int) -> None:
+    """See the scenario of that name in `tests.support.used_programs`."""
+    command = [sys.executable, "-m", "tests.support.lone_runner"]
+    done = subprocess.run(
+        [*command, "tests.support.used_programs", scenario, str(concurrency)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_times_are_added_and_the_highest_memory_counts() -> None:
+    """Attempts come one after the other, each in a process of its own."""
+    first = Used(wall_s=1.5, cpu_s=0.5, peak_memory_bytes=200, ray_tasks=2)
+    second = Used(wall_s=1.0, cpu_s=0.25, peak_memory_bytes=100, ray_tasks=1)
+    assert first.plus(second) == Used(wall_s=2.5, cpu_s=0.75, peak_memory_bytes=200, ray_tasks=3)
+
+
+@pytest.mark.parametrize("odd", [-1.0, float("nan"), float("inf"), 1e300])
+def test_impossible_numbers_are_seen(odd: float) -> None:
+    """A service's own code could send them."""
+    assert Used().is_sound
+    assert not Used(cpu_s=odd).is_sound
