@@ -41,6 +41,7 @@ COMMANDS = {
     "ps": "List executions, newest first.",
     "usage": "Count executions by flow, status, day or user, with durations.",
     "show": "Show an execution: flow, status, times, inputs, error.",
+    "timeline": "Show where an execution's time went, as a bar chart.",
     "steps": "List an execution's recorded steps, in the order of their calls.",
     "stack": "Show the current Python stacks of an execution.",
     "result": "Print an execution's result.",
