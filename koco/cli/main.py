@@ -37,7 +37,7 @@ COMMANDS = {
     "undeploy": "Remove a service: its flows, its runners and its endpoint.",
     "flows": "List flows, or show one flow with its inputs.",
     "run": "Launch a flow, and print the fid of the new execution.",
-    "logs": "Show an execution's events.",
+    "logs": "Show the events of executions.",
     "ps": "List executions, newest first.",
     "usage": "Count executions by flow, status, day or user, with durations.",
     "show": "Show an execution: flow, status, times, inputs, error.",

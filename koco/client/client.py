@@ -21,6 +21,7 @@ from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from koco.client.files import Files
+    from koco.client.many_stream import ManyStream
     from koco.manifest.differences import File
 
 __all__ = ["Client", "Stream"]
@@ -729,6 +730,34 @@ class Client:
             tail=tail,
             patience_s=patience_s,
         )
+
+    def stream_many(
+        self,
+        fids: Sequence[str] = (),
+        *,
+        kinds: Sequence[str] = (),
+        contains: str | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+        patience_s: float = 60.0,
+        **filters: Any,
+    ) -> "ManyStream":
+        """Return the events of some executions, or of all that match filters; see `ManyStream`.
+
+        `contains` is a text that the events have in their payloads. `filters` are those of
+        `executions`.
+        """
+        from koco.client.many_stream import ManyStream  # most commands need one execution's
+
+        query = {
+            **_filters(**filters),
+            "fid": ["latest" if fid == "-" else fid for fid in fids],
+            "kind": ",".join(kinds),
+            "contains": contains,
+            "tail": None if tail is None else str(tail),
+            "follow": "true" if follow else None,
+        }
+        return ManyStream(self._transport, query=query, patience_s=patience_s)
 
     def events(self, fid: str, **options: Any) -> Iterator[answers.Event]:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""

@@ -1,22 +1,19 @@
 """Follow the events of an execution, across broken connections and restarts."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from koco.client import answers
-from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decode
+from koco.client.event_lines import EventLines
+from koco.client.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.transport import Query, Transport
-from koco.errors import AnswerError, KocoError, UnreachableError
+from koco.errors import KocoError, UnreachableError
 from koco.events.model import FINAL
 
 #: How long a stream may be silent (seconds). Heartbeats come every 10.
-_SILENCE_S = 30.0
-
-#: Lines longer than this (bytes) are checked for the memory that they need.
-_LONG_BYTES = 1 << 20
+SILENCE_S = 30.0
 
 
-class Stream:
+class Stream(EventLines):
     """Events as lines of JSON, in lists as they arrive.
 
     If the connection breaks or goes silent, it reconnects and asks for the events after the last
@@ -40,10 +37,10 @@ class Stream:
         tail: int | None,
         patience_s: float,
     ) -> None:
+        super().__init__(transport)
         self.fid = path.rpartition("/")[2]
         self.last_seq = since
         self.status: str | None = None
-        self._transport = transport
         self._path = path
         self._query = query
         self._tail = tail
@@ -72,7 +69,7 @@ class Stream:
             query["tail"] = str(self._tail)
         try:
             with self._transport.stream(
-                f"{self._path}/events", query=query, silence_s=_SILENCE_S
+                f"{self._path}/events", query=query, silence_s=SILENCE_S
             ) as incoming:
                 if fid := incoming.headers.get("X-Koco-Fid"):
                     # From here on, `latest` and a prefix stand for this execution.
@@ -92,60 +89,16 @@ class Stream:
 
     def _note_new(self, lines: list[bytes]) -> list[bytes]:
         """Return the new lines, and remember the last seq."""
-        if lines and self._seq(lines[0]) <= self.last_seq:
-            lines = [line for line in lines if self._seq(line) > self.last_seq]
+        if lines and self.read_seq(lines[0]) <= self.last_seq:
+            lines = [line for line in lines if self.read_seq(line) > self.last_seq]
         if lines:
-            self.last_seq = self._seq(lines[-1])
+            self.last_seq = self.read_seq(lines[-1])
             self._tail = None  # the tail has begun, so `since` counts now
             # The final status is the last event, so it can only be in the last line.
             if self.read_kind(lines[-1]) == "status":
                 status = self.decode(lines[-1])["payload"]["status"]
                 self.status = status if status in FINAL else None
         return lines
-
-    def decode(self, line: bytes) -> answers.Event:
-        """Return a line's event: `{seq, ts, kind, payload}`.
-
-        Raises:
-            AnswerError: it is not an event.
-        """
-        try:
-            event = decode(line, Room() if len(line) > _LONG_BYTES else None)
-        except (ValueError, TooLargeError) as exc:
-            what = f"{self._transport.url} sends an event that cannot be read: {exc}"
-            raise AnswerError(what, hint="`--json` shows it unchanged") from exc
-        kind = answers.StatusEvent if is_status(event) else answers.Event
-        checked: answers.Event = self._transport.check(event, kind)
-        return checked
-
-    def read_kind(self, line: bytes) -> str:
-        """Return the kind of an event's line, without reading the payload if possible.
-
-        Raises:
-            AnswerError: it is not an event.
-        """
-        # The API writes seq, ts and kind first, within the first 90 bytes.
-        _, found, rest = line[:120].partition(b'"kind":"')
-        name, end, _ = rest.partition(b'"')
-        if found and end and name.isascii():
-            return name.decode()
-        return str(self.decode(line)["kind"])
-
-    def read_time(self, line: bytes) -> str:
-        """Return the time of an event's line, also without reading the payload.
-
-        Raises:
-            AnswerError: it is not an event.
-        """
-        _, found, rest = line[:60].partition(b'"ts":"')
-        return rest[:27].decode() if found else str(self.decode(line)["ts"])
-
-    def _seq(self, line: bytes) -> int:
-        # The format that the API writes. Any other format is still JSON.
-        digits, comma, _ = line[7:27].partition(b",")
-        if comma and digits.isdigit() and line.startswith(b'{"seq":'):
-            return int(digits)
-        return int(self.decode(line)["seq"])
 
     def waits(self) -> str | None:
         """Return why the execution waits, or the activity of a runner that does not answer."""
@@ -160,8 +113,3 @@ class Stream:
 
     def _execution(self) -> answers.State:
         return self._transport.json("GET", self._path, answers.State, room=Room(PAYLOAD_BYTES))
-
-
-def is_status(event: Any) -> bool:
-    """Return whether an event is a status event, and so has a status."""
-    return isinstance(event, dict) and event.get("kind") == "status"

@@ -131,6 +131,12 @@ def payload_of(line: bytes) -> bytes:
     return line[_payload_at(line) : -1]
 
 
+def start_of_payload(line: bytes) -> bytes:
+    """Return what there is of the payload in the beginning of a line, or nothing."""
+    _, _, payload = line[_KIND_AT:].partition(_PAYLOAD)
+    return payload
+
+
 def with_payload(line: bytes, payload: Any) -> bytes:
     """Return a line with another payload, which must be plain data."""
     return line[: _payload_at(line)] + _encode_json(payload) + b"}"

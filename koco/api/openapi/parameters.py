@@ -123,7 +123,7 @@ QUERY: dict[str, Schema] = {
 #: The headers of requests.
 HEADERS: dict[str, Schema] = {
     "Last-Event-ID": _about(
-        "the `seq` of the last known event: the stream continues after it", _COUNT
+        "the `id` of the last known event: the stream continues after it", _STRING
     ),
     "Idempotency-Key": _about(
         "a name for this request. If it is sent again under the same name, it is carried out only "
@@ -149,6 +149,7 @@ ANSWERED: dict[str, Schema] = {
     "X-Request-ID": _about("the request's id: its own, or a new one", _STRING),
     versions.HEADER: _about("the control plane's version of koco", _STRING),
     "X-Koco-Fid": _about("the whole fid", _STRING),
+    "X-Koco-Executions": _about("how many executions are in the stream at first", _COUNT),
     "ETag": _about("a tag of this answer, for `If-None-Match`", _STRING),
     "Retry-After": _about("when to try again (seconds)", _COUNT),
     "Content-Range": _about("the position of these bytes in the whole", _STRING),

@@ -1,30 +1,56 @@
-"""`koco logs`: show or follow an execution's events."""
+"""`koco logs`: show or follow the events of executions."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from koco.cli import arguments, connection
-from koco.cli.arguments import Fid
+from koco.cli import arguments, connection, selection
+from koco.cli.selection import Filters
 from koco.cli.terminal import event_view, family_view
 from koco.cli.terminal.event_view import View
 from koco.client.client import Client, Stream
+from koco.errors import UsageError
 from koco.events.model import FINAL
 
 
 def command(
-    fid: Fid = "-",
+    fids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FID…]",
+            show_default=False,
+            help="The executions: fids, or SERVICE/FLOW for its latest [default: latest of all].",
+        ),
+    ] = None,
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Follow until it ends; the exit code is its outcome."),
     ] = False,
+    status: selection.Status = None,
+    flow: selection.Flow = None,
+    service: selection.Service = None,
+    user: selection.User = None,
+    tag: selection.Tag = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|SEQ",
+            help="Executions created since then (24h, yesterday); of one FID: events after SEQ.",
+        ),
+    ] = None,
+    until: selection.Until = None,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="All executions that you may see.")
+    ] = False,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only events that contain this text, in any case."),
+    ] = None,
     tail: Annotated[
         int | None,
         typer.Option("--tail", "-n", metavar="N", min=0, help="Start with the last N events."),
     ] = None,
-    since: Annotated[
-        int, typer.Option(metavar="SEQ", min=0, help="Only events after this number.")
-    ] = 0,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
@@ -40,25 +66,85 @@ def command(
         bool, typer.Option("--json", help="Print each event as one line of JSON.")
     ] = False,
 ) -> int:
-    """Show an execution's events.
+    """Show the events of executions.
 
     With --follow, the exit code is the outcome: 0 finished, 1 error, 7 cancelled. Following
     survives a restart of the control plane. Ctrl-C leaves the execution running. With
     --children, each line of another execution begins with its fid and flow.
 
-    Example: koco logs -f 5wzk
+    With several FIDs, or with filters such as --service, the events of all these executions are
+    one stream, and each line begins with flow and fid. With -f, filters show what has not
+    ended and whatever comes to match, until Ctrl-C.
+
+    Example: koco logs -f --service hymn --search timeout
     """
+    names = list(fids or ())
     wanted = tuple(name for given in kinds or () for name in given.split(",") if name)
     view = View(as_json=as_json, timestamps=timestamps, kinds=wanted)
+    is_seq = since is not None and since.isascii() and since.isdecimal()
+    time = None if is_seq else since
+    filters = selection.read_filters(status, flow, service, user, tag, time, until)
+    if everything or (search is not None and not names):
+        filters = filters or selection.make_filters(None, None, None, None, None, None, None)
+    if len(names) > 1 or filters is not None or search is not None:
+        _check_many(names, filters, search=search, children=children, is_seq=is_seq)
+        return _show_many(names, filters, view, search=search, tail=tail, follow=follow)
     client = connection.connect()
-    fid = arguments.resolve_fid(client, fid)
+    fid = arguments.resolve_fid(client, names[0] if names else "-")
+    seq = int(since) if since and is_seq else 0
     if children:
-        return _show_family(client, fid, view, since=since, tail=tail, follow=follow)
-    events = client.stream(fid, since=since, kinds=wanted, tail=tail, follow=follow)
+        return _show_family(client, fid, view, since=seq, tail=tail, follow=follow)
+    events = client.stream(fid, since=seq, kinds=wanted, tail=tail, follow=follow)
     if follow:
         return event_view.EXIT_CODES[event_view.follow(events, view)]
     event_view.show(events, view)
     return 0
+
+
+def _check_many(
+    names: Sequence[str],
+    filters: Filters | None,
+    *,
+    search: str | None,
+    children: bool,
+    is_seq: bool,
+) -> None:
+    if names and filters is not None:
+        hint = "give either fids or filters; of one FID, --since is the number of an event"
+        raise UsageError("fids and filters contradict each other", hint=hint)
+    if children:
+        raise UsageError("--children is for one execution", hint="name it, without filters")
+    if search == "":
+        raise UsageError("--search needs a text")
+    if is_seq:
+        raise UsageError("--since with a number is for one execution", hint="a time, such as 1h")
+
+
+def _show_many(
+    names: Sequence[str],
+    filters: Filters | None,
+    view: View,
+    *,
+    search: str | None,
+    tail: int | None,
+    follow: bool,
+) -> int:
+    """Show the events of several executions as one stream."""
+    from koco.cli.terminal import many_view  # one execution does not need it
+
+    client = connection.connect()
+    resolved = [arguments.resolve_fid(client, name) for name in names]
+    others: Mapping[str, Any] = filters or {}
+    stream = client.stream_many(
+        resolved, kinds=view.kinds, contains=search, tail=tail, follow=follow, **others
+    )
+    if not follow:
+        many_view.show(stream, view)
+        return 0
+    many_view.follow(stream, view)
+    if not resolved:
+        return 0
+    return event_view.worst(str(client.execution(fid)["status"]) for fid in resolved)
 
 
 def _show_family(

@@ -38,6 +38,9 @@ _STYLES = {
     "lease": output.CYAN,
     "step": output.DIM,
 }
+#: The final statuses, the worst one last.
+_SEVERITY = ("finished", "cancelled", "error")
+
 _STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW, "sleeping": output.BLUE}
 #: Of steps, by their status; the style of the kind for all others.
 _STEP_STYLES = {"error": output.RED, "retrying": output.YELLOW}
@@ -50,7 +53,8 @@ _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"}) - {"
 class View:
     """Options of the view. `kinds` are those requested by name, `fid` is the execution's.
 
-    `label` stands before each line of text. With `marks_fid`, lines of JSON get the fid.
+    `label` stands before each line of text, and `prefix` (which may have colours) before that and
+    before a time. With `marks_fid`, lines of JSON get the fid.
     """
 
     as_json: bool = False
@@ -58,9 +62,15 @@ class View:
     kinds: tuple[str, ...] = ()
     fid: str = ""
     label: str = ""
+    prefix: str = ""
     marks_fid: bool = False
     #: Where a terminal shows `progress` events, unless they are requested by name.
     bar: ProgressBar = field(default_factory=ProgressBar)
+
+
+def worst(statuses: Iterable[str]) -> int:
+    """Return the exit code of a command that followed executions to these final statuses."""
+    return EXIT_CODES[max(statuses, key=_SEVERITY.index)]
 
 
 def follow(
@@ -156,12 +166,28 @@ def show_lines(stream: Stream, lines: list[bytes], view: View) -> None:
     view = replace(view, fid=stream.fid)
     if view.as_json:
         _write_json(stream, lines, view)
-    elif output.is_terminal():
-        _draw(map(stream.decode, lines), view)
     else:
-        sys.stdout.write("".join(_plain(map(stream.decode, lines), view)))
+        show_events(map(stream.decode, lines), view)
     sys.stdout.flush()
     view.bar.draw()
+
+
+def show_events(events: Iterable[Event], view: View) -> None:
+    """Write events to stdout as text: drawn for a terminal, plain for a pipe."""
+    if output.is_terminal():
+        _draw(events, view)
+    else:
+        sys.stdout.write("".join(_plain(events, view)))
+
+
+def write_json(lines: list[bytes]) -> None:
+    """Write lines of JSON to stdout, without characters that a terminal would obey."""
+    raw = b"\n".join(lines) + b"\n"
+    sys.stdout.flush()
+    if output.is_terminal():
+        sys.stdout.write(output.harmless_json(raw.decode(errors="backslashreplace")))
+    else:
+        sys.stdout.buffer.write(raw)
 
 
 def _may_ask(stream: Stream, line: bytes) -> bool:
@@ -190,12 +216,7 @@ def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
     if view.marks_fid:
         start = b'{"fid":"%b",' % stream.fid.encode()
         lines = [start + line[1:] for line in lines]
-    raw = b"\n".join(lines) + b"\n"
-    sys.stdout.flush()
-    if output.is_terminal():
-        sys.stdout.write(output.harmless_json(raw.decode(errors="backslashreplace")))
-    else:
-        sys.stdout.buffer.write(raw)
+    write_json(lines)
 
 
 def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
@@ -232,7 +253,7 @@ def _draw(events: Iterable[Event], view: View) -> None:
                 if type_ != "markdown":
                     _print_text(_label(body, event, view), ts, view, _style(kind, payload))
                     continue
-                if view.timestamps or view.label:
+                if view.timestamps or view.label or view.prefix:
                     _print_text(_label("", event, view), ts, view, "")
                 output.print_markdown(body)
 
@@ -311,9 +332,9 @@ def _label(text: str, event: Event, view: View) -> str:
 
 
 def _add_time(text: str, ts: str, view: View) -> str:
-    if not view.timestamps:
-        return text
-    return "\n".join(f"{ts} {line}" for line in text.split("\n"))
+    """Return text with the view's prefix and the time before each line, if it has them."""
+    start = f"{view.prefix}{ts} " if view.timestamps else view.prefix
+    return "\n".join(f"{start}{line}" for line in text.split("\n")) if start else text
 
 
 def _too_slow(stream: Stream, timeout_s: float | None) -> TimedOutError:

@@ -7,11 +7,11 @@ is larger than a piece is read from the store, and sent, in parts.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.store.model import Chunk, Execution
+from koco.store.model import Chunk
 from koco.store.store import Store
 
 #: How much one read of the store may load into memory for a reader (bytes).
@@ -20,6 +20,8 @@ READ_BYTES = 128 * 1024
 _KEPT_BYTES = 4 * 1024 * 1024
 #: A prefix of a line that is sure to include its kind, and all of a final status (bytes).
 _HEAD_BYTES = 160
+#: How much of an event is searched for a text (bytes). Less than one read.
+SEARCHED_BYTES = 64 * 1024
 
 _ENDS = tuple(
     f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final
@@ -67,6 +69,20 @@ SSE = Form(
 )
 
 
+class Streamed(Protocol):
+    """An execution, as far as reading its events needs it."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the store."""
+        ...
+
+    @property
+    def fid(self) -> str:
+        """Its fid."""
+        ...
+
+
 class Place(NamedTuple):
     """A reader's place: after an event, or within the chunk with the next events."""
 
@@ -94,11 +110,21 @@ class Wanted(NamedTuple):
     form: Form = NDJSON
     #: Whether the final status is sent even if it is not in `kinds`.
     tells_end: bool = False
+    #: The text that their payloads contain, as `searched` returns it. Empty: any.
+    text: str = ""
+
+    @property
+    def head_bytes(self) -> int:
+        """How much of a line decides whether it is wanted (bytes)."""
+        return SEARCHED_BYTES if self.text else _HEAD_BYTES
 
     def has(self, head: bytes) -> bool:
         """Return whether a line is wanted, given its beginning."""
-        kind = line.kind_of(head).decode("utf-8", "replace")
-        return not self.kinds or kind in self.kinds or (self.tells_end and is_end(head))
+        if self.tells_end and is_end(head):
+            return True
+        if self.kinds and line.kind_of(head).decode("utf-8", "replace") not in self.kinds:
+            return False
+        return not self.text or self.text in searched(line.start_of_payload(head[:SEARCHED_BYTES]))
 
 
 class Pieces:
@@ -110,18 +136,25 @@ class Pieces:
         self._kept_bytes = 0
 
     async def after(
-        self, execution: Execution, place: Place, wanted: Wanted, *, is_shared: bool = False
+        self,
+        execution: Streamed,
+        place: Place,
+        wanted: Wanted,
+        *,
+        is_shared: bool = False,
+        budget_bytes: int = READ_BYTES,
     ) -> Piece | None:
         """Return the piece after a place, or None if there is nothing yet.
 
-        With `is_shared` the piece is cached, because other readers will ask for it.
+        With `is_shared` the piece is cached, because other readers will ask for it. A budget must
+        not be smaller than what decides about a line: see `Wanted.head_bytes`.
         """
         key = (execution.fid, place, wanted)
         if found := self._kept.get(key):
             self._kept.move_to_end(key)
             return found
         chunks = await self._store.events.after(
-            execution.id, place.since, budget_bytes=READ_BYTES, offset=place.offset
+            execution.id, place.since, budget_bytes=budget_bytes, offset=place.offset
         )
         if not chunks:
             return None
@@ -145,6 +178,11 @@ def is_end(event: bytes) -> bool:
     return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
 
 
+def searched(text: bytes) -> str:
+    """Return JSON in the form in which it is searched: upper and lower case are the same."""
+    return text.decode("utf-8", "replace").casefold()
+
+
 def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
     numbers: list[int] = []
     lines: list[bytes] = []
@@ -156,7 +194,10 @@ def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
     if not lines:
         return Piece(b"", Place(chunks[-1].last))  # the row has fewer events than it claims
     ends = is_end(lines[-1])
-    if wanted.kinds:
+    if wanted.text:
+        found = [pair for pair in zip(numbers, lines, strict=True) if wanted.has(pair[1])]
+        numbers, lines = [seq for seq, _ in found], [text for _, text in found]
+    elif wanted.kinds:
         last = numbers[-1]
         found = list(line.filter_kinds(wanted.kinds, zip(numbers, lines, strict=True)))
         if ends and wanted.tells_end and (not found or found[-1][0] != last):
@@ -179,13 +220,13 @@ def _part(chunk: Chunk, place: Place, wanted: Wanted) -> Piece:
     is_last = place.offset + len(body) == chunk.size_bytes
     seq, is_inside, is_sent = place.seq or chunk.first, place.is_inside, place.is_sent
     sent: list[bytes] = []
-    at, head = 0, b""
+    at, head, need = 0, b"", wanted.head_bytes
     while at < len(body):
         stop = body.find(b"\n", at)
         if not is_inside:
-            head = body[at : stop if stop >= 0 else at + _HEAD_BYTES]
-            if stop < 0 and len(head) < _HEAD_BYTES and not is_last:
-                break  # its kind may be in the next part
+            head = body[at : stop if stop >= 0 else at + need]
+            if stop < 0 and len(head) < need and not is_last:
+                break  # the next part says whether it is wanted
             is_sent = seq > place.since and wanted.has(head)
             if is_sent:
                 sent.append(form.begin(seq, line.kind_of(head)))

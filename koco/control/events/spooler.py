@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from koco.control.events import event_size
 from koco.control.events.batch_checks import fault_of
@@ -43,6 +43,14 @@ _LOOK_S = 0.125
 _WAITS_S = 5.0
 #: Why events wait that are large enough to reach the reserve, while others do not.
 _NEARLY_FULL = "the control plane's disk is nearly full (disk_reserve_mb): events wait"
+
+
+class Bell(Protocol):
+    """Is rung whenever there is more of an execution: an `asyncio.Event`, for example."""
+
+    def set(self) -> None:
+        """Note that there is more."""
+        ...
 
 
 class _Checked(NamedTuple):
@@ -79,7 +87,7 @@ class Spooler:
         #: When the events of an execution were last refused, and why, by fid.
         self._refused: dict[str, tuple[float, str]] = {}
         self._pieces = Pieces(store)
-        self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._readers: dict[str, set[Bell]] = defaultdict(set)
         self._is_dismissed = False
 
     async def append(self, blob: bytes) -> bytes:
@@ -246,11 +254,11 @@ class Spooler:
         """Return how many readers watch an execution."""
         return len(self._readers.get(fid, ()))
 
-    def watch(self, fid: str, event: asyncio.Event) -> None:
+    def watch(self, fid: str, event: Bell) -> None:
         """Set `event` whenever there is more of an execution."""
         self._readers[fid].add(event)
 
-    def unwatch(self, fid: str, event: asyncio.Event) -> None:
+    def unwatch(self, fid: str, event: Bell) -> None:
         """Unsubscribe."""
         readers = self._readers.get(fid, set())
         readers.discard(event)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.executions import search
 from koco.store.executions.rows import EXECUTIONS, fetch
-from koco.store.model import ExecutionPage, Filter, Sight
+from koco.store.model import Execution, ExecutionPage, Filter, Sight
 from koco.store.sql import pages
 from koco.store.sql.filters import any_of, conditions_of
 from koco.store.sql.sight import conditions
@@ -201,6 +201,15 @@ def _best(db: Connection, sources: list[Source], low: int, high: int) -> Source:
     return sources[counts.index(min(counts))]
 
 
+def numbered(
+    db: Connection, ids: Sequence[int], wanted: Filter, *, sight: Sight
+) -> list[Execution]:
+    """Return the executions with some ids that match and are in sight, newest first."""
+    scan = Scan(db, Source("executions", "id", [], {}), wanted, sight=sight, match=None)
+    rows = (fetch(db, number) for number in scan.fitting(ids))
+    return [EXECUTIONS.read(row) for row in rows if row]
+
+
 class Scan:
     """Scan a source. `rest` is the cursor to continue from if the time limit was reached."""
 
@@ -240,7 +249,7 @@ class Scan:
     def rows(self, low: int, high: int, limit: int, until_s: float) -> Iterator[Sequence[Any]]:
         """Yield the matching rows, newest first."""
         while ids := self._source.ids(self._db, low, high, limit):
-            for number in self._fitting(ids):
+            for number in self.fitting(ids):
                 if found := fetch(self._db, number):
                     yield found
             high = ids[-1]
@@ -251,7 +260,8 @@ class Scan:
                 return
             limit = min(limit * 4, _MANY)
 
-    def _fitting(self, ids: list[int]) -> list[int]:
+    def fitting(self, ids: Sequence[int]) -> list[int]:
+        """Return the ids that match and are in sight, highest first."""
         given = self._db.dialect.numbers("ids")
         rows = self._db.execute(
             f"SELECT e.id FROM {given} AS given CROSS JOIN executions e"

@@ -138,6 +138,12 @@ class Executions(Repository):
         most_s = search.MOST_S if wanted.search is not None else math.inf
         return await self._scan(look, most_s=most_s)
 
+    async def numbered(
+        self, ids: Sequence[int], wanted: Filter = EVERY, *, sight: Sight = EVERYTHING
+    ) -> list[Execution]:
+        """Return the matching executions among those with some ids (see `Execution.id`)."""
+        return await self._read(lambda db: listing.numbered(db, ids, wanted, sight=sight))
+
     async def all_open(self) -> list[Execution]:
         """Return every execution without a final status that is not parked, oldest first."""
         return await self._read(_all_open)

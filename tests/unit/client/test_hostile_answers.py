@@ -353,7 +353,7 @@ def test_a_byte_at_a_time_is_not_waited_for_over_tls(
 
 def test_a_line_at_a_time_is_waited_for(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line of a stream has a time of its own, and a heartbeat is one."""
-    monkeypatch.setattr("koco.client.stream._SILENCE_S", 0.4)
+    monkeypatch.setattr("koco.client.stream.SILENCE_S", 0.4)
     end = b'{"seq":1,"ts":"%b","kind":"status","payload":{"status":"finished"}}\n' % TS.encode()
 
     def says(_: str) -> Iterator[bytes]:
@@ -371,7 +371,7 @@ def test_a_line_that_does_not_come_on_is_not_waited_for(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many bytes of it come."""
-    monkeypatch.setattr("koco.client.stream._SILENCE_S", 0.4)
+    monkeypatch.setattr("koco.client.stream.SILENCE_S", 0.4)
     url = serve(slowly(ENDLESS + b"x" * 10_000, at_once=len(ENDLESS)))
     with pytest.raises(UnreachableError, match="does not answer in time"):
         list(Client(Context("x", url, "k")).events("fid", follow=True, patience_s=0))

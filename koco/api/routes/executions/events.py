@@ -3,20 +3,29 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
+import msgspec
 from litestar import get
 from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
-from koco.api.http import auth, list_query
+from koco.api.http import auth, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
+from koco.api.openapi import shapes
 from koco.api.openapi.annotations import STREAMS, Answer
-from koco.api.openapi.shapes import Shape, Time, text
+from koco.api.openapi.shapes import Fid, Shape, Time, text
+from koco.control.container import Parts
+from koco.control.events import chunk_reader, many, many_cursor
 from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
-from koco.errors import UsageError
-from koco.events.model import Kind
-from koco.store.model import LAST
+from koco.control.events.member import Member
+from koco.errors import TooManyError, UsageError
+from koco.events.model import Kind, Status
+from koco.store.model import EVERY, LAST, Execution, Filter
+
+#: The most executions that are named, and the longest text that is searched for (characters).
+_NAMES = 1000
+_SEARCH_CHARS = 1000
 
 
 class Event(Shape):
@@ -92,4 +101,133 @@ async def stream_events(
     )
 
 
-ROUTES = (stream_events,)
+class EventOfMany(Event, kw_only=True):
+    """One event of one of many executions. A mark has only `cursor` and `end`."""
+
+    fid: Fid
+    flow: shapes.Flow
+    cursor: (
+        Annotated[str, text("eJxjZGJkBgAAFgAI", "of a mark: continue from here")] | UnsetType
+    ) = UNSET
+    end: Annotated[bool, Meta(description="of a mark: whether nothing more comes")] | UnsetType = (
+        UNSET
+    )
+
+
+@get(
+    "/v1/events",
+    guards=[requires("read")],
+    answers={
+        200: Answer(
+            media=dict.fromkeys(STREAMS, EventOfMany),
+            headers=["X-Koco-Executions"],
+            about="events and marks, one per line; a mark is also the heartbeat",
+        )
+    },
+    errors=[*list_query.ERRORS, TooManyError],
+)
+async def stream_events_of_many(
+    request: Request,
+    *,
+    fid: list[str] | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    kind: str | None = None,
+    contains: Annotated[
+        str | None,
+        Parameter(description="only events whose payload has this text, in any case of letters"),
+    ] = None,
+    tail: int | None = None,
+    follow: bool = False,
+    cursor: Annotated[
+        str | None, Parameter(description="continue from the mark with this cursor")
+    ] = None,
+    last_event_id: str | None = Parameter(header="Last-Event-ID", default=None),
+) -> LiveStream:
+    """Stream the events of many executions, in the order of their times.
+
+    They are those of some `fid`s, or all that match the filters, which are those of
+    `GET /v1/executions`. With `follow` the stream goes on: executions that come to match join it,
+    and those that end leave it; those that had ended before are in it only if `since` is given.
+    `tail` is for each execution. A mark, `{"cursor", "end"}`, comes after at most a second with
+    events: to continue, ask again with its cursor, and drop what you have already had since that
+    mark. A stream without `follow` is complete if its last mark has `end`; a search may have to be
+    continued several times.
+    """
+    parts = request.parts
+    if (tail or 0) < 0:
+        raise UsageError("`tail` cannot be negative")
+    filters = Filter(
+        statuses=list_query.names(status, Status),
+        flow=list_query.full_name(request, flow),
+        service=service,
+        user=user,
+        tags=tuple(tag or ()),
+        since=time_query.parse("since", since),
+        until=time_query.parse("until", until),
+    )
+    if fid and filters != EVERY:
+        raise UsageError("name executions by `fid` or by filters, not both")
+    selection = many.Selection(
+        filter=None if fid else filters,
+        sight=request.auth.sight,
+        events=Wanted(frozenset(list_query.names(kind, Kind)), text=_needle(contains)),
+        follow=follow,
+    )
+    change = int(await parts.store.changes.latest())
+    if given := last_event_id or cursor:
+        position = many_cursor.decode(given)
+        change, members = position.change, await many.resume(parts.store, selection, position)
+    else:
+        found = (
+            [await auth.find_execution(request, each) for each in dict.fromkeys(fid[:_NAMES])]
+            if fid
+            else await many.select(parts.store, selection)
+        )
+        members = [
+            Member(each, since=await _start(parts, each, tail, selection.events)) for each in found
+        ]
+    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    stream = many.Many(
+        parts.store,
+        parts.spooler,
+        selection,
+        many.SSE if as_sse else many.NDJSON,
+        members=members,
+        change=change,
+        heartbeat_s=parts.heartbeat_s,
+    )
+    return LiveStream(
+        request,
+        stream.pieces(),
+        media_type="text/event-stream" if as_sse else "application/x-ndjson",
+        headers={"X-Koco-Executions": str(len(members))},
+    )
+
+
+def _needle(text: str | None) -> str:
+    """Return the text that is searched for, as it is in JSON.
+
+    Raises:
+        UsageError: it is empty, or too long.
+    """
+    if text is None:
+        return ""
+    if not 0 < len(text) <= _SEARCH_CHARS:
+        raise UsageError(f"`contains` must have 1 to {_SEARCH_CHARS} characters")
+    return chunk_reader.searched(msgspec.json.encode(text)[1:-1])
+
+
+async def _start(parts: Parts, execution: Execution, tail: int | None, wanted: Wanted) -> int:
+    """Return the number of the event after which an execution's events are sent."""
+    if tail is None:
+        return 0
+    return await parts.spooler.tail(execution, min(tail, LAST), kinds=wanted.kinds)
+
+
+ROUTES = (stream_events, stream_events_of_many)

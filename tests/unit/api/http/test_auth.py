@@ -115,6 +115,9 @@ ROUTES = {
     "show_usage": Call("GET", "/v1/usage", "read"),
     "show_user": Call("GET", "/v1/users/nobody", "admin"),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
+    "stream_events_of_many": Call(
+        "GET", f"/v1/events?fid={FID.rpartition('/')[2]}", "read", "execution"
+    ),
     "undeploy": Call("DELETE", "/v1/services/gone", "deploy", "service"),
     "show_values": Call("GET", "/v1/values", None),
     "unset_secret": Call("DELETE", "/v1/secrets/MISSING", "deploy", "shared"),
