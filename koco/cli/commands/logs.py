@@ -83,9 +83,9 @@ def command(
     view = View(as_json=as_json, timestamps=timestamps, kinds=wanted)
     is_seq = since is not None and since.isascii() and since.isdecimal()
     time = None if is_seq else since
-    filters = selection.read_filters(status, flow, service, user, tag, time, until)
-    if everything or (search is not None and not names):
-        filters = filters or selection.make_filters(None, None, None, None, None, None, None)
+    given = (status, flow, service, user, tag, time, until)
+    is_filtered = any(given) or everything or (search is not None and not names)
+    filters = selection.make_filters(*given) if is_filtered else None
     if len(names) > 1 or filters is not None or search is not None:
         _check_many(names, filters, search=search, children=children, is_seq=is_seq)
         return _show_many(names, filters, view, search=search, tail=tail, follow=follow)
