@@ -49,6 +49,10 @@ COMMANDS = {
     "cancel": "Cancel executions.",
     "retry": "Launch ended executions again, and print the fids of the new ones.",
     "resume": "Launch ended executions again, keeping their recorded steps.",
+    "schedule list": "List schedules, with their next and last times.",
+    "schedule pause": "Pause schedules.",
+    "schedule resume": "Resume schedules.",
+    "schedule trigger": "Launch a schedule's flow now, with its inputs, and print the fid.",
     "delete": "Delete ended executions, with their events, files and locks.",
     "inbox": "List locks that wait for a person's answer, oldest first.",
     "answer": "Answer a lock that an execution waits for.",
@@ -88,6 +92,10 @@ COMMANDS = {
 
 #: Group -> its help, which `koco GROUP --help` shows above the list of its commands.
 GROUPS = {
+    "schedule": """List, pause, resume and trigger schedules.
+
+    Example: koco schedule pause report/daily
+    """,
     "files": """List, upload, download and remove the files of an execution.
 
     Example: koco files ls 5wzk

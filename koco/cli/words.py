@@ -74,7 +74,7 @@ _COMMANDS = {
     "`koco logout` ends a session": "signout",
     _HEALTH: "ping health",
     _FILES: "cp download upload file artifacts",
-    "`koco flows FLOW` shows a flow's schedules": "schedule schedules cron",
+    "`koco schedule list` lists schedules": "schedules cron",
     "`koco key list` lists keys": "keys token tokens",
     "`koco user list` lists users": "users",
     "`koco secret list` lists secrets": "secrets env vars",

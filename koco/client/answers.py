@@ -352,6 +352,14 @@ class LockWithForm(Lock):
     dialect: NotRequired[str]
 
 
+class Paused(TypedDict):
+    """Who paused a schedule, and when."""
+
+    by: str
+    created: Time
+    flow: NotRequired[bool]
+
+
 class Schedule(TypedDict):
     """A flow's schedule, and the outcome of its past times."""
 
@@ -367,6 +375,15 @@ class Schedule(TypedDict):
     skipped: int
     skipped_at: Time | None
     trouble: str | None
+    id: NotRequired[str]
+    paused: NotRequired[Paused | None]
+
+
+class ScheduleOfFlow(Schedule):
+    """A schedule and the full name of its flow."""
+
+    id: str  # type: ignore[misc]  # always present
+    flow: str
 
 
 class FlowSchedule(Schedule):

@@ -401,6 +401,28 @@ class Client:
             "POST", "/v1/executions/resume", answers.Resumed, query=query, headers=_keyed(key)
         )
 
+    def schedules(self, flow: str | None = None) -> list[answers.ScheduleOfFlow]:
+        """Return the schedules: all, or those of a flow or of a schedule's id."""
+        return self._transport.items("/v1/schedules", answers.ScheduleOfFlow, {"flow": flow})
+
+    def change_schedule(self, name: str, *, paused: bool) -> list[answers.ScheduleOfFlow]:
+        """Pause or resume a schedule, or all of a flow; return them."""
+        path = f"/v1/schedules/{'pause' if paused else 'resume'}"
+        kind = answers.Page[answers.ScheduleOfFlow]
+        return self._transport.json("POST", path, kind, body={"schedule": name})["items"]
+
+    def trigger(self, name: str, *, key: str | None = None) -> str:
+        """Launch a schedule's flow now and return the fid. The key works as with `launch`."""
+        return self._transport.json(
+            "POST",
+            "/v1/schedules/trigger",
+            answers.Launched,
+            body={"schedule": name},
+            headers=_keyed(key),
+            repeatable=key is not None,
+            timeout_s=_ENDPOINT_S,
+        )["result"]
+
     def usage(
         self,
         *,

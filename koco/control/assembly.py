@@ -33,7 +33,8 @@ from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.news import Listener
-from koco.control.executions.schedules import Schedules
+from koco.control.executions.scheduling.orders import ScheduleOrders
+from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
 from koco.control.executions.waiting.waiters import Waiters
@@ -155,6 +156,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         bundles=bundles,
     )
     children = Children(store, catalog, launches)
+    schedules = Schedules(store, catalog, launches, settings)
     return Parts(
         store=store,
         disk=disk,
@@ -182,7 +184,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         waits=Waits(store, spooler, waiters=waiters, children=children),
         histories=Histories(store, blobs=blobs, opener=vault.opener),
         launches=launches,
-        schedules=Schedules(store, catalog, launches, settings),
+        schedules=schedules,
+        schedule_orders=ScheduleOrders(schedules, store=store, catalog=catalog, launches=launches),
         vault=vault,
         release_tokens=release_tokens,
         audit=audit,

@@ -18,7 +18,8 @@ from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
-from koco.control.executions.schedules import Schedules
+from koco.control.executions.scheduling.orders import ScheduleOrders
+from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.waits import Waits
 from koco.control.services.bundles import Bundles
@@ -55,6 +56,7 @@ class Parts:
     histories: Histories
     launches: Launches
     schedules: Schedules
+    schedule_orders: ScheduleOrders
     vault: Vault
     release_tokens: ReleaseTokens
     audit: Audit

@@ -324,6 +324,13 @@ class LimitOverride(msgspec.Struct, frozen=True, kw_only=True):
     since: str
 
 
+class SchedulePause(msgspec.Struct, frozen=True, kw_only=True):
+    """Who paused a schedule, and when (RFC 3339)."""
+
+    by: str
+    created: str
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """Consecutive events of one execution: `body` holds the lines numbered `first` to `last`."""
 

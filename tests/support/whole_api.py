@@ -13,7 +13,8 @@ from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
-from koco.control.executions.schedules import Schedules
+from koco.control.executions.scheduling.orders import ScheduleOrders
+from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
 from koco.control.services.bundles import Bundles
@@ -67,6 +68,9 @@ async def complete(
     parts.waits = Waits(store, parts.spooler, waiters=Waiters(), children=children)
     parts.histories = Histories(store, blobs=parts.files.blobs, opener=parts.vault.opener)
     parts.schedules = Schedules(store, catalog, parts.launches)
+    parts.schedule_orders = ScheduleOrders(
+        parts.schedules, store=store, catalog=catalog, launches=parts.launches
+    )
     parts.vault = Vault(store, api.data_dir)
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
     parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)

@@ -21,7 +21,7 @@ from koco.api.routes.executions import results
 from koco.api.routes.executions.executions import Execution
 from koco.api.routes.executions.results import Result
 from koco.control.container import Parts
-from koco.control.executions.schedules import ScheduleState
+from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.runners.concurrency import durable_flows
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call

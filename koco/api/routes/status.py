@@ -17,7 +17,7 @@ from koco.cluster.serve import name_of
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.executions.leftovers import LeftOver
-from koco.control.executions.schedules import ScheduleState
+from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.health import problems
 from koco.control.settings import Settings
 from koco.errors import KocoError

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from koco.cli.terminal import times
-from koco.client.answers import FlowLimits, Load, Schedule
+from koco.client.answers import FlowLimits, Load, Paused, Schedule, ScheduleOfFlow
 from koco.plurals import counted
 
 
@@ -17,12 +17,25 @@ def entry(each: Schedule) -> str:
     parts = [f"{each['cron']} ({each['timezone']})"]
     parts += [f"next {times.at(each['next'])}"] if each["next"] else []
     parts += [f"last {times.at(each['last'])} as {each['fid']}"] if each["last"] else []
+    parts += [pause(paused)] if (paused := each.get("paused")) else []
     parts += ["overlap"] if each["overlap"] else []
     parts += ["catch up"] if each["catch_up"] else []
     return ", ".join(parts)
 
 
-def troubles(each: Schedule) -> list[str]:
+def pause(paused: Paused) -> str:
+    """Return who paused a schedule, and when."""
+    whole = " with its flow" if paused.get("flow") else ""
+    return f"paused{whole} by {paused['by']} at {times.at(paused['created'])}"
+
+
+def changed(each: ScheduleOfFlow, done: str) -> str:
+    """Return what was done to a schedule, and what follows from it."""
+    following = f", next {times.at(each['next'])}" if each["next"] else ""
+    return f"{each['id']}\t{each['flow']}\t{each['cron']}\t{done}{following}"
+
+
+def troubles(each: Schedule | ScheduleOfFlow) -> list[str]:
     """Return the missed or skipped times of a schedule since the last run, with reasons."""
     found = []
     for what, count, at, why in (

@@ -21,7 +21,7 @@ from koco.control.deploy import failure_messages
 from koco.control.deploy.cluster_room import NoPlace
 from koco.control.deploy.serve_apps import Applications
 from koco.control.deploy.start_watch import DiedAtStart, Watch
-from koco.control.executions import schedule_spec
+from koco.control.executions.scheduling import schedule_spec
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.pool import Pool
 from koco.control.runners.worker import SHORT_LIVED, Runner

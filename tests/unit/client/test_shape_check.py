@@ -57,7 +57,7 @@ def test_an_entirely_different_value_has_no_part(value: Any) -> None:
 
 #: Names that differ between the client and the API.
 NAMES = {
-    "LaunchedAndAwaited": "Launched",
+    **{"LaunchedAndAwaited": "Launched", "ScheduleOfFlow": "Schedule"},
     **{"Doctor": "Findings", "Found": "Finding", "Failure": "Failure", "Named": "Execution"},
     **{"State": "Execution", "Service": "DeployedService"},
     **{"ReleaseState": "Release", "BegunRelease": "Release", "RolledBack": "Release"},

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from koco.control.executions import schedule_spec
 from koco.control.executions.files import Files
 from koco.control.executions.launcher import Launches
-from koco.control.executions.schedules import Schedules, ScheduleState
+from koco.control.executions.scheduling import schedule_spec
+from koco.control.executions.scheduling.schedules import Schedules, ScheduleState
 from koco.control.services.catalog import Catalog
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
@@ -23,6 +23,7 @@ from koco.manifest import cron, model
 from koco.manifest.descriptions import FlowDescription
 from koco.manifest.model import Manifest
 from koco.store.model import AuditQuery, Execution, Release
+from koco.store.schedules import EACH
 from tests.support.pools import World, world
 from tests.support.releases import flow, manifest
 
@@ -368,3 +369,68 @@ def test_a_schedule_is_identified_by_what_and_when_it_launches() -> None:
     ]
     others = [entry.model_copy(update=change) for change in changes]
     assert len({schedule_spec.hash_of(each) for each in (entry, *others)}) == 4
+
+
+def test_a_paused_schedule_launches_nothing(tmp_path: Path) -> None:
+    """Its times are neither missed nor made up for, and it goes on at its next time."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live({**HOURLY, "catch_up": True})
+        assert await c.at(START) == [SEVEN]
+        await c.schedules.pause("svc/flow", EACH, by="ada")
+        assert await c.at(SEVEN) == [None]
+        state = c.state
+        assert state.paused is not None
+        assert (state.paused.by, state.paused.flow, state.next) == ("ada", True, None)
+        c.restart()
+        c.catalog.put(release)
+        await c.schedules.refresh(SEVEN + 5)
+        assert await c.at(EIGHT) == [None]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("time.time", lambda: EIGHT + 60)
+            await c.schedules.resume("svc/flow", EACH)
+        assert await c.at(EIGHT + 61) == [NINE]
+        assert await c.made() == []
+        await c.at(NINE)
+        assert len(await c.made()) == 1
+        assert (c.state.missed, c.state.paused) == (0, None)
+
+    clocked(tmp_path, body)
+
+
+def test_a_pause_stays_over_deploys(tmp_path: Path) -> None:
+    """Of a flow, for all of its schedules; of one schedule, as long as it stays the same."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live(HOURLY)
+        [watch] = c.schedules.watches()
+        await c.schedules.pause("svc/flow", watch.id, by="ada")
+        await c.put(release, HOURLY, {"flow": "flow", "cron": "30 * * * *"})
+        paused = {each.cron: each.paused for each in c.schedules.of("svc/flow")}
+        assert paused["30 * * * *"] is None
+        found = paused["0 * * * *"]
+        assert found is not None and not found.flow
+        await c.schedules.pause("svc/flow", EACH, by="bob")
+        c.catalog.remove("svc")
+        await c.schedules.refresh(START)
+        await c.put(release, {"flow": "flow", "cron": "15 * * * *"})
+        assert c.state.paused is not None and c.state.paused.by == "bob"
+        await c.schedules.resume("svc/flow", EACH)
+        assert c.state.paused is None
+
+    clocked(tmp_path, body)
+
+
+def test_a_pause_ends_the_tries_of_a_launch(tmp_path: Path) -> None:
+    """A launch that is refused is not tried again while it is paused."""
+
+    async def body(c: Clock) -> None:
+        await c.live(HOURLY)
+        await c.at(START)
+        [watch] = c.schedules.watches()
+        watch.trying, watch.again_s, watch.trouble = SEVEN, SEVEN + 5, "no room"
+        await c.schedules.pause("svc/flow", watch.id, by="ada")
+        assert await c.at(SEVEN + 5) == [None]
+        assert c.state.trouble is None
+
+    clocked(tmp_path, body)

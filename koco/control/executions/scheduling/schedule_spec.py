@@ -20,6 +20,11 @@ def hash_of(schedule: Schedule) -> str:
     return hashlib.sha256(msgspec.json.encode(hashed, order="deterministic")).hexdigest()[:16]
 
 
+def public_id(service: str, schedule: str) -> str:
+    """Return the id by which people name a schedule: `schedule` is its hash."""
+    return hashlib.sha256(f"{service} {schedule}".encode()).hexdigest()[:10]
+
+
 async def find_problem(
     manifest: Manifest, flows: Sequence[FlowDescription]
 ) -> ReleaseFailure | None:

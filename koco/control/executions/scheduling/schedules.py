@@ -16,16 +16,17 @@ import msgspec
 from msgspec import Meta
 
 from koco.control import clock
-from koco.control.executions import schedule_spec
-from koco.control.executions.launch_pace import Pace
 from koco.control.executions.launcher import Launches
+from koco.control.executions.scheduling import schedule_spec
+from koco.control.executions.scheduling.launch_pace import Pace
 from koco.control.services.catalog import Catalog
 from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.manifest import cron, model
-from koco.store.model import AuditEntry, Release, Schedule
+from koco.store.model import AuditEntry, Release, Schedule, SchedulePause
+from koco.store.schedules import EACH
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,18 @@ _LATE_S = 60.0
 _AGAIN_S = (5.0, 15.0, 60.0, 300.0)
 
 
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """Who paused a schedule, and when; `flow` is true if it was paused with its whole flow."""
+
+    by: Annotated[str, Meta(examples=["ada"])]
+    created: Annotated[str, Meta(examples=["2026-01-31T12:00:00.123456Z"])]
+    flow: bool
+
+
 class ScheduleState(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule of a flow, and the outcome of its past times. Times are RFC 3339 in UTC."""
 
+    id: Annotated[str, Meta(examples=["3f9c2b71aa"])]
     cron: Annotated[str, Meta(examples=["0 7 * * 1-5"])]
     timezone: Annotated[str, Meta(examples=["Europe/Berlin"])]
     overlap: bool
@@ -55,13 +65,16 @@ class ScheduleState(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int
     skipped_at: str | None
     trouble: str | None
+    #: Set while it launches nothing.
+    paused: Paused | None
 
 
 @dataclass(slots=True, eq=False)
-class _Watch:
-    """One schedule of a live release."""
+class Watch:
+    """One schedule of a live release. `id` is the hash of its flow, inputs and times."""
 
     service: str
+    id: str
     entry: model.Schedule
     state: Schedule
     next_s: float | None = None
@@ -72,6 +85,16 @@ class _Watch:
     again_s: float = 0.0
     tries: int = 0
     task: "asyncio.Task[None] | None" = None
+
+    @property
+    def flow(self) -> str:
+        """The full name of its flow."""
+        return f"{self.service}/{self.entry.flow}"
+
+    @property
+    def public_id(self) -> str:
+        """The id by which people name it."""
+        return schedule_spec.public_id(self.service, self.id)
 
 
 class Schedules:
@@ -88,9 +111,10 @@ class Schedules:
         self._launches = launches
         self._stir = asyncio.Event()
         catalog.on_change = self._stir.set
-        self._watches: dict[tuple[str, str], _Watch] = {}
+        self._watches: dict[tuple[str, str], Watch] = {}
         #: The same watches, by the full names of their flows.
-        self._of: dict[str, list[_Watch]] = {}
+        self._of: dict[str, list[Watch]] = {}
+        self._pauses: dict[tuple[str, str], SchedulePause] = {}
         self._tasks = Tasks("the schedules")
 
     async def recover(self) -> None:
@@ -99,7 +123,62 @@ class Schedules:
 
     def of(self, flow: str) -> list[ScheduleState]:
         """Return the schedules of a flow, by its full name, with their launches and failures."""
-        return [_describe(each) for each in self._of.get(flow, ())]
+        return [self.describe(each) for each in self._of.get(flow, ())]
+
+    def watches(self) -> list[Watch]:
+        """Return the schedules of all live releases."""
+        return [*self._watches.values()]
+
+    def describe(self, watch: Watch) -> ScheduleState:
+        """Return the state of a schedule."""
+        return _describe(watch, self._pause_of(watch))
+
+    def is_paused_with_its_flow(self, watch: Watch) -> bool:
+        """Whether all schedules of its flow are paused, not only this one."""
+        return (watch.flow, EACH) in self._pauses
+
+    async def pause(self, flow: str, schedule: str, *, by: str) -> None:
+        """Pause a schedule of a flow, or `EACH`: it launches nothing until it is resumed.
+
+        That survives restarts and deploys.
+        """
+        await surely(lambda: self._store.schedules.pause(flow, schedule, by=by))
+        self._pauses = await self._store.schedules.pauses()
+
+    async def resume(self, flow: str, schedule: str) -> None:
+        """End the pause of a schedule of a flow, or `EACH`. Times that passed are not made up."""
+        now_s = time.time()
+        for watch in self._of.get(flow, ()):
+            if self._pause_of(watch) is not None and schedule in (EACH, watch.id):
+                # Before the pause ends, so that a crash in between launches nothing.
+                new = msgspec.structs.replace(watch.state, due=max(now_s, watch.state.due))
+                await self._put(watch, new)
+        await surely(lambda: self._store.schedules.resume(flow, schedule))
+        self._pauses = await self._store.schedules.pauses()
+        for watch in self._of.get(flow, ()):
+            if watch.task is not None and watch.task.done():
+                watch.task = None
+        self._stir.set()
+
+    async def note_run(self, watch: Watch, fid: str, now_s: float) -> None:
+        """Record that a person launched a schedule's flow: that is its last run now."""
+        await self._put(watch, msgspec.structs.replace(watch.state, ran=now_s, fid=fid))
+
+    async def open_run(self, watch: Watch) -> str | None:
+        """Return the fid of its last run if that has not ended."""
+        fid = watch.state.fid
+        return fid if fid and await self._runs(fid) else None
+
+    def _pause_of(self, watch: Watch) -> tuple[SchedulePause, bool] | None:
+        """Return the pause of a schedule, and whether it is that of its flow."""
+        if found := self._pauses.get((watch.flow, EACH)):
+            return found, True
+        found = self._pauses.get((watch.flow, watch.id))
+        return None if found is None else (found, False)
+
+    async def _put(self, watch: Watch, state: Schedule) -> None:
+        await surely(lambda: self._store.schedules.put(watch.service, watch.id, state))
+        watch.state = state
 
     async def _run(self) -> None:
         while True:
@@ -121,6 +200,7 @@ class Schedules:
             for entry in release.manifest.schedule
         }
         states = await self._store.schedules.all()
+        self._pauses = await self._store.schedules.pauses()
         for key in self._watches.keys() - live.keys():
             if task := self._watches.pop(key).task:
                 task.cancel()
@@ -131,12 +211,12 @@ class Schedules:
                 known.entry = entry
             else:
                 state = states.get(key) or Schedule(due=_since(release, now_s))
-                self._watches[key] = _Watch(release.service, entry, state)
+                self._watches[key] = Watch(release.service, key[1], entry, state)
         self._of = {}
         for watch in self._watches.values():
-            self._of.setdefault(f"{watch.service}/{watch.entry.flow}", []).append(watch)
+            self._of.setdefault(watch.flow, []).append(watch)
 
-    async def _follow(self, key: tuple[str, str], watch: _Watch) -> None:
+    async def _follow(self, key: tuple[str, str], watch: Watch) -> None:
         while self._watches.get(key) is watch:
             await self._pace.turn(watch.service)
             try:
@@ -155,6 +235,9 @@ class Schedules:
         Times are in seconds since the epoch.
         """
         watch = self._watches[key]
+        if self._pause_of(watch) is not None:
+            watch.trying, watch.trouble, watch.next_s = None, None, None
+            return None
         latest = cron.latest_until(watch.entry.cron, watch.entry.timezone, now_s)
         is_put_off = watch.trying == latest and now_s < watch.again_s
         if latest is not None and latest > watch.state.due and not is_put_off:
@@ -191,16 +274,17 @@ class Schedules:
         if missed:
             changes |= {"missed": state.missed + len(missed), "missed_at": missed[-1]}
             log.warning("%s: missed, %d times", _describe_launch(watch, missed[-1]), len(missed))
-        new = msgspec.structs.replace(state, due=due, **changes)
-        await surely(lambda: self._store.schedules.put(*which, new))
-        watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
+        # It may have been paused and resumed meanwhile, which moves `due` forward.
+        new = msgspec.structs.replace(watch.state, due=max(due, watch.state.due), **changes)
+        await self._put(watch, new)
+        watch.trying, watch.trouble, watch.tries = None, None, 0
 
-    async def _launch(self, watch: _Watch, due: float, key: str) -> str:
+    async def _launch(self, watch: Watch, due: float, key: str) -> str:
         """Launch the flow on the release that is live now; return the fid."""
         entry = watch.entry
         about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(due)}
         execution, _ = await self._launches.launch(
-            self._catalog.find(f"{watch.service}/{entry.flow}"),
+            self._catalog.find(watch.flow),
             entry.inputs,
             user=USER,
             key=key,
@@ -211,7 +295,7 @@ class Schedules:
         log.info("%s: launched", _describe_launch(watch, due), extra={"fid": execution.fid})
         return execution.fid
 
-    def _put_off(self, watch: _Watch, due: float, now_s: float, exc: KocoError) -> None:
+    def _put_off(self, watch: Watch, due: float, now_s: float, exc: KocoError) -> None:
         """Plan another try a little later. Tries end when the next due time comes."""
         watch.tries = watch.tries + 1 if watch.trying == due else 1
         watch.trying, watch.trouble = due, exc.message
@@ -242,18 +326,19 @@ def _missed_times(entry: model.Schedule, after_s: float, due: float) -> list[flo
     return times
 
 
-def _describe_launch(watch: _Watch, due: float) -> str:
-    return f"{watch.service}/{watch.entry.flow}, due at {line.timestamp(due)}"
+def _describe_launch(watch: Watch, due: float) -> str:
+    return f"{watch.flow}, due at {line.timestamp(due)}"
 
 
-def _describe(watch: _Watch) -> ScheduleState:
+def _describe(watch: Watch, pause: tuple[SchedulePause, bool] | None) -> ScheduleState:
     entry, state = watch.entry, watch.state
     return ScheduleState(
+        id=watch.public_id,
         cron=entry.cron,
         timezone=entry.timezone,
         overlap=entry.overlap,
         catch_up=entry.catch_up,
-        next=line.timestamp_if_any(watch.next_s),
+        next=None if pause else line.timestamp_if_any(watch.next_s),
         last=line.timestamp_if_any(state.ran),
         fid=state.fid,
         missed=state.missed,
@@ -261,4 +346,5 @@ def _describe(watch: _Watch) -> ScheduleState:
         skipped=state.skipped,
         skipped_at=line.timestamp_if_any(state.skipped_at),
         trouble=watch.trouble,
+        paused=pause and Paused(by=pause[0].by, created=pause[0].created, flow=pause[1]),
     )

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 
-from koco.control.executions.launch_pace import Pace
+from koco.control.executions.scheduling.launch_pace import Pace
 
 
 def test_many_schedules_of_one_service_delay_only_its_own() -> None:
