@@ -64,6 +64,7 @@ COMMANDS = {
     "secret set": "Set a secret.",
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
+    "backup": "Write a backup of a running control plane to a file.",
     "limits": "Show the limits of flows, or override those of one.",
     "config list": "List the control plane's settings.",
     "config get": "Print the value of a setting.",

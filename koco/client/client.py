@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
-from koco.client import answers
+from koco.client import answers, local_files
 from koco.client.context_file import Context
 from koco.client.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
@@ -31,6 +31,9 @@ _ENDPOINT_S = 3660.0
 
 #: Timeout of a plan (seconds): it may read every live bundle.
 _PLAN_S = 120.0
+
+#: Timeout of a backup, whose first part is a copy of the whole store (seconds).
+_COPY_S = 3600.0
 
 #: Pages to search for one execution, at most: a server could send pages without end.
 _PAGES = 1000
@@ -633,6 +636,18 @@ class Client:
             "PATCH", "/v1/settings", answers.Page[answers.ChangedSetting], body={"values": values}
         )
         return changed["items"]
+
+    def backup(self) -> Iterator[bytes]:
+        """Yield a backup of the control plane in pieces; see `koco.control.backup`.
+
+        Raises:
+            UnreachableError: the connection broke. The backup is incomplete then.
+        """
+        headers = {"Accept": "application/x-tar"}
+        with self._transport.stream(
+            "/v1/backup", method="POST", query={}, headers=headers, silence_s=_COPY_S
+        ) as incoming:
+            yield from incoming.pieces(local_files.CHUNK_BYTES)
 
     def me(self) -> answers.Me:
         """Return the owner of the context's key or session, and its permissions."""

@@ -249,9 +249,15 @@ class Transport:
 
     @contextmanager
     def stream(
-        self, path: str, *, query: Query, silence_s: float, headers: dict[str, str] | None = None
+        self,
+        path: str,
+        *,
+        query: Query,
+        silence_s: float,
+        headers: dict[str, str] | None = None,
+        method: str = "GET",
     ) -> Iterator["Incoming"]:
-        """Give the answer to one GET, with its body still to be read. Never repeats the request.
+        """Give the answer to one request, with its body still to be read. Never repeats it.
 
         Raises:
             UnreachableError: now or while the body is read: the caller may try again.
@@ -261,7 +267,7 @@ class Transport:
         from koco.client import bounded_body  # httpcore, which comes with httpx
 
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
-        request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
+        request = self._request(method, path, query=query, headers=headers, timeout_s=silence_s)
         pace = bounded_body.Pace(silence_s)
         with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
             self._check_version(response)

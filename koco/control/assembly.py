@@ -17,6 +17,7 @@ from koco.control.access.passwords import Passwords
 from koco.control.access.rate_limit import Rates
 from koco.control.access.sessions import Sessions
 from koco.control.access.users import Users
+from koco.control.backup.making import Backups
 from koco.control.cluster_overview import Overview
 from koco.control.container import Parts
 from koco.control.deploy.cluster_room import Room
@@ -189,6 +190,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         vault=vault,
         release_tokens=release_tokens,
         audit=audit,
+        backups=Backups(data_dir, store, blobs, disk, url=start.url),
         cluster=overview,
         leftovers=Leftovers(supervisor, overview.work),
         send=control.append.remote,

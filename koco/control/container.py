@@ -10,6 +10,7 @@ from koco.control.access.open_streams import Streams
 from koco.control.access.rate_limit import Rates
 from koco.control.access.sessions import Sessions
 from koco.control.access.users import Users
+from koco.control.backup.making import Backups
 from koco.control.cluster_overview import Overview
 from koco.control.deploy.deployer import Deployer
 from koco.control.events.spooler import Spooler
@@ -60,6 +61,7 @@ class Parts:
     vault: Vault
     release_tokens: ReleaseTokens
     audit: Audit
+    backups: Backups
     cluster: Overview
     #: Sends events as runners do, by calling the control plane's actor.
     send: Callable[[bytes], Awaitable[bytes]]

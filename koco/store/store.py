@@ -21,7 +21,7 @@ from koco.store.secrets import Secrets
 from koco.store.settings import Settings
 from koco.store.steps import Steps
 from koco.store.stream.events import Events
-from koco.store.uploads import Uploads
+from koco.store.uploads import Uploads, named_blobs
 from koco.store.usage import Usage
 from koco.store.users import Users
 
@@ -62,6 +62,14 @@ class Store:
         Whoever has just parked an execution may hear that it was woken before `park` returns.
         """
         self.engine.on_news = hear
+
+    async def copy(self, to: Path) -> list[str]:
+        """Copy the store into a new file while it is used; return the blobs that the copy names.
+
+        Raises:
+            StoreError: it could not be copied. No file is left.
+        """
+        return await self.engine.copy(to, named_blobs)
 
     async def open(self) -> None:
         """Open it, migrate its tables, and keep every other control plane out; see `Engine`."""

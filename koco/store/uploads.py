@@ -50,6 +50,16 @@ class Uploads(Repository):
         return await self._write(change)
 
 
+def named_blobs(db: Connection) -> list[str]:
+    """Return all blobs that something refers to, by name."""
+    rows = db.execute(
+        "SELECT sha256 FROM files UNION SELECT sha256 FROM uploads"
+        " UNION SELECT blob FROM steps WHERE blob IS NOT NULL"
+        " UNION SELECT bundle FROM releases WHERE bundle <> '' ORDER BY 1"
+    )
+    return [name for (name,) in rows]
+
+
 def find(db: Connection, user: str, sha256: str) -> tuple[int, str] | None:
     """Return the size of a blob that a user uploaded, and the time from which it is kept."""
     row = db.execute(

@@ -23,6 +23,7 @@ from koco.control.access.passwords import Passwords
 from koco.control.access.rate_limit import Rates
 from koco.control.access.sessions import Sessions
 from koco.control.access.users import Users
+from koco.control.backup.making import Backups
 from koco.control.events.spooler import Spooler
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
@@ -164,6 +165,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         streams=streams,
         rates=Rates(settings),
         audit=Audit(store),
+        backups=Backups(api.data_dir, store, blobs, disk, url="https://koco.example.com"),
         heartbeat_s=10,
         node_url="",
         vault=Vault(store, api.data_dir),

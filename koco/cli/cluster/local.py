@@ -31,18 +31,22 @@ def up(
     free_ports: bool = False,
     recover_admin: bool = False,
     settings: Sequence[str] = (),
+    backup: tuple[Path, bool] | None = None,
 ) -> dict[str, Any]:
     """Start the missing parts; return `{url, address, ray, version, contexts, started, …}`.
 
     `asked` has the requested options of the control plane: see `options.check`. `gone` names the
     dead parts of a cluster that `koco up` started, and `ended` counts its remaining processes,
-    which are ended.
+    which are ended. A `backup` is restored first: its file, and whether it replaces a store.
     """
     from koco.control.settings import parse  # msgspec, which `koco down` does not need
 
     values = parse(settings)
     with alone():
         known = _load_context()
+        if backup is not None:
+            _check(asked, known)
+            _restore(*backup, asked, known)
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         is_asked_anew = (
             values or recover_admin or options.differs(asked, known.cluster if known else {})
@@ -80,6 +84,20 @@ def down() -> dict[str, Any]:
             "ended": answer["ended"],
             **executions,
         }
+
+
+def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context | None) -> None:
+    """Restore a backup into the data directory that the control plane will start with."""
+    from koco.bootstrap import machine_check  # only if something has to start
+    from koco.control.backup import restoring  # msgspec and the store
+
+    remembered = known.cluster if known else {}
+    usual = str(driver_process.data_dir())
+    named = asked.get("data_dir") or remembered.get("data_dir") or usual
+    head, former = restoring.restore(file, Path(machine_check.folder(named)), replaces=replaces)
+    if former:
+        output.note(f"the former store is now in {former}")
+    output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
 
 
 def _forget(known: Context | None) -> None:

@@ -1,5 +1,6 @@
 """`koco up`: start or upgrade a control plane, on this machine or on a Ray cluster."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -59,6 +60,14 @@ def command(
         bool,
         typer.Option("--recover-admin", help="Replace a lost admin key with a new one."),
     ] = False,
+    restore: Annotated[
+        Path | None,
+        typer.Option("--restore", metavar="FILE", help="Start from a backup: see `koco backup`."),
+    ] = None,
+    replace_store: Annotated[
+        bool,
+        typer.Option("--replace-store", help="With --restore: also if there is a store already."),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,10 +106,18 @@ def command(
             raise UsageError(
                 "--free-ports does not go with --ray", hint="--port chooses the API's port"
             )
+        if restore is not None:
+            raise UsageError(
+                "--restore does not go with --ray: the file must be on the head",
+                hint="on the head, `koco up --restore FILE` restores it",
+            )
         result = remote.up(ray, requested, token=ray_token, name=name, **common)
     else:
         options.refuse({"--name": name, "--ray-token": ray_token}, without="--ray")
-        result = local.up(requested, free_ports=free_ports, **common)
+        if replace_store and restore is None:
+            raise UsageError("--replace-store needs --restore")
+        backup = (restore, replace_store) if restore else None
+        result = local.up(requested, free_ports=free_ports, backup=backup, **common)
     if as_json:
         output.print_json(result)
         return

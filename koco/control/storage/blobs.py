@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,6 +73,8 @@ class Blobs:
         self.unfinished = Unfinished(settings)
         self._sizes = self.unfinished.sizes
         self._sizes.update({path.name: path.stat().st_size for path in self._parts.iterdir()})
+        #: How many need that no blob is removed.
+        self._holds = 0
         #: The parts whose owner has ended while they are being written to.
         self._ended: set[str] = set()
 
@@ -270,6 +272,8 @@ class Blobs:
         for at in range(0, max(len(blobs), 1), _BATCH):
             names = [path.name for path in blobs[at : at + _BATCH]]
             async with self.settling:
+                if self._holds:
+                    break
                 unnamed = await self._store.uploads.find_unused(
                     names,
                     before=line.timestamp(before),
@@ -278,6 +282,18 @@ class Blobs:
                 await asyncio.to_thread(_remove, map(self.path, unnamed))
             count += len(unnamed)
         return count
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep every blob, also those that nothing refers to any more, while the block runs.
+
+        Enter it while holding `settling`.
+        """
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
 
     def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
         """Return the bytes of a blob from `start` on, in pieces.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -180,6 +181,20 @@ class Engine(Protocol):
             StoreError: it cannot be read.
             TimedOutError: it takes longer than `most_s`.
         """
+        ...
+
+    async def copy(self, to: Path, look: Callable[[Connection], T]) -> T:
+        """Copy the database into a new file while it is used, and return the result of a look.
+
+        Copy and look see the same state. If it fails or is cancelled, no file is left.
+
+        Raises:
+            StoreError: it could not be copied.
+        """
+        ...
+
+    def is_open(self) -> bool:
+        """Return whether some control plane has it open. Changes nothing."""
         ...
 
     async def probe(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from koco.errors import ConflictError
 from koco.store.engine import protocol
-from koco.store.engine.sqlite import damage, schema, search
+from koco.store.engine.sqlite import copying, damage, schema, search
 from koco.store.engine.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
 from koco.store.engine.sqlite.connection import (
     Connection,
@@ -122,6 +122,24 @@ class SqliteEngine:
         except Exception as exc:
             self._raise_damage(exc, look)
             raise
+
+    async def copy(self, to: Path, look: Callable[[protocol.Connection], T]) -> T:
+        """Copy the database into a file of mode 0600, in a thread of its own."""
+        return await copying.copy(lambda: connect_to_read(self._path), to, look)
+
+    def is_open(self) -> bool:
+        """Return whether some process has the lock."""
+        try:
+            descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     async def probe(self) -> int:
         """Commit a change without effect; return the version of the tables."""

@@ -1,0 +1,73 @@
+"""`koco backup`: write a backup of a running control plane."""
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from koco.cli import connection
+from koco.cli.terminal import output
+from koco.client.client import Client
+from koco.errors import ConflictError, KocoError, UsageError
+from koco.plurals import counted
+from koco.sizes import format_size
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write a backup of a running control plane to a file.
+
+    It has the store, all files, bundles and secrets, of one moment. `koco up --restore` starts
+    a control plane from it. The file appears only when it is complete and checked. It contains
+    every secret in readable form, so its mode is 0600.
+
+    Example: koco backup koco.backup
+    """
+    if file.exists() and not force:
+        raise ConflictError(f"{file} exists already", hint="`--force` replaces it")
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    client = connection.connect()
+    try:
+        _receive(client, part)
+        # msgspec and tarfile, which only the end of a backup needs.
+        from koco.control.backup import archive
+
+        head = archive.read(part)
+        part.replace(file)
+        _sync(file.absolute().parent)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KocoError(f"{file} has no room: {exc.strerror}; nothing was written") from exc
+        raise UsageError(f"{file} cannot be written: {exc.strerror}") from exc
+    finally:
+        part.unlink(missing_ok=True)
+    size_bytes = file.stat().st_size
+    if as_json:
+        told = {"file": str(file), "size_bytes": size_bytes, "blobs": head.blobs}
+        output.print_json({**told, "created": head.created, "version": head.koco})
+        return
+    output.note(f"{format_size(size_bytes)} with {counted(head.blobs, 'file')}; keep it secret")
+    output.print_line(str(file))
+
+
+def _receive(client: Client, part: Path) -> None:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        for piece in client.backup():
+            out.write(piece)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

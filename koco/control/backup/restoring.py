@@ -1,0 +1,125 @@
+"""Restore a backup into a data directory, before a control plane starts there.
+
+Everything is unpacked and checked beside its place first. The store comes to its place last, so
+whatever interrupts a restore leaves no data directory that looks complete and is not.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from koco.control.backup import archive
+from koco.control.backup.archive import BackupError, Head, Member
+from koco.control.storage import digests
+from koco.errors import ConflictError, KocoError, UsageError
+from koco.store.store import Store
+from koco.store.version import require_known
+
+#: What a restore replaces, in the order in which it is moved away. A control plane makes the rest.
+_REPLACED = (
+    *("store.db", "store.db-wal", "store.db-shm", "secrets.key"),
+    *("blobs", "parts", "bundles", "chunked"),
+)
+
+
+def restore(backup: Path, data_dir: Path, *, replaces: bool) -> tuple[Head, Path | None]:
+    """Fill a data directory from a backup. Return its head, and where the former store is now.
+
+    A former store is only moved away, and only if this `replaces` it.
+
+    Raises:
+        ConflictError: a control plane runs there, or there is a store that may not be replaced.
+        BackupError: the file is not a complete backup, or a newer koco has written it.
+        UsageError: it cannot be read.
+        KocoError: the disk is full. Nothing has changed then.
+    """
+    _require_free(data_dir, replaces=replaces)
+    unpacked = data_dir / f"restoring-{secrets.token_hex(4)}"
+    try:
+        (unpacked / "blobs").mkdir(parents=True, mode=0o700)
+        unpacked.chmod(0o700)
+        head = archive.read(backup, lambda member: _unpack(member, unpacked))
+        _check(backup, unpacked, head)
+        former = _move_away(data_dir)
+        _move_in(unpacked, data_dir)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KocoError(f"{data_dir} has no room for the backup: {exc.strerror}") from exc
+        raise UsageError(f"{data_dir} cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    return head, former
+
+
+def _require_free(data_dir: Path, *, replaces: bool) -> None:
+    store = data_dir / "store.db"
+    if Store.at(store).engine.is_open():
+        raise ConflictError(
+            f"a control plane is running on {data_dir}", hint="`koco down` stops it"
+        )
+    if store.exists() and not replaces:
+        raise ConflictError(
+            f"there is a store in {data_dir} already",
+            hint="`--replace-store` puts the backup in its place, and keeps it beside;"
+            " or give this control plane another `--data-dir`",
+        )
+
+
+def _unpack(member: Member, to: Path) -> None:
+    """Write a member below a folder. Its name is one of the format's, whatever the file says."""
+    if member.name in (archive.STORE, archive.KEY):
+        path = to / member.name
+    elif member.name.startswith(archive.BLOBS):
+        sha256 = digests.check(member.name.removeprefix(archive.BLOBS))
+        path = to / "blobs" / sha256[:2] / sha256
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+    else:
+        raise BackupError(f"{member.name!r} does not belong in a backup")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        for piece in member.pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check(backup: Path, unpacked: Path, head: Head) -> None:
+    store = unpacked / "store.db"
+    if not store.is_file() or Store.at(store).engine.version() != head.store:
+        raise BackupError(f"{backup} cannot be restored: it has no store")
+    require_known(head.store)
+
+
+def _move_away(data_dir: Path) -> Path | None:
+    """Move what is there into a folder beside it; return that, or None if there was nothing."""
+    there = [path for name in _REPLACED if (path := data_dir / name).exists()]
+    if not there:
+        return None
+    at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    former = data_dir / f"before-restore-{at}-{secrets.token_hex(2)}"
+    former.mkdir(mode=0o700)
+    for path in there:
+        path.rename(former / path.name)
+    _sync(former)
+    _sync(data_dir)
+    return former
+
+
+def _move_in(unpacked: Path, data_dir: Path) -> None:
+    for folder in (*unpacked.glob("blobs/*"), unpacked / "blobs", unpacked):
+        _sync(folder)
+    for name in ("blobs", archive.KEY, archive.STORE):
+        if (path := unpacked / name).exists():
+            path.rename(data_dir / name)
+            _sync(data_dir)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
