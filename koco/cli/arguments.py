@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,6 +37,20 @@ Scopes = Annotated[
 Flows = Annotated[
     list[str] | None,
     typer.Option("--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."),
+]
+
+
+#: The environment of the project, and further `.env` files.
+Env = Annotated[
+    str | None, typer.Option("--env", metavar="NAME", help="The environment of koco.toml to use.")
+]
+EnvFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help="Read variables for ${NAME} in manifests from a file (repeatable).",
+    ),
 ]
 
 

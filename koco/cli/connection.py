@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from koco.client.client import Client
 
 _chosen: str | None = None
+_environment: str | None = None
 
 
 def choose(name: str | None) -> None:
@@ -22,14 +24,29 @@ def choose(name: str | None) -> None:
     _chosen = name
 
 
+def choose_environment(name: str | None) -> None:
+    """Keep the value of `--env` for `context`; None keeps the former one.
+
+    It is an option of koco and of some commands, because people write it at either place.
+    """
+    global _environment
+    if name is not None:
+        _environment = name.strip() or None
+
+
+def environment() -> str | None:
+    """Return the name of the environment that `--env` or KOCO_ENV selects."""
+    return _environment or os.environ.get("KOCO_ENV", "").strip() or None
+
+
 def context() -> Context:
     """Return the context that flag, environment, project and file select."""
-    return context_file.current(_chosen)
+    return context_file.current(_chosen, env=_environment)
 
 
 def choice() -> Choice:
     """Return the name of that context, and the source that selected it."""
-    return context_file.select(_chosen)
+    return context_file.select(_chosen, env=_environment)
 
 
 def connect() -> "Client":

@@ -250,6 +250,10 @@ def _globals(
         str | None,
         typer.Option("--context", metavar="NAME", help="The context to use."),
     ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", metavar="NAME", help="The environment of koco.toml to use."),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -264,6 +268,7 @@ def _globals(
     Example: koco init hello && cd hello && koco up && koco deploy && koco run greet -f
     """
     connection.choose(context)
+    connection.choose_environment("" if env is None else env)  # tests run several in one process
 
 
 def _first_line(name: str) -> str:

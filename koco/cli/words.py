@@ -125,7 +125,7 @@ _OF_GROUPS = {
 #: Hints for options that a command does not have.
 _OPTIONS = {
     _PLAN: "--dry-run --dryrun --diff --what-if --noop",
-    "`koco --context NAME COMMAND` uses another control plane": "--profile --env --url --host",
+    "`koco --context NAME COMMAND` uses another control plane": "--profile --url --host",
     _FOLLOW: "--watch --stream --attach",
     "`--json` prints JSON": "--output -o --format",
     "KOCO_DEBUG=1 shows an error's traceback": "--debug -v",

@@ -146,18 +146,28 @@ def forget_begun(name: str) -> None:
             document["contexts"].pop(name, None)
 
 
-def select(flag: str | None = None) -> Choice:
+def select(flag: str | None = None, *, env: str | None = None) -> Choice:
     """Return the choice of context, whether that context exists or not.
 
-    The first source that is set decides: `flag` (a name), KOCO_URL with KOCO_KEY, KOCO_CONTEXT,
-    `[deploy] context` of the project's koco.toml, the file's `current`.
+    The first source that is set decides: `flag` (a name), KOCO_URL with KOCO_KEY, the context of
+    the environment `env` in the project's koco.toml, KOCO_CONTEXT, that of the environment that
+    KOCO_ENV names, `[deploy] context`, the file's `current`.
+
+    Raises:
+        NotFoundError: there is no environment of that name; the hint lists those that exist.
     """
+    of_env = _of_environment(env) if env else None
     if flag is not None:
         return Choice(flag.strip(), "--context")
     if _trim(os.environ.get("KOCO_URL")):
         return Choice(FROM_ENVIRONMENT, "KOCO_URL")
+    if of_env is not None:
+        return of_env
     if variable := _trim(os.environ.get("KOCO_CONTEXT")):
         return Choice(variable, "KOCO_CONTEXT")
+    named = _trim(os.environ.get("KOCO_ENV")) if env is None else ""
+    if named and (of_env := _of_environment(named)) is not None:
+        return of_env
     project = _project_file()
     if project is not None and (name := _project_context(project)):
         return Choice(name, "koco.toml", project)
@@ -166,7 +176,7 @@ def select(flag: str | None = None) -> Choice:
     return Choice(document.get("current"), "contexts.toml", contexts_path())
 
 
-def current(flag: str | None = None) -> Context:
+def current(flag: str | None = None, *, env: str | None = None) -> Context:
     """Return the selected context; see `chosen`.
 
     KOCO_KEY alone replaces the key of the context, unless the flag names the context.
@@ -176,7 +186,7 @@ def current(flag: str | None = None) -> Context:
         UnreachableError: no source names a context.
         UsageError: a file or a URL is invalid.
     """
-    choice = select(flag)
+    choice = select(flag, env=env)
     if choice.by == "KOCO_URL":
         url = check(_trim(os.environ.get("KOCO_URL")), "KOCO_URL")
         return Context(FROM_ENVIRONMENT, url, key_of_environment())
@@ -307,6 +317,21 @@ def _project_context(path: Path) -> str | None:
     if name is not None and not isinstance(name, str):
         raise UsageError(f"{path}: deploy.context must be the name of a context")
     return name.strip() if name else None
+
+
+def _of_environment(name: str) -> Choice | None:
+    """Return the context of an environment in the project's koco.toml; None if it has none."""
+    from koco.client import environment_names  # only where an environment is chosen
+
+    path = _project_file()
+    tables = _parse(path).get("env", {}) if path else {}
+    if path is None or not isinstance(tables, dict) or name not in tables:
+        raise environment_names.unknown(name, tables, path)
+    table = tables[name]
+    context = table.get("context") if isinstance(table, dict) else None
+    if context is not None and not isinstance(context, str):
+        raise UsageError(f"{path}: env.{name}.context must be the name of a context")
+    return Choice(context.strip(), f"env.{name}", path) if context else None
 
 
 def _read(path: Path) -> dict[str, Any]:

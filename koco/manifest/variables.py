@@ -10,6 +10,11 @@ _VARIABLE = re.compile(
 )
 
 
+def names(value: str) -> list[str]:
+    """Return the names of all variables in a value."""
+    return [each["name"] for each in _VARIABLE.finditer(value) if each["name"]]
+
+
 def required_names(value: str) -> list[str]:
     """Return the names of the variables in a value that have no default."""
     found = _VARIABLE.finditer(value)

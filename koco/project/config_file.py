@@ -54,6 +54,32 @@ def _seconds(value: object) -> None:
         raise InvalidValueError(f"must be above 0, got {value}")
 
 
+def _mapping(value: object) -> None:
+    if not isinstance(value, dict):
+        raise wrong_type("a table", value)
+
+
+def _mappings(value: object) -> None:
+    _mapping(value)
+    assert isinstance(value, dict)
+    for name, each in value.items():
+        if not isinstance(each, dict):
+            raise InvalidValueError(f"{name}: {wrong_type('a table', each)}")
+
+
+def _variables(value: object) -> None:
+    _mapping(value)
+    assert isinstance(value, dict)
+    for name, each in value.items():
+        if not isinstance(each, str):
+            raise InvalidValueError(f"{name}: {wrong_type('text', each)}", "put it in quotes")
+
+
+def _files(value: object) -> None:
+    for each in value if isinstance(value, list) else [value]:
+        _text(each)
+
+
 @dataclass(frozen=True)
 class Key:
     """The definition of a key of `koco.toml`: its check, its schema and its meaning."""
@@ -91,6 +117,41 @@ KEYS: dict[str, dict[str, Key]] = {
 }
 
 
+#: The table of environments, and the keys of each.
+ENV = "env"
+ENV_KEYS: dict[str, Key] = {
+    "context": Key(
+        _text,
+        {"type": "string", "minLength": 1},
+        "The context to use where neither --context nor KOCO_URL names a control plane.",
+    ),
+    "timeout": KEYS["deploy"]["timeout"],
+    "variables": Key(
+        _variables,
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        "Values for `${NAME}` in runtime.env of manifests.",
+    ),
+    "env_file": Key(
+        _files,
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}},
+            ]
+        },
+        "Files with NAME=VALUE lines for the same, relative to this file. They are not shipped.",
+    ),
+    "manifest": Key(
+        _mapping, {"type": "object"}, "Keys of manifests that all services have instead."
+    ),
+    "services": Key(
+        _mappings,
+        {"type": "object", "additionalProperties": {"type": "object"}},
+        "The same for single services, by name.",
+    ),
+}
+
+
 def read(path: Path) -> dict[str, Any]:
     """Return the content of a `koco.toml`, checked; raises `ManifestError` with all problems."""
     try:
@@ -106,23 +167,23 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise NotFoundError(f"{path} cannot be read: {exc.strerror}") from exc
     if problems := list(_problems(data)):
-        placed = sorted((_place(text, problem.path), str(problem)) for problem in problems)
-        raise ManifestError([f"{path}:{line}:{col}: {said}" for (line, col), said in placed])
+        raise ManifestError(located(path, text, problems))
     return data
+
+
+def located(path: Path, text: str, problems: Iterable[Problem]) -> list[str]:
+    """Return problems of a `koco.toml` as lines with their places, in the order of the file."""
+    placed = sorted((_place(text, problem.path), str(problem)) for problem in problems)
+    return [f"{path}:{line}:{col}: {said}" for (line, col), said in placed]
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `koco.toml`."""
-    tables = {
-        table: {
-            "type": "object",
-            "properties": {
-                name: {**key.schema, "description": key.description} for name, key in keys.items()
-            },
-            "required": [name for name, key in keys.items() if key.required],
-            "additionalProperties": False,
-        }
-        for table, keys in KEYS.items()
+    tables = {table: _table_schema(keys) for table, keys in KEYS.items()}
+    tables[ENV] = {
+        "type": "object",
+        "description": "Environments, by name: `[env.staging]`.",
+        "additionalProperties": _table_schema(ENV_KEYS),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -131,6 +192,17 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": tables,
         "required": ["project"],
+        "additionalProperties": False,
+    }
+
+
+def _table_schema(keys: dict[str, Key]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            name: {**key.schema, "description": key.description} for name, key in keys.items()
+        },
+        "required": [name for name, key in keys.items() if key.required],
         "additionalProperties": False,
     }
 
@@ -145,30 +217,40 @@ def _syntax(message: str, text: str) -> str:
 
 def _problems(data: dict[str, Any]) -> Iterable[Problem]:
     for table, content in data.items():
-        if table not in KEYS:
-            yield unknown_key((table,), KEYS)
+        if table == ENV and isinstance(content, dict):
+            yield from _environments(content)
+        elif table not in KEYS and table != ENV:
+            yield unknown_key((table,), (*KEYS, ENV))
         elif not isinstance(content, dict):
             wrong = wrong_type(f"a table [{table}]", content)
             yield Problem((table,), str(wrong), wrong.hint)
         else:
-            yield from _table(table, content)
+            yield from _table((table,), content, KEYS[table])
     if "project" not in data:
         yield Problem((), "table [project] is missing", 'begin with [project] and name = "…"')
 
 
-def _table(table: str, content: dict[str, Any]) -> Iterable[Problem]:
-    keys = KEYS[table]
+def _environments(content: dict[str, Any]) -> Iterable[Problem]:
+    for name, each in content.items():
+        if isinstance(each, dict):
+            yield from _table((ENV, name), each, ENV_KEYS)
+        else:
+            wrong = wrong_type(f"a table [{ENV}.NAME]", each)
+            yield Problem((ENV, name), str(wrong), wrong.hint)
+
+
+def _table(table: KeyPath, content: dict[str, Any], keys: dict[str, Key]) -> Iterable[Problem]:
     for name, value in content.items():
         if name not in keys:
-            yield unknown_key((table, name), keys)
+            yield unknown_key((*table, name), keys)
             continue
         try:
             keys[name].check(value)
         except InvalidValueError as exc:
-            yield Problem((table, name), str(exc), exc.hint)
+            yield Problem((*table, name), str(exc), exc.hint)
     for name, key in keys.items():
         if key.required and name not in content:
-            yield Problem((table,), f"key {name!r} is missing", key.description.rstrip("."))
+            yield Problem(table, f"key {name!r} is missing", key.description.rstrip("."))
 
 
 def _place(text: str, path: KeyPath) -> Place:
@@ -183,4 +265,10 @@ def _place(text: str, path: KeyPath) -> Place:
             dotted = f"{table}.{key[1]}" if table else key[1]
             places.setdefault(dotted, (number, key.start(1) + 1))
     parts = [str(part) for part in path]
-    return places.get(".".join(parts)) or places.get(parts[0] if parts else "") or (1, 1)
+    # The nearest table that is found, because a key may be in a table on one line.
+    for end in range(len(parts), 0, -1):
+        dotted = ".".join(parts[:end])
+        below = (at for key, at in places.items() if key == dotted or key.startswith(f"{dotted}."))
+        if found := places.get(dotted) or next(below, None):
+            return found
+    return 1, 1

@@ -4,15 +4,18 @@ Imports only the stdlib at the top, so commands that only need their location st
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from koco.client import environment_names
 from koco.errors import ManifestError, NotFoundError
-from koco.manifest.problems import InvalidValueError, KeyPath, Problem
-from koco.project.config_file import FILE, MANIFEST, read
+from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key
+from koco.project import environment
+from koco.project.config_file import ENV, FILE, MANIFEST, located, read
+from koco.project.environment import Environment
 
 if TYPE_CHECKING:
     from koco.manifest.model import Manifest
@@ -28,6 +31,8 @@ class Target:
     project: "Project | None" = None
     #: The values for the variables in `runtime.env`; None leaves the variables as written.
     environ: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+    #: What is different in the chosen environment.
+    environment: Environment = field(default=Environment(), compare=False, repr=False)
 
     @property
     def root(self) -> Path:
@@ -37,17 +42,37 @@ class Target:
     @cached_property
     def manifest(self) -> "Manifest":
         """The manifest; raises `ManifestError` with all its problems."""
-        from koco.manifest.load import from_document
-
-        manifest = from_document(self._document)
+        manifest = self._checked()
         env = self._filled(manifest.runtime.env)
         runtime = manifest.runtime.model_copy(update={"env": env})
         return manifest.model_copy(update={"runtime": runtime})
 
+    def _checked(self) -> "Manifest":
+        from koco.manifest.checks import find_problems
+        from koco.manifest.model import Manifest
+
+        data, places, lost = environment.apply(self._document.data, self.environment)
+        problems = [] if lost else find_problems(data)
+        ours = [each for each in problems if self._in_environment(each, places) is None]
+        if not (problems or lost or self._document.problems):
+            return Manifest.model_validate(data)
+        lines = self._document.error(ours).problems if ours or self._document.problems else []
+        theirs = [found for each in problems if (found := self._in_environment(each, places))]
+        if self.project is not None and (lost or theirs):
+            file = self.project.root / FILE
+            lines += located(file, file.read_text("utf-8-sig"), [*lost, *theirs])
+        raise ManifestError(lines)
+
+    @staticmethod
+    def _in_environment(problem: Problem, places: Mapping[KeyPath, KeyPath]) -> Problem | None:
+        """Return a problem of a merged manifest as one of `koco.toml`, if its cause is there."""
+        at = environment.place_of(problem.path, places)
+        return None if at is None else replace(problem, path=at, place=None)
+
     def _filled(self, env: dict[str, str]) -> dict[str, str]:
         from koco.manifest import variables
 
-        environ = _Anything() if self.environ is None else self.environ
+        environ = _Anything() if self.environ is None else self.environment.environ(self.environ)
         filled, problems = {}, []
         for name, value in env.items():
             try:
@@ -65,11 +90,40 @@ class Target:
         return read(self.manifest_path)
 
     @property
+    def timeout_s(self) -> float | None:
+        """Seconds that a deploy may take, if the environment or the project says so."""
+        ours = self.project.timeout_s if self.project else None
+        return self.environment.timeout_s or ours
+
+    @property
+    def hidden_env(self) -> set[str]:
+        """The keys of `runtime.env` whose values are made of variables from `.env` files."""
+        from koco.manifest import variables
+
+        names = self.environment.hidden_names()
+        return {
+            key
+            for key, value in self._checked().runtime.env.items()
+            if names.intersection(variables.names(value))
+        }
+
+    @property
+    def declared_service(self) -> str:
+        """The service's name in the file, whatever an environment calls it."""
+        data = self._document.data
+        return str(data.get("service")) if isinstance(data, dict) else ""
+
+    @property
     def declarations(self) -> frozenset[Path]:
         """The files that configure the deploy. They are never shipped, and do not count as code.
 
-        They are the manifest, and all manifests of the project that its folder belongs to.
+        They are the manifest, all manifests of the project that its folder belongs to, and the
+        `.env` files that were named.
         """
+        return self._manifests | {path.resolve() for path in self.environment.env_files}
+
+    @property
+    def _manifests(self) -> frozenset[Path]:
         here = self.manifest_path.parent
         folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
         if folder is None:
@@ -178,11 +232,18 @@ class Project:
     timeout_s: float | None = None
     #: The patterns that found the manifests.
     patterns: tuple[str, ...] = ()
+    environments: Mapping[str, Environment] = field(default_factory=dict)
 
     @cached_property
     def declarations(self) -> frozenset[Path]:
         """Its manifests as resolved paths, because a path may contain links."""
         return frozenset(path.resolve() for path in self.manifests)
+
+    def environment(self, name: str) -> Environment:
+        """Return an environment; raises `NotFoundError`, which lists those that exist."""
+        if name not in self.environments:
+            raise environment_names.unknown(name, self.environments, self.root / FILE)
+        return self.environments[name]
 
     def targets(self) -> list[Target]:
         """Return all manifests of the project."""
@@ -221,6 +282,22 @@ def load(path: Path) -> Project:
         context=deploy.get("context"),
         timeout_s=deploy.get("timeout"),
         patterns=tuple(listed),
+        environments={
+            name: _environment(name, each, root) for name, each in data.get(ENV, {}).items()
+        },
+    )
+
+
+def _environment(name: str, table: dict[str, Any], root: Path) -> Environment:
+    files = table.get("env_file", [])
+    return Environment(
+        name=name,
+        context=table.get("context"),
+        timeout_s=table.get("timeout"),
+        variables=table.get("variables", {}),
+        env_files=tuple(root / each for each in ([files] if isinstance(files, str) else files)),
+        manifest=table.get("manifest", {}),
+        services=table.get("services", {}),
     )
 
 
@@ -242,6 +319,44 @@ def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Targ
         f"there is no {FILE} here or above, and no {MANIFEST} here",
         hint="`koco init` makes a project; or name a manifest",
     )
+
+
+def in_environment(
+    chosen: Iterable[Target], name: str | None, *, env_files: Sequence[Path] = ()
+) -> list[Target]:
+    """Return targets as they are in an environment of their project, and with `.env` files.
+
+    Raises:
+        NotFoundError: a project has no environment of that name; it lists those that exist.
+        ManifestError: the environment names a service that no manifest declares.
+    """
+    found = []
+    for target in chosen:
+        if name is None:
+            mine = Environment()
+        elif target.project is None:
+            raise environment_names.unknown(name, (), None)
+        else:
+            mine = target.project.environment(name)
+            _require_services(target.project, mine)
+        mine = replace(mine, env_files=(*mine.env_files, *env_files))
+        found.append(replace(target, environment=mine))
+    return found
+
+
+def _require_services(project: Project, mine: Environment) -> None:
+    """Refuse changes of services that no manifest of the project declares."""
+    if not mine.services:
+        return
+    names = {each.declared_service for each in project.targets()}
+    lost = [
+        unknown_key((ENV, mine.name, "services", name), sorted(names))
+        for name in mine.services
+        if name not in names
+    ]
+    if lost:
+        file = project.root / FILE
+        raise ManifestError(located(file, file.read_text("utf-8-sig"), lost))
 
 
 def check(

@@ -55,7 +55,7 @@ def test_a_restored_control_plane_goes_on(fresh: Koco, other: Koco) -> None:
     assert (shown["status"], shown["release"]) == ("finished", 1)
     assert other.get_events(ended.fid) == ended.events
     other.run("files", "get", ended.fid, "out/words.txt").ok()
-    assert (other.root / "out/words.txt").read_text() == "one two"
+    assert (other.root / "words.txt").read_text() == "one two"
     other.run("answer", waiting, "sure", "-i", "yes=true").ok()
     assert other.events(waiting)[-1]["payload"]["status"] == "finished"
     assert other.execute("words/count").result == {"words": 2}

@@ -1,13 +1,15 @@
 """`koco deploy`: make a new release of each service that changed."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from koco.cli import connection
+from koco.cli.arguments import Env, EnvFiles
 from koco.cli.deploy import pack, plan, ship, wait_live
-from koco.cli.terminal import ndjson, times
+from koco.cli.terminal import ndjson, output, times
 
 
 def command(
@@ -41,6 +43,8 @@ def command(
         float | None,
         typer.Option(metavar="SECONDS", help="Stop waiting after this time; the deploy goes on."),
     ] = None,
+    env: Env = None,
+    env_file: EnvFiles = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List every file of a new service.")
     ] = False,
@@ -61,6 +65,8 @@ def command(
     with ndjson.ending(as_json):
         _deploy(
             manifests or [],
+            env=env,
+            env_files=env_file or [],
             prune=prune,
             yes=yes,
             fallback=rollback_on_failure,
@@ -74,6 +80,8 @@ def command(
 def _deploy(
     manifests: list[str],
     *,
+    env: str | None,
+    env_files: list[Path],
     prune: bool,
     yes: bool,
     fallback: bool,
@@ -82,10 +90,14 @@ def _deploy(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    targets = plan.targets(manifests, prune=prune)
+    connection.choose_environment(env)
+    env = connection.environment()
+    targets = plan.targets(manifests, prune=prune, env=env, env_files=env_files)
     if timeout is None:
-        timeout = next((each.project.timeout_s for each in targets if each.project), None)
+        timeout = next((each.timeout_s for each in targets), None)
     client = connection.connect()
+    if env and not as_json:
+        output.note(f"environment {env}, at {client.url}")
     report = ship.Report(as_json)
     planned = plan.make(client, targets, prune=prune)
     with ExitStack() as stack:

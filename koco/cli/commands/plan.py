@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection
+from koco.cli.arguments import Env, EnvFiles
 from koco.cli.deploy import plan, plan_view
 from koco.cli.terminal import output
 
@@ -26,6 +27,8 @@ def command(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 10 if there is something to do.")
     ] = False,
+    env: Env = None,
+    env_file: EnvFiles = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List every file, however many there are.")
     ] = False,
@@ -40,11 +43,17 @@ def command(
 
     Example: koco plan --exit-code
     """
-    targets = plan.targets(manifests or [], prune=prune)
-    planned = plan.make(connection.connect(), targets, prune=prune)
+    connection.choose_environment(env)
+    env = connection.environment()
+    targets = plan.targets(manifests or [], prune=prune, env=env, env_files=env_file or ())
+    client = connection.connect()
+    planned = plan.make(client, targets, prune=prune)
     if as_json:
-        output.print_json(planned.answer)
+        named = {"environment": env} if env else {}
+        output.print_json({**planned.answer, **named})
     else:
+        if env:
+            output.print_line(f"environment {env}, at {client.url}")
         plan_view.show(planned, sys.stdout, details=True, verbose=verbose)
     planned.check()
     if exit_code and not planned.is_empty:

@@ -6,6 +6,7 @@ import typer
 
 from koco.cli import approvals, connection
 from koco.cli.approvals import OnLock
+from koco.cli.arguments import Env
 from koco.cli.inputs import file_inputs, key_values, prompt
 from koco.cli.terminal import event_view, output, times
 from koco.client.client import Client
@@ -51,6 +52,7 @@ def command(
             "--inputs", metavar="FILE", help="Read inputs from a JSON or YAML file; - is stdin."
         ),
     ] = None,
+    env: Env = None,
     follow: Follow = False,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -96,6 +98,7 @@ def command(
     Example: koco run hello/greet -i who=Ada -f
     """
     check(follow=follow, wait=wait, timeout=timeout)
+    connection.choose_environment(env)
     values = key_values.gather(pairs or (), file)
     if each is not None:
         from koco.cli.many import each as launches  # csv and threads, only for this

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.cli import connection
+from koco.cli.arguments import Env, EnvFiles
 from koco.cli.terminal import output
 from koco.errors import ManifestError
 from koco.manifest import key_literals, load, variables
@@ -21,6 +23,8 @@ def command(
             help="Manifests, or folders with manifests [default: the project's].",
         ),
     ] = None,
+    env: Env = None,
+    env_file: EnvFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check manifests and koco.toml without contacting a control plane.
@@ -30,7 +34,11 @@ def command(
 
     Example: koco validate
     """
-    valid, problems = project.check(project.targets(manifests or []))
+    connection.choose_environment(env)
+    found = project.in_environment(
+        project.targets(manifests or []), connection.environment(), env_files=env_file or ()
+    )
+    valid, problems = project.check(found)
     for target in valid:
         _warn(target)
     if as_json:
@@ -44,8 +52,9 @@ def command(
 
 def _warn(target: Target) -> None:
     """Report on stderr what is allowed here but may fail in a deploy."""
+    environ = target.environment.environ(os.environ)
     for name, value in target.manifest.runtime.env.items():
-        for unset in (each for each in variables.required_names(value) if each not in os.environ):
+        for unset in (each for each in variables.required_names(value) if each not in environ):
             [line] = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
             output.note(f"note: {line}")
     for line in target.notes():

@@ -20,6 +20,7 @@ from koco.errors import AnswerError, ManifestError, UsageError
 from koco.manifest import load
 from koco.project import bundle, config_file, project
 from koco.sizes import MB, format_size
+from koco.tokens import MASK
 
 if TYPE_CHECKING:
     from koco.client.client import Client
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from koco.project.bundle import Contents
     from koco.project.project import Project, Target
     from koco.project.secret_files import LeftOut
+
+#: The path of the environment variables in a manifest.
+_ENV = "runtime.env"
 
 #: The exit code of `koco plan --exit-code` if there is something to do.
 CHANGES = 10
@@ -150,8 +154,14 @@ class Plan:
         ]
 
 
-def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
-    """Return the targets to deploy, with every manifest checked.
+def targets(
+    manifests: Sequence[str],
+    *,
+    prune: bool,
+    env: str | None = None,
+    env_files: Sequence[Path] = (),
+) -> list["Target"]:
+    """Return the targets to deploy, in an environment, with every manifest checked.
 
     Raises:
         ManifestError: some are invalid; it has all problems.
@@ -170,6 +180,7 @@ def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
         )
     if prune and found[0].project is not None:
         _require_readable(found[0].project)
+    found = project.in_environment(found, env, env_files=env_files)
     valid, problems = project.check(found, environ=os.environ)
     if problems:
         raise ManifestError(problems)
@@ -237,7 +248,8 @@ def ask(client: "Client", found: Sequence[Found], *, prune: bool) -> Plan:
 
 
 def _add_local_facts(step: FullStep, found: Found) -> None:
-    """Add the facts that only this machine knows to a step."""
+    """Add the facts that only this machine knows to a step, and hide values of `.env` files."""
+    _hide(step["changes"], found.target.hidden_env)
     step["ships"] = {
         "files": len(found.files),
         "size_bytes": sum(file.size_bytes for file in found.files),
@@ -252,6 +264,18 @@ def _add_local_facts(step: FullStep, found: Found) -> None:
     ]
     if step["action"] != "unchanged" and (heavy := _heavy(found.files)):
         step["warnings"].append({"message": heavy, "hint": _HINT, "path": []})
+
+
+def _hide(changes: list[answers.Change], names: set[str]) -> None:
+    """Hide the values of some keys of `runtime.env`."""
+    for change in changes:
+        for side in ("old", "new"):
+            value = change.get(side)
+            if change["path"] in {f"{_ENV}.{name}" for name in names} and value is not None:
+                change[side] = MASK
+            elif change["path"] == _ENV and isinstance(value, dict):
+                hidden = {key: MASK if key in names else each for key, each in value.items()}
+                change[side] = hidden
 
 
 def _heavy(files: "Sequence[File]") -> str | None:

@@ -145,9 +145,10 @@ def test_the_first_source_that_is_set_selects_the_context(
 def test_the_docs_have_the_same_table() -> None:
     """In the same order."""
     text = (ROOT / "docs" / "commands.md").read_text("utf-8")
-    rows = re.findall(r"^\| [1-5] \| (.*?) \|", text, re.M)
-    assert len(rows) == 5
-    words = ("--context", "KOCO_URL", "KOCO_CONTEXT", "koco.toml", "contexts.toml")
+    rows = re.findall(r"^\| [1-7] \| (.*?) \|", text, re.M)
+    assert len(rows) == 7
+    words = ("--context", "KOCO_URL", "--env", "KOCO_CONTEXT", "KOCO_ENV")
+    words += ("koco.toml", "contexts.toml")
     assert all(word in row for row, word in zip(rows, words, strict=True))
 
 
