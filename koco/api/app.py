@@ -13,7 +13,17 @@ from koco.api.http.request import Request
 from koco.api.kodosumi import app as kodosumi
 from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
-from koco.api.routes import backup, doctor, flows, limits, openapi, schedules, settings, status, usage
+from koco.api.routes import (
+    backup,
+    doctor,
+    flows,
+    limits,
+    openapi,
+    schedules,
+    settings,
+    status,
+    usage,
+)
 from koco.api.routes.access import audit, keys, session, users
 from koco.api.routes.deploy import apps, bundles, plan, releases, secrets, services
 from koco.api.routes.executions import (
@@ -35,7 +45,19 @@ from koco.control.health.doctor import Doctor
 
 #: The modules with routes.
 MODULES = (
-    *(node_app, metrics, backup, doctor, flows, limits, openapi, schedules, settings, status, usage),
+    *(
+        node_app,
+        metrics,
+        backup,
+        doctor,
+        flows,
+        limits,
+        openapi,
+        schedules,
+        settings,
+        status,
+        usage,
+    ),
     *(audit, keys, session, users),
     *(apps, bundles, plan, releases, secrets, services),
     *(
