@@ -22,10 +22,11 @@ from koco.control import assembly, handover, log_file, rpc
 from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
 from koco.control.container import Parts
 from koco.control.server.listener import Listening
+from koco.control.server.local_calls import LocalCalls
 from koco.control.start import Start
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError, NotAllowedError
-from koco.sdk.process import control_client
+from koco.sdk.process import control_client, local_socket
 from koco.store.model import AuditEntry
 from koco.store.store import Store
 
@@ -60,6 +61,9 @@ class Plane:
         log_file.write_to(Path(self._start_with.data_dir) / "control.log")
         self._store: Store | None = None
         self._listening: Listening | None = None
+        self._local_calls = LocalCalls(
+            local_socket.path(), {"append": self.append, "ask": self.ask}
+        )
         self._has: Parts | None = None
         #: During a takeover: the task that releases port and store, and the event that ends
         #: standing by.
@@ -206,6 +210,7 @@ class Plane:
         self._listening = Listening(*self._places())
         async with handover.take_over(former, give_up=self._close):
             self._has = await self._open(self._listening, must_listen=bool(former))
+        await self._local_calls.open()
         # All objects made so far stay. If the garbage collector scanned them each time, requests
         # would wait a tenth of a second for it.
         gc.freeze()
@@ -262,6 +267,7 @@ class Plane:
 
     async def _close(self) -> None:
         """Stop accepting requests, end everything that runs here, and close the store."""
+        self._local_calls.close()  # before the store, so that its socket has whoever has the store
         listening, self._listening = self._listening, None
         if listening:
             await listening.close()

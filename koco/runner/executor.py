@@ -37,7 +37,7 @@ from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
 from koco.runner.spec import PROTOCOL, Launch, Presence, RunnerSpec
 from koco.runner.work import Parted, Work
-from koco.sdk.process import memory
+from koco.sdk.process import local_socket, memory
 from koco.sdk.process.control_client import Control
 from koco.sdk.process.tracebacks import describe
 from koco.sdk.ray_work import registry, tasks
@@ -46,6 +46,8 @@ from koco.sdk.steps import threads
 
 #: How long a runner that uses too much memory may take to report it (seconds).
 _FAREWELL_S = 1.0
+#: How long the flows' loop may take to answer until it counts as blocked (seconds).
+_BLOCKED_S = 5.0
 
 
 log = logging.getLogger(__name__)
@@ -180,6 +182,11 @@ class Executor:
             self._stop_execution(fid)
         elif fid in self._launching:
             self._cancelled_early.add(fid)
+
+    async def is_blocked(self, by: str) -> bool:
+        """Return whether others cannot go on, because an execution blocks the loop they share."""
+        others = (work.run for fid, work in self._works.items() if fid != by)
+        return any(run.is_on_loop for run in others) and await self._loop.is_blocked(_BLOCKED_S)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
         """Return the current stacks of an execution; see `koco.sdk.process.stacks`."""

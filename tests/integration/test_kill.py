@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 
 from koco.bootstrap.local_head import mark_of
@@ -82,6 +83,21 @@ def test_an_execution_outlives_the_control_plane(app: Koco) -> None:
     kill9(app.control_pid())
     ended = eventually(lambda: _final(app, fid))
     assert ended["status"] == "finished"
+
+
+def test_runners_use_the_socket_of_the_control_plane_that_is_there(app: Koco) -> None:
+    """Also of the next one, after theirs was killed."""
+
+    def callers() -> int:
+        pid = app.control_pid()
+        ends = psutil.Process(pid).net_connections("unix")
+        return sum(str(each.laddr).endswith(f"/sockets/koco.{pid}") for each in ends) - 1
+
+    assert app.execute("emit", count=1).of("result") == [0]
+    assert callers() >= 1
+    restart(app)
+    assert app.execute("emit", count=3).of("result") == [0, 1, 2]
+    eventually(lambda: callers() >= 1)
 
 
 def test_a_runner_killed_while_the_control_plane_is_away_is_settled(app: Koco) -> None:
