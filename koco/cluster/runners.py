@@ -132,6 +132,14 @@ class RunnerActor:
         """
         await self._call_until_reached(self._handle.hold.remote)
 
+    async def is_blocked(self, by: str) -> bool:
+        """Return whether an execution blocks the loop that others in the runner need.
+
+        Raises:
+            AttributeError: the runner is of an older koco, which has no such call.
+        """
+        return await self._call_until_reached(lambda: self._handle.is_blocked.remote(by))
+
     @property
     def handle(self) -> Any:
         """Its Ray actor handle."""

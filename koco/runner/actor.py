@@ -45,6 +45,10 @@ class Runner:
         """Ask an execution to end."""
         await self._executor.cancel(fid)
 
+    async def is_blocked(self, by: str) -> bool:
+        """Return whether others cannot go on, because an execution blocks the loop they share."""
+        return await self._executor.is_blocked(by)
+
     async def stack(self, fid: str, *, everything: bool) -> bytes:
         """Return an encoded list of `Stack`s: of an execution, or of the whole process."""
         return await self._executor.stack(fid, everything=everything)

@@ -57,6 +57,17 @@ class FlowLoop(asyncio.SelectorEventLoop):
                 log.error("the event loop of the flows no longer runs")
                 os._exit(identity.FAILED)
 
+    async def is_blocked(self, within_s: float) -> bool:
+        """Return whether something keeps this loop busy for so long. Called on another loop."""
+        answered, home = asyncio.Event(), asyncio.get_running_loop()
+        self.call_soon_threadsafe(home.call_soon_threadsafe, answered.set)
+        try:
+            async with asyncio.timeout(within_s):
+                await answered.wait()
+        except TimeoutError:
+            return True
+        return False
+
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """Create a task that belongs to the execution in whose context it runs.
 

@@ -59,6 +59,7 @@ class Executor:
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.json.decode(spec, type=RunnerSpec)
         self._control = Control(control)
+        self._socket = local_socket.LocalSocket(local_socket.path())
         self._flows = Flows(self._spec.flows, dialect=self._spec.dialect)
         self._launching: set[str] = set()
         #: Launching executions (their module is being imported) that were cancelled meanwhile.
@@ -185,8 +186,9 @@ class Executor:
 
     async def is_blocked(self, by: str) -> bool:
         """Return whether others cannot go on, because an execution blocks the loop they share."""
-        others = (work.run for fid, work in self._works.items() if fid != by)
-        return any(run.is_on_loop for run in others) and await self._loop.is_blocked(_BLOCKED_S)
+        others = [work.run for fid, work in self._works.items() if fid != by]
+        need_loop = any(run.is_async or run.task is not None for run in others)
+        return need_loop and await self._loop.is_blocked(_BLOCKED_S)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
         """Return the current stacks of an execution; see `koco.sdk.process.stacks`."""
@@ -389,7 +391,8 @@ class Executor:
 
     async def _call_control(self, method: str, blob: bytes) -> bytes:
         try:
-            return await self._control.call(method, blob)
+            answer = await self._socket.call(method, blob)
+            return await self._control.call(method, blob) if answer is None else answer
         except UnreachableError:
             # The control plane was shut down for good, so there is nowhere to send the rest.
             self._directory.leave()

@@ -254,6 +254,56 @@ def test_a_flow_goes_on_after_its_process_has_died(app: Koco, log: Path) -> None
     assert "resumed" in app.run("show", ended.fid).ok().out
 
 
+WEDGED = """
+    import asyncio, time
+    from koco import step
+
+    @step
+    async def note(log: str, word: str) -> str:
+        with open(log, "a") as file:
+            file.write(word + "\\n")
+        return word
+
+    async def nap(log: str):
+        await note(log, "before")
+        await asyncio.sleep(2)
+        await note(log, "after")
+        return "woke"
+
+    async def wedge(tracer):
+        await tracer.result("began")
+        while True:
+            try:
+                time.sleep(600)
+            except BaseException:
+                pass
+"""
+
+
+def test_a_flow_that_blocks_its_process_keeps_no_durable_ones(cluster: Koco, log: Path) -> None:
+    """It blocks the loop and ignores its cancellation; its neighbours go on in another process."""
+    flows = [
+        {"name": name, "entrypoint": f"wedged_app:{name}", "durable": True}
+        for name in ("nap", "wedge")
+    ]
+    app = cluster.deploy(
+        "wedged", WEDGED, flows=flows, runner={"min": 1, "max": 2, "concurrency": 4}
+    )
+    napping = [app.launch("wedged/nap", log=str(log)) for _ in range(2)]
+    eventually(lambda: words(log) == ["before"] * 2)
+    wedging = app.launch("wedged/wedge")
+    eventually(lambda: any(e["payload"] == "began" for e in app.get_events(wedging)))
+    with app.http() as client:
+        client.post(f"/v1/executions/{wedging}/cancel", json={"grace_s": 0.5}).raise_for_status()
+    assert app.events(wedging)[-1]["payload"] == {"status": "cancelled"}
+    for fid in napping:
+        ended = follow(app, fid)
+        assert (ended.status, ended.result) == ("finished", "woke")
+        said = json.dumps(status_events(ended))
+        assert "blocked the event loop" in said, said
+    assert sorted(words(log)) == ["after"] * 2 + ["before"] * 2
+
+
 def test_dying_again_and_again_at_one_place_ends_it(app: Koco, log: Path) -> None:
     """After ten deaths without a new outcome it ends with the error that it would have had."""
     ended = app.execute("hopeless", log=str(log))

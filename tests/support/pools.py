@@ -90,6 +90,9 @@ class FakeRunner:
         self.cancelled.append(fid)
         await self.world.answering.wait()
 
+    async def is_blocked(self, by: str) -> bool:
+        return self.world.is_blocked
+
     async def hold(self) -> None:
         await self.over
 
@@ -146,6 +149,8 @@ class World:
         #: Whether runners answer when they are asked what they hold.
         self.answering = asyncio.Event()
         self.answering.set()
+        #: Whether something blocks the loops of runners.
+        self.is_blocked = False
         #: What dead runners leave: which were collected, and how they ended.
         self.collected: list[str] = []
         self.left: End | None = None

@@ -8,6 +8,7 @@ maximum number of executions or has been idle for too long.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import secrets
@@ -49,6 +50,8 @@ _PATIENCE_S = 0.05
 _START_S = 1.0
 #: How long a cancellation waits for a process to be ended (seconds).
 _CANCEL_S = 1.0
+#: How long a runner may take to say whether its loop is blocked (seconds).
+_SILENT_S = 20.0
 #: How long code that holds the interpreter may keep a runner from beginning an execution (seconds),
 #: and how long if beginning it means imports, because imports may hold the interpreter (seconds).
 _BEGIN_S = 10.0
@@ -222,6 +225,8 @@ class Pool:
         runner.served += 1
         self._setbacks.has_worked(runner.since)
         runner.idle_since = time.monotonic()
+        if runner.deaf:
+            self._tasks.spawn(self._free_neighbours(runner))
         if self.limits.executions is not None and runner.served >= self.limits.executions:
             runner.is_leaving = True
 
@@ -239,7 +244,8 @@ class Pool:
         if fid not in runner.running:
             return
         log.warning("execution ignored its cancellation", extra={"fid": fid})
-        # The runner takes nothing new. Its other executions go on, and its process ends after them.
+        # The runner takes nothing new. Its other executions go on, and its process ends after them,
+        # or before if they cannot: see `_free_neighbours`.
         runner.is_leaving = True
         if runner.running == {fid}:
             self.runners.pop(runner.id, None)
@@ -248,8 +254,34 @@ class Pool:
             self.keep_warm()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(runner.is_over.wait(), _CANCEL_S)
+        else:
+            runner.deaf = fid
         await surely(lambda: self._store.executions.settle(fid, Status.CANCELLED))
         self._on_final(fid)
+
+    async def _free_neighbours(self, runner: Runner) -> None:
+        """End a process whose loop is blocked by an execution that ignores its cancellation.
+
+        Only if all others there are durable, because they resume elsewhere. One that is not would
+        be lost, although it may run in a thread, or go on once the loop does.
+        """
+        fids = runner.running - {runner.deaf}
+        if not fids or runner.given_up.done():
+            return
+        for fid in fids:
+            execution = await surely(functools.partial(self._store.executions.get, fid))
+            if not execution.policy.durable:
+                return
+        try:
+            async with asyncio.timeout(_SILENT_S):
+                is_blocked = await runner.actor.is_blocked(runner.deaf)
+        except TimeoutError:
+            is_blocked = True  # it keeps even the runner's own loop from running
+        except (KocoError, AttributeError):
+            return  # it died, or is of an older koco
+        if is_blocked:
+            log.warning("runner %s of %s is ended: its loop is blocked", runner.id, self.name)
+            runner.give_up("another execution ignored its cancellation and blocked the event loop")
 
     def retire(self) -> None:
         """Start nothing new, and end the runners once their executions and the line are done."""

@@ -54,6 +54,8 @@ class Runner:
     since: float = field(default_factory=time.monotonic)
     #: The execution that it was given to run alone; see `Execution.runs_alone`.
     alone: str = ""
+    #: The execution that has ignored its cancellation, if it was given up while others ran here.
+    deaf: str = ""
     #: Whether an execution has begun in it.
     has_begun: bool = False
     #: By fid: executions that it was asked to begin and has not confirmed, with the entrypoint that

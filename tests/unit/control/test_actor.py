@@ -13,7 +13,17 @@ SHIPPED = {
         *("__init__", "admit", "append", "ask", "close", "configure", "hand_over", "identity"),
         *("operate", "ready", "resume"),
     },
-    Runner: {"__init__", "attach", "cancel", "describe", "end", "hold", "launch", "stack"},
+    Runner: {
+        "__init__",
+        "attach",
+        "cancel",
+        "describe",
+        "end",
+        "hold",
+        "is_blocked",
+        "launch",
+        "stack",
+    },
 }
 
 

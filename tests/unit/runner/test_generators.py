@@ -210,6 +210,18 @@ def _exit() -> None:
     raise SystemExit
 
 
+def test_a_blocked_loop_is_noticed_from_outside() -> None:
+    """While something keeps it busy, and no longer."""
+    loop = FlowLoop()
+    loop.start()
+    gate = threading.Event()
+    assert not asyncio.run(loop.is_blocked(5))
+    loop.call_soon_threadsafe(gate.wait, 20)
+    assert asyncio.run(loop.is_blocked(0.05))
+    gate.set()
+    assert not asyncio.run(loop.is_blocked(5))
+
+
 def test_a_coroutine_that_computes_for_ever_can_be_cancelled() -> None:
     """It is interrupted while it blocks the loop, and its neighbour there goes on."""
     loop = FlowLoop()

@@ -22,6 +22,7 @@ from koco.sdk.process.crash import End
 from koco.store.errors import StoreError
 from koco.store.model import NewExecution
 from tests.support.pools import FakeRunner, World, eventually, soon, world
+from tests.support.releases import manifest
 
 
 def test_one_warm_runner_serves_many_executions(tmp_path: Path) -> None:
@@ -406,6 +407,52 @@ def test_a_cancel_spares_the_runners_other_executions(tmp_path: Path) -> None:
         assert not w.runners[0].over.done()
         await w.runners[0].report(other.fid, Status.FINISHED, count=1)
         await eventually(lambda: w.ended == [w.runners[0]])
+
+    world(tmp_path, body)
+
+
+def test_durable_neighbours_of_a_blocked_loop_resume(tmp_path: Path) -> None:
+    """Their process is ended once the execution that blocks it has ignored its cancellation."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        w.is_blocked = True
+        await w.live(concurrency=5, durable=True)
+        stuck, other = [await w.launch() for _ in range(2)]
+        await w.until(other.fid, Status.RUNNING)
+        await w.until(stuck.fid, Status.RUNNING)
+        await w.supervisor.cancel(stuck.fid, grace_s=0.01)
+        await w.until(stuck.fid, Status.CANCELLED)
+        await w.until_resumed(other.fid, 1)
+        assert w.runners[0].over.done()
+        assert w.runner_of(other.fid) is not w.runners[0]
+
+    world(tmp_path, body)
+
+
+def test_durable_neighbours_wait_for_those_that_are_not(tmp_path: Path) -> None:
+    """The process stays while an execution is in it that would be lost."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        w.is_blocked = True
+        flows = [
+            {"name": "flow", "entrypoint": "m:f", "durable": True},
+            {"name": "plain", "entrypoint": "m:g"},
+        ]
+        runner = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 5}
+        await w.go_live(manifest(flows=flows, runner=runner))
+        executions = [await w.launch(), await w.launch(), await w.launch("plain")]
+        for each in executions:
+            await w.until(each.fid, Status.RUNNING)
+        stuck, other, plain = executions
+        await w.supervisor.cancel(stuck.fid, grace_s=0.01)
+        await w.until(stuck.fid, Status.CANCELLED)
+        await asyncio.sleep(0.1)
+        assert not w.runners[0].over.done()
+        await w.runners[0].report(plain.fid, Status.FINISHED, count=1)
+        await w.until_resumed(other.fid, 1)
+        assert (await w.store.executions.get(plain.fid)).status is Status.FINISHED
 
     world(tmp_path, body)
 
