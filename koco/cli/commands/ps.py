@@ -5,18 +5,8 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection, pages, selection
-from koco.cli.terminal import output, times
-from koco.client.answers import Execution
-
-_STYLES = {
-    "finished": "green",
-    "error": "red",
-    "cancelled": "yellow",
-    "running": "cyan",
-    "awaiting": "magenta",
-    "sleeping": "blue",
-    "queued": "dim",
-}
+from koco.cli.terminal import execution_table, output
+from koco.errors import UsageError
 
 
 def command(
@@ -42,6 +32,11 @@ def command(
     limit: Annotated[
         int, typer.Option(min=1, metavar="N", help="The maximum number of executions.")
     ] = 50,
+    columns: Annotated[
+        str | None,
+        typer.Option("--format", metavar="COLUMNS", help="These columns: fid,status,error, …"),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """List executions, newest first.
@@ -49,8 +44,11 @@ def command(
     Ended executions are listed only with -a, or with --status, --parent, --since, --until or
     --search.
 
-    Example: koco ps -a --status error --limit 5
+    Example: koco ps --status error --since yesterday
     """
+    if as_json and (as_csv or columns):
+        raise UsageError("--json has all members", hint="leave out --csv and --format")
+    names = execution_table.parse(columns)
     includes_ended = everything or bool(status or parent or since or until or search)
     page = pages.gather(
         connection.connect().executions,
@@ -63,44 +61,14 @@ def command(
     if as_json:
         output.print_json(page)
         return
-    _print(page["items"])
+    if as_csv:
+        execution_table.print_csv(page["items"], names)
+    elif names or not output.is_terminal():
+        execution_table.print_columns(page["items"], names)
+    elif page["items"]:
+        execution_table.draw(page["items"])
     pages.tell_more(page, limit)
     if not page.get("complete", True):
         output.note("older executions cannot be searched yet: try again in a few minutes")
     elif not page["items"] and output.is_terminal() and not includes_ended:
         output.note("nothing is running; `koco ps -a` also lists ended executions")
-
-
-def _print(items: list[Execution]) -> None:
-    if not output.is_terminal():
-        names = ("fid", "flow", "status", "created", "started", "finished", "waits", "user")
-        output.print_fields(names, items, lambda value: value or "-")
-        return
-    if not items:
-        return
-    rows = [
-        [
-            item["fid"],
-            item["flow"],
-            item["status"],
-            times.ago(item["created"]),
-            times.short(times.seconds(item["started"], item["finished"]))
-            if item["started"]
-            else "-",
-            item["user"],
-            item.get("waits") or "",
-        ]
-        for item in items
-    ]
-    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK", "BY", "WHY")
-    # BY is shown if the executions are not all of one user, WHY if one of them waits. WHY may be
-    # cut to fit the terminal; without it, flows' names may.
-    hidden = {"BY"} if len({item["user"] for item in items}) == 1 else set()
-    hidden |= set() if any(row[-1] for row in rows) else {"WHY"}
-    shown = [place for place, column in enumerate(columns) if column not in hidden]
-    output.print_table(
-        [columns[place] for place in shown],
-        [[row[place] for place in shown] for row in rows],
-        styles=_STYLES,
-        widest="FLOW" if "WHY" in hidden else "WHY",
-    )
