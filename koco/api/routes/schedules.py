@@ -7,11 +7,12 @@ from litestar import Response, get, post
 from msgspec import Meta
 
 from koco.api.http import audit, list_query
-from koco.api.http.auth import requires
+from koco.api.http.auth import require_own, requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.shapes import Shape
+from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import ScheduleState, Watch
 from koco.errors import ConflictError, EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.store.model import Page
@@ -63,8 +64,7 @@ async def pause_schedule(request: Request, data: ScheduleName) -> Schedules:
     That survives restarts and deploys. If a flow is named, schedules that later releases add to it
     are paused, too.
     """
-    audit.add(request, target=data.schedule)
-    orders = request.parts.schedule_orders
+    orders = _orders_of_own(request, data)
     found = await orders.pause(data.schedule, by=request.auth.name, sees=request.auth.reaches)
     return _changed(request, found)
 
@@ -72,8 +72,7 @@ async def pause_schedule(request: Request, data: ScheduleName) -> Schedules:
 @post("/v1/schedules/resume", status_code=200, guards=[requires("deploy")], errors=_ERRORS)
 async def resume_schedule(request: Request, data: ScheduleName) -> Schedules:
     """Resume a schedule, or all of a flow. Times that passed meanwhile are not made up for."""
-    audit.add(request, target=data.schedule)
-    orders = request.parts.schedule_orders
+    orders = _orders_of_own(request, data)
     return _changed(request, await orders.resume(data.schedule, sees=request.auth.reaches))
 
 
@@ -100,6 +99,15 @@ async def trigger_schedule(request: Request, data: ScheduleName) -> Response[Tri
         asker=request.asker,
     )
     return Response(Triggered(execution.fid), status_code=201 if is_new else 200)
+
+
+def _orders_of_own(request: Request, named: ScheduleName) -> ScheduleOrders:
+    """Return what changes schedules. Refuse those of a service that is another person's own."""
+    audit.add(request, target=named.schedule)
+    orders = request.parts.schedule_orders
+    for each in orders.visible(request.auth.reaches, named.schedule):
+        require_own(request.auth, each.service)
+    return orders
 
 
 def _changed(request: Request, found: list[Watch]) -> Schedules:

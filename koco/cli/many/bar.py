@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from pathlib import Path
 
 from koco.cli.inputs.key_values import STDIN
 from koco.cli.many.lines import Source
@@ -21,7 +22,7 @@ class Bar:
 
     def __init__(self, source: Source) -> None:
         self._line = output.StatusLine()
-        self._name = source.name
+        self._name = Path(source.name).name
         self._total = _count(source) if self._line.is_shown else None
         self._found = self._done = self._failed = 0
         self._ends: deque[float] = deque(maxlen=_RECENT)
