@@ -34,6 +34,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.executions.leftovers import Leftovers
 from koco.control.executions.locks import Locks
 from koco.control.executions.news import Listener
+from koco.control.executions.retention import Retention
 from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
@@ -116,6 +117,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
 
     records = StepRecords(store, settings, blobs=blobs, box=vault.box)
     spooler = Spooler(store, settings, disk=disk, records=records)
+    tasks.keep(Retention(store, settings, audit, wake=spooler.wake).keep)
     waiters = Waiters()
     supervisor = Supervisor(
         store,

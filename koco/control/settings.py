@@ -17,6 +17,7 @@ from koco.spelling import nearest
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+_Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
 _Texts = tuple[str, ...]
 
 _ORIGIN = re.compile(r"\*|https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
@@ -29,6 +30,11 @@ class Settings(msgspec.Struct, kw_only=True):
     max_file_mb: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 10_240
     #: Releases of a service that it can be rolled back to; older ones lose their bundle.
     keep_releases: _AtLeastOne = 10
+    #: How long ended executions are kept, and their files (days); 0 for ever.
+    keep_executions_days: _Days = 0
+    keep_files_days: _Days = 0
+    #: How long the audit log is kept (days); 0 for ever.
+    keep_audit_days: _Days = 0
     #: Executions that run at once, of all flows; 0 for no limit.
     max_running: _Count = 0
     #: Executions that wait in line, of all flows; 0 for no limit.

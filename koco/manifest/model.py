@@ -53,6 +53,7 @@ _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
 _Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Tag = Annotated[str, Field(min_length=1)]
+_Keep = Annotated[str, AfterValidator(rules.check_keep)]
 _Call = Annotated[str, AfterValidator(rules.check_flow_pattern), _pattern(rules.FLOW_PATTERN)]
 
 
@@ -156,6 +157,11 @@ class Flow(_Part):
         False,
         description="Whether an execution resumes after its last recorded step if its process "
         "dies, and gives up its process while it only waits.",
+    )
+    keep: _Keep | None = Field(
+        None,
+        description="How long its ended executions are kept, such as 30d or 12h, or `forever`. "
+        "Null for the service's `keep`.",
     )
 
 
@@ -343,6 +349,11 @@ class Manifest(_Part):
         description="Flows of other services that this service's flows may launch, whoever "
         "launched them: `service/flow`, where `*` is any text.",
         examples=[["publisher/*"]],
+    )
+    keep: _Keep | None = Field(
+        None,
+        description="How long ended executions of its flows are kept, such as 30d or 12h, or "
+        "`forever`. Null for the control plane's setting `keep_executions_days`.",
     )
     encrypt: bool = Field(
         False,

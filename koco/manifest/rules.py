@@ -11,6 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from koco.manifest.problems import InvalidValueError
+from koco.time_text import read_duration
+
+#: Executions with this time to keep them are never removed by it.
+FOREVER = "forever"
 
 #: The names of services and flows, which are part of URLs, host names and file names.
 NAME = r"^[a-z][a-z0-9-]{0,62}$"
@@ -293,3 +297,12 @@ def check_include_pattern(text: str) -> str:
     if not re.search(r"\w", check_pattern(text)):
         raise InvalidValueError(f"{text!r} names no file", 'for example ".env" or "certs/*.pem"')
     return text
+
+
+def check_keep(text: str) -> str:
+    """Check how long executions are kept: a duration, or `forever`."""
+    if text == FOREVER or read_duration(text):
+        return text
+    raise InvalidValueError(
+        f"{text!r} is not a time to keep executions", f"such as 30d, 12h or {FOREVER}"
+    )

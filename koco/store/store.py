@@ -16,6 +16,7 @@ from koco.store.locks import Locks
 from koco.store.model import News
 from koco.store.releases import Releases
 from koco.store.replies import Replies
+from koco.store.retention import Retention
 from koco.store.schedules import Schedules
 from koco.store.secrets import Secrets
 from koco.store.settings import Settings
@@ -46,6 +47,7 @@ class Store:
         self.secrets = Secrets(engine)
         self.settings = Settings(engine)
         self.limits = Limits(engine)
+        self.retention = Retention(engine)
         self.replies = Replies(engine)
         self.audit = Audit(engine)
         self.usage = Usage(engine)

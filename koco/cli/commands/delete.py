@@ -32,7 +32,16 @@ def command(
     user: selection.User = None,
     tag: selection.Tag = None,
     since: selection.Since = None,
-    until: selection.Until = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            "--before",
+            "--older-than",
+            metavar="TIME",
+            help="Those created before then: 30d, yesterday, or RFC 3339.",
+        ),
+    ] = None,
     parent: selection.Parent = None,
     search: selection.Search = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,

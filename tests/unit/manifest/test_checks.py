@@ -50,6 +50,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "flows": [
             FLOW
             | {"summary": "", "description": "", "inputs": None, "limits": {}, "durable": False}
+            | {"keep": None}
         ],
         "runtime": {
             **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
@@ -57,6 +58,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
             "chdir": False,
         },
         "secrets": [],
+        "keep": None,
         "runner": {
             **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None},
             **{"memory_mb": None, "resources": {}, "labels": {}},
