@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from koco.cli.inputs import file_inputs, prompt
-from koco.cli.terminal import event_text, keyboard, output, times
+from koco.cli.terminal import event_text, keyboard, notify, output, times
 from koco.client.answers import Lock, LockWithForm
 from koco.errors import (
     AwaitingError,
@@ -49,6 +49,20 @@ def report_locks(client: "Client", fid: str) -> OnLock:
             if lock["lid"] not in reported:
                 reported.add(lock["lid"])
                 output.note(f"{fid} waits for an answer: `{command([lock])}`")
+
+    return look
+
+
+def notify_locks(client: "Client", fid: str, then: OnLock) -> OnLock:
+    """Return a function that also rings the bell, once for each lock, before it calls another."""
+    known: set[str] = set()
+
+    def look() -> None:
+        new = [lock for lock in open_locks(client, fid) if lock["lid"] not in known]
+        known.update(lock["lid"] for lock in new)
+        for lock in new:
+            notify.notify("koco", f"{fid} waits for an answer: {lock['name']}")
+        then()
 
     return look
 

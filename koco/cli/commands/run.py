@@ -8,7 +8,7 @@ from koco.cli import approvals, connection
 from koco.cli.approvals import OnLock
 from koco.cli.arguments import Env
 from koco.cli.inputs import file_inputs, key_values, prompt
-from koco.cli.terminal import event_view, output, times
+from koco.cli.terminal import event_view, notify, output, times
 from koco.client.client import Client
 from koco.errors import InputsError, UnreachableError, UsageError
 
@@ -82,6 +82,12 @@ def command(
         bool, typer.Option("--failed", help="With --each: also lines that failed before.")
     ] = False,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
+    notifies: Annotated[
+        bool,
+        typer.Option(
+            "--notify", help="With --follow or --wait: ring the bell and tell the desktop then."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Launch a flow, and print the fid of the new execution.
@@ -99,6 +105,8 @@ def command(
     """
     check(follow=follow, wait=wait, timeout=timeout)
     connection.choose_environment(env)
+    if notifies and not (follow or wait):
+        raise UsageError("--notify needs --follow or --wait")
     values = key_values.gather(pairs or (), file)
     if each is not None:
         from koco.cli.many import each as launches  # csv and threads, only for this
@@ -128,6 +136,7 @@ def command(
         timeout=timeout,
         as_json=as_json,
         no_input=no_input,
+        notifies=notifies,
     )
 
 
@@ -149,15 +158,22 @@ def show_launched(
     timeout: float | None,
     as_json: bool,
     no_input: bool = False,
+    notifies: bool = False,
 ) -> int:
     """Print a new execution's fid, then follow it or wait for it if requested."""
     _print_fid(fid, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0
     on_lock = _on_lock(client, fid, follow=follow, no_input=no_input)
-    return _until_end(
+    if notifies and on_lock is not None:
+        on_lock = approvals.notify_locks(client, fid, on_lock)
+    code = _until_end(
         client, fid, silently=wait, timeout_s=timeout, as_json=as_json, on_lock=on_lock
     )
+    if notifies:
+        [status] = (name for name, its in event_view.EXIT_CODES.items() if its == code)
+        notify.notify("koco", f"{fid} has ended: {status}")
+    return code
 
 
 def _launch(

@@ -1,21 +1,22 @@
-"""`koco wait`: wait until executions have ended."""
+"""`koco wait`: wait until executions have ended, or have another status."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from threading import Thread
 from typing import Annotated
 
 import typer
 
-from koco.cli import approvals, arguments, connection
+from koco.cli import approvals, arguments, connection, words
 from koco.cli.approvals import OnLock
 from koco.cli.inputs import prompt
-from koco.cli.terminal import event_view, output, times
+from koco.cli.many import statuses
+from koco.cli.terminal import event_view, notify, output, times
+from koco.client.answers import Execution
 from koco.client.client import Client
-from koco.errors import TimedOutError
-
-#: The final statuses, the worst one last.
-_SEVERITY = ("finished", "cancelled", "error")
+from koco.errors import ConflictError, Interrupted, TimedOutError, UsageError
+from koco.events.model import FINAL, Status
 
 
 def command(
@@ -25,10 +26,22 @@ def command(
             metavar="FID…", help="The executions: fids, unique starts of them, or SERVICE/FLOW."
         ),
     ],
+    first: Annotated[
+        bool, typer.Option("--any", help="Until one of them has ended, and not all.")
+    ] = False,
+    until: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS", help="Until they have this status, such as awaiting (repeatable)."
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Stop waiting after this time.")
     ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
+    notifies: Annotated[
+        bool, typer.Option("--notify", help="Ring the terminal's bell then, and tell the desktop.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each execution as one line of JSON.")
     ] = False,
@@ -38,29 +51,108 @@ def command(
     The exit code is the worst outcome: 1 if one ended in error, else 7 if one was cancelled,
     else 0. With --no-input it is 8 as soon as one waits for a person's answer.
 
+    With --any, the first one that ends decides. With --until, the exit code is 0 once they
+    have that status; one that ends without it counts as above, or as 2 if it finished.
+
     Example: koco wait 5wzk 7qpa --timeout 600
     """
     times.check(timeout)
+    wanted = _wanted(until)
     client = connection.connect()
     # Look up all of them first, so that a typing error is reported now and not after an hour.
-    names = [str(client.execution(arguments.resolve_fid(client, fid))["fid"]) for fid in fids]
-    ended: list[str] = []
+    found = [client.execution(arguments.resolve_fid(client, fid)) for fid in fids]
+    names = list(dict.fromkeys(str(each["fid"]) for each in found))
+    ended: dict[str, str] = {}
 
     def late() -> TimedOutError:
-        missing = ", ".join(names[len(ended) :])
-        return TimedOutError(
-            f"not ended within {timeout:g} s: {missing}", hint="the executions go on"
-        )
+        missing = ", ".join(name for name in names if name not in ended)
+        what = f"not {' or '.join(wanted)}" if until else "not ended"
+        return TimedOutError(f"{what} within {timeout:g} s: {missing}", hint="the executions go on")
 
+    if first or until:
+        looked = {str(each["fid"]): each for each in found}
+        results = _wait_until(client, looked, wanted, first=first, no_input=no_input)
+    else:
+        results = _wait(client, names, no_input=no_input)
     with times.limit(timeout, late):
-        for fid, status in _wait(client, names, no_input=no_input):
-            ended.append(status)
+        for fid, status in results:
+            ended[fid] = status
             if as_json:
                 output.print_ndjson(client.execution(fid))
             else:
-                output.print_line(f"{fid}\t{ended[-1]}")
+                output.print_line(f"{fid}\t{status}")
                 output.flush()
-    return event_view.EXIT_CODES[max(ended, key=_SEVERITY.index)]
+    if notifies:
+        notify.notify("koco", ", ".join(f"{fid}: {status}" for fid, status in ended.items()))
+    return _exit_code(ended, wanted if until else ())
+
+
+def _wanted(until: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the statuses to wait for: the final ones unless others are named."""
+    wanted = tuple(words.statuses(until or ())) or tuple(sorted(FINAL))
+    for name in wanted:
+        if name not in set(Status):
+            hint = f"one of: {', '.join(Status)}"
+            raise UsageError(f"no status is called {output.inline(name)!r}", hint=hint)
+    return wanted
+
+
+def _exit_code(ended: Mapping[str, str], until: Sequence[str]) -> int:
+    """Return the exit code: of those that have not the status that was waited for, if one was.
+
+    Raises:
+        ConflictError: one finished without it.
+    """
+    if not until:
+        return event_view.worst(ended.values())
+    missed = {fid: status for fid, status in ended.items() if status not in until}
+    if code := event_view.worst(missed.values()) if missed else 0:
+        return code
+    if missed:
+        raise ConflictError(f"finished without being {' or '.join(until)}: {', '.join(missed)}")
+    return 0
+
+
+def _wait_until(
+    client: Client,
+    executions: Mapping[str, Execution],
+    wanted: Sequence[str],
+    *,
+    first: bool,
+    no_input: bool,
+) -> Iterator[tuple[str, str]]:
+    """Yield executions that have a wanted status or have ended; only the first of them if `first`.
+
+    With `first`, one that ends without it is passed over as long as another one may have it.
+    """
+    on_lock = approvals.refuse_locks if no_input else approvals.report_locks
+    left = set(executions)
+    passed: list[tuple[str, str]] = []
+    try:
+        for fid, status in statuses.follow(client, executions):
+            if fid not in left:
+                continue
+            if status in wanted:
+                yield fid, status
+                if first:
+                    return
+                left.discard(fid)
+            elif status in FINAL:
+                left.discard(fid)
+                if first and left:
+                    passed.append((fid, status))
+                    continue
+                yield from (*passed, (fid, status))
+                passed = []
+            elif status == Status.AWAITING:
+                on_lock(client, fid)()
+            if not left:
+                return
+    except KeyboardInterrupt:
+        if output.is_terminal(sys.stderr):
+            output.note("")  # after the `^C` that a terminal shows
+        output.note("the executions go on")
+        raise typer.Exit(Interrupted.exit_code) from None
 
 
 def _wait(client: Client, fids: list[str], *, no_input: bool) -> Iterator[tuple[str, str]]:
