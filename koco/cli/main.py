@@ -53,6 +53,7 @@ COMMANDS = {
     "schedule pause": "Pause schedules.",
     "schedule resume": "Resume schedules.",
     "schedule trigger": "Launch a schedule's flow now, with its inputs, and print the fid.",
+    "export": "Write executions into folders: events, inputs, result, files.",
     "delete": "Delete ended executions, with their events, files and locks.",
     "inbox": "List locks that wait for a person's answer, oldest first.",
     "answer": "Answer a lock that an execution waits for.",
