@@ -93,21 +93,20 @@ def act(
         AnswerError: the answers have no end.
         Interrupted: Ctrl-C. The message says how far it got.
     """
-    count = 0
+    told: set[str] = set()
     try:
         for piece in _pieces(ask, selected):
             for each in piece[action.done]:
-                found = (
-                    Outcome(each) if isinstance(each, str) else Outcome(each["fid"], each["new"])
-                )
-                count += 1
-                yield found
+                fid, new = (each, None) if isinstance(each, str) else (each["fid"], each["new"])
+                if fid not in told:  # where a queue was full, some are asked for twice
+                    told.add(fid)
+                    yield Outcome(fid, new)
             for each in piece["skipped"]:
                 yield Outcome(each["fid"], code=each["code"], reason=each["reason"])
     except KeyboardInterrupt:
         # The answer to the last request is lost, so a few more may be done.
         raise Interrupted(
-            f"{counted(count, 'execution')} {action.done} so far",
+            f"{counted(len(told), 'execution')} {action.done} so far",
             hint="repeat the command to go on: what is done is not done twice",
         ) from None
 

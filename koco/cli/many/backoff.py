@@ -9,7 +9,7 @@ from koco.errors import TooManyError
 T = TypeVar("T")
 
 #: The pauses between attempts (seconds): they grow from the first to the last.
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 
 
 def when_there_is_room(

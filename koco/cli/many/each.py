@@ -159,7 +159,7 @@ class _Run:
             raise self._interrupted() from None
         except KocoError as exc:
             self._stop.set()
-            exc.hint = exc.hint or self._how_to_go_on()
+            exc.hint = "; ".join(filter(None, (exc.hint, self._how_to_go_on())))
             raise
         finally:
             self._bar.clear()

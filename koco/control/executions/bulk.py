@@ -4,6 +4,7 @@ The caller repeats the request with `next` until that is None. What was done sta
 in between.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -23,6 +24,8 @@ from koco.store.store import Store
 
 #: The time limit of a piece (seconds). One execution more may follow.
 _BUDGET_S = 5.0
+#: How many are worked on at once, so that one commit serves several.
+_TOGETHER = 10
 #: How many executions of a filter are read at once.
 _PAGE = 100
 
@@ -79,26 +82,53 @@ async def act_on_all(
     done: list[str] = []
     skipped: list[Skipped] = []
     before, until_s = cursor, time.monotonic() + _BUDGET_S
-    async for each, after in found:
-        if isinstance(each, Execution):
-            try:
-                await act(each)
-                done.append(each.fid)
-            except UnauthorizedError:
-                raise
-            except _ITS_OWN as exc:
-                skipped.append(Skipped(each.fid, exc.code, exc.message))
-            except KocoError:
+    most = 1  # the first one alone: a piece that ends early has done something, and has a cursor
+    while True:
+        batch = [each async for each in _take(found, most)]
+        outcomes = await asyncio.gather(*(_attempt(act, each) for each, _ in batch))
+        done += [each for each in outcomes if isinstance(each, str)]
+        skipped += [each for each in outcomes if isinstance(each, Skipped)]
+        for (_, after), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, KocoError):
                 if not (done or skipped):
-                    raise
+                    raise outcome
                 return Done(done, skipped, before)
-        elif each is not None:
-            name, error = each
-            skipped.append(Skipped(name, error.code, error.message))
-        if len(done) + len(skipped) >= limit or time.monotonic() > until_s:
-            return Done(done, skipped, after)
-        before = after
-    return Done(done, skipped, None)
+            before = after
+        left = limit - len(done) - len(skipped)
+        if len(batch) < most or before is None:
+            return Done(done, skipped, None)
+        if left <= 0 or time.monotonic() > until_s:
+            return Done(done, skipped, before)
+        most = min(_TOGETHER, left)
+
+
+async def _take(found: AsyncIterator[_Found], most: int) -> AsyncIterator[_Found]:
+    """Yield the next ones, up to a number of them."""
+    for _ in range(most):
+        try:
+            yield await anext(found)
+        except StopAsyncIteration:
+            return
+
+
+async def _attempt(
+    act: Act, each: Execution | tuple[str, KocoError] | None
+) -> str | Skipped | KocoError | None:
+    """Do something to an execution; return its fid, why it is skipped, or why it is left."""
+    if each is None:
+        return None
+    if not isinstance(each, Execution):
+        name, error = each
+        return Skipped(name, error.code, error.message)
+    try:
+        await act(each)
+    except UnauthorizedError as exc:
+        return exc
+    except _ITS_OWN as exc:
+        return Skipped(each.fid, exc.code, exc.message)
+    except KocoError as exc:
+        return exc
+    return each.fid
 
 
 async def _named(

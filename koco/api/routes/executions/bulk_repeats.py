@@ -75,7 +75,7 @@ async def retry_executions(
     """
     more = {"since": since, "until": until, "parent": parent, "search": search}
     filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
-    repeats: list[Repeat] = []
+    repeats: dict[str, str] = {}
 
     async def retry(former: Execution) -> None:
         parts = request.parts
@@ -88,11 +88,12 @@ async def retry_executions(
             asker=request.asker,
             only_once=not again,
         )
-        repeats.append(Repeat(former.fid, execution.fid))
+        repeats[former.fid] = execution.fid
 
     selection = await _select(request, fid, filters, again=again)
     done = await bulk.act(request, selection, retry, limit=limit, cursor=cursor)
-    return Retried(retried=repeats, skipped=bulk.describe_skipped(done), next=done.next)
+    made = [Repeat(each, repeats[each]) for each in done.done]
+    return Retried(retried=made, skipped=bulk.describe_skipped(done), next=done.next)
 
 
 @post(
@@ -134,7 +135,7 @@ async def resume_executions(
     """
     more = {"since": since, "until": until, "parent": parent, "search": search}
     filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
-    repeats: list[Repeat] = []
+    repeats: dict[str, str] = {}
 
     async def resume(former: Execution) -> None:
         await auth.require_owner(request, former, "resume from the steps")
@@ -148,11 +149,12 @@ async def resume_executions(
             asker=request.asker,
             only_once=not again,
         )
-        repeats.append(Repeat(former.fid, execution.fid))
+        repeats[former.fid] = execution.fid
 
     selection = await _select(request, fid, filters, again=again)
     done = await bulk.act(request, selection, resume, limit=limit, cursor=cursor)
-    return Resumed(resumed=repeats, skipped=bulk.describe_skipped(done), next=done.next)
+    made = [Repeat(each, repeats[each]) for each in done.done]
+    return Resumed(resumed=made, skipped=bulk.describe_skipped(done), next=done.next)
 
 
 async def _select(
