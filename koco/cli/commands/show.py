@@ -1,16 +1,20 @@
 """`koco show`: show an execution."""
 
+import contextlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from koco.cli import approvals, arguments, connection, pages
 from koco.cli.arguments import Fid
-from koco.cli.terminal import event_text, output, times
+from koco.cli.terminal import event_text, output, progress_text, times
 from koco.client.answers import Execution, Lock
 from koco.client.client import Client
+from koco.errors import KocoError
 from koco.plurals import counted
+from koco.sizes import format_size
 
 #: How many waits and children are listed.
 _SHOWN = 10
@@ -20,7 +24,9 @@ def command(
     fid: Fid = "-",
     as_json: Annotated[bool, typer.Option("--json", help="Print the execution as JSON.")] = False,
 ) -> None:
-    """Show an execution: flow, status, times, inputs, error.
+    """Show an execution: error, flow, status, times, inputs, what it used.
+
+    A terminal also shows what to type next.
 
     Example: koco show 5wzk
     """
@@ -29,15 +35,68 @@ def command(
     if as_json:
         output.print_json(execution)
         return
-    lines = _lines(execution)
-    if execution["status"] == "awaiting":
-        lines += [
-            ("awaits", _describe(lock)) for lock in approvals.open_locks(client, execution["fid"])
-        ]
+    lines = _error(client, execution) + _lines(execution)
+    locks = approvals.open_locks(client, execution["fid"]) if _is(execution, "awaiting") else []
+    lines += [("awaits", _describe(lock)) for lock in locks]
     if "parked" in execution:  # older control planes have neither steps nor children
         lines += _waits(client, execution) + _children(client, execution["fid"])
     for label, value in lines:
         output.print_line(f"{label:<9} {value}")
+    if output.is_terminal():
+        output.flush()
+        for hint in _next(execution, locks):
+            output.note(f"{'next':<9} {hint}")
+
+
+def _is(execution: Execution, status: str) -> bool:
+    return execution["status"] == status
+
+
+def _error(client: Client, execution: Execution) -> list[tuple[str, str]]:
+    """Return how an execution failed, and where in its code."""
+    if not (error := execution["error"]):
+        return []
+    lines = [("error", ": ".join(str(error[key]) for key in ("type", "message") if error.get(key)))]
+    with contextlib.suppress(KocoError):  # of an older control plane, or deleted meanwhile
+        full = client.result(execution["fid"]).get("error") or {}
+        if place := event_text.place_of_error(full.get("traceback")):
+            lines.append(("at", place))
+    return lines
+
+
+def _next(execution: Execution, locks: Sequence[Lock]) -> list[str]:
+    """Return commands that help now, each with what it does."""
+    fid, status = execution["fid"], execution["status"]
+    match status:
+        case "error" | "cancelled":
+            again = [f"koco retry {fid}", "runs it again with the same inputs"]
+            if execution.get("durable"):
+                again = [f"koco resume {fid}", "goes on from the last recorded step"]
+            hints = [[f"koco logs {fid}", "shows its events and the traceback"], again]
+        case "finished":
+            hints = [[f"koco result {fid}", "prints its result"]]
+        case "awaiting" if locks:
+            hints = [[f"koco answer {fid} {lock['name']}", "answers it"] for lock in locks]
+        case "sleeping" | "awaiting":
+            hints = [[f"koco steps {fid}", "shows its steps and what it waits for"]]
+        case "running":
+            hints = [[f"koco logs -f {fid}", "follows it"], [f"koco stack {fid}", "where it is"]]
+        case _:
+            hints = [[f"koco logs -f {fid}", "follows it"], [f"koco cancel {fid}", "ends it"]]
+    width = max(len(command) for command, _ in hints)
+    return [f"{command:<{width}}  {about}" for command, about in hints]
+
+
+def _used(execution: Execution) -> str | None:
+    """Return what an execution has used, in words."""
+    if not (used := execution.get("used")):
+        return None
+    parts = [f"{times.short(used['wall_s'])}, {times.exact(used['cpu_s'])} of CPU time"]
+    if memory := used["peak_memory_bytes"]:
+        parts.append(f"{format_size(memory)} of memory")
+    if tasks := used["ray_tasks"]:
+        parts.append(counted(tasks, "Ray task"))
+    return ", ".join([*parts, f"{format_size(used['stored_bytes'])} stored"])
 
 
 def _waits(client: Client, execution: Execution) -> list[tuple[str, str]]:
@@ -87,6 +146,8 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     if execution["started"]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))
+    lines += [("progress", progress_text.plain(execution.get("progress")))]
+    lines += [("used", _used(execution))]
     if (attempt := execution.get("attempt", 1)) > 1:
         lines.append(("attempt", f"{attempt} of at most {execution.get('attempts', attempt)}"))
     if execution.get("durable"):
@@ -100,6 +161,4 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     lines += [("tags", output.inline(", ".join(execution["tags"] or ())))]
     lines += [("events", execution["last_seq"])]
     lines += [("inputs", json.dumps(execution["inputs"], ensure_ascii=False))]
-    if error := execution["error"]:
-        lines.append(("error", f"{error.get('type')}: {error.get('message')}"))
     return [(name, str(value)) for name, value in lines if value not in (None, "")]

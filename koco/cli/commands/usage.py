@@ -1,7 +1,8 @@
-"""`koco usage`: count executions by flow, status, day or user."""
+"""`koco usage`: count executions by flow, service, status, day or user."""
 
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -12,19 +13,23 @@ from koco.errors import UsageError
 from koco.sizes import format_size
 
 #: The columns by which executions can be grouped, in their order.
-_GROUPS = ("day", "flow", "user", "status")
+_GROUPS = ("day", "service", "flow", "user", "status")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 #: The columns for scripts, after those of the groups.
-_SUMS = ("executions", "duration_s", "p50_s", "p95_s", "event_bytes", "file_bytes")
+_SUMS = (
+    *("executions", "duration_s", "p50_s", "p95_s", "event_bytes", "file_bytes"),
+    *("wall_s", "cpu_s", "peak_memory_bytes", "ray_tasks", "stored_bytes"),
+)
 
 
 def command(
     by: Annotated[
-        str, typer.Option(metavar="GROUPS", help="Group by these: day, flow, user, status.")
+        str,
+        typer.Option(metavar="GROUPS", help="Group by day, service, flow, user, status."),
     ] = "flow,status",
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Only days from then on: an age such as 7d, or a date."),
+        typer.Option(metavar="TIME", help="Only days from then on: 7d, yesterday, or a date."),
     ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only days before that day.")
@@ -41,10 +46,10 @@ def command(
     ] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Count executions by flow, status, day or user, with durations.
+    """Count executions by flow, service, day or user, and what they used.
 
-    Days are in UTC. Deleted executions stay counted. A key that sees only its own executions
-    counts only these.
+    Days are in UTC. What they used is known of those that have ended. Deleted executions stay
+    counted. A key that sees only its own executions counts only these.
 
     Example: koco usage --by day,flow --since 7d
     """
@@ -95,13 +100,22 @@ def _draw(items: list[Usage], groups: list[str]) -> None:
             f"{item['executions']:,}",
             times.short(item["duration_s"]),
             *(_duration(item[name]) for name in ("p50_s", "p95_s")),
-            format_size(item["event_bytes"]),
-            format_size(item["file_bytes"]),
+            _amount(item, "cpu_s", times.short),
+            _amount(item, "peak_memory_bytes", format_size),
+            _amount(item, "ray_tasks", "{:,}".format),
+            _amount(item, "stored_bytes", format_size),
         ]
         for item in items
     ]
-    columns = [*(name.upper() for name in groups), "RUNS", "TIME", "P50", "P95", "EVENTS", "FILES"]
+    sums = ("RUNS", "TIME", "P50", "P95", "CPU", "PEAK", "TASKS", "STORED")
+    columns = [*(name.upper() for name in groups), *sums]
     output.print_table(columns, rows, widest="FLOW" if "flow" in groups else None)
+
+
+def _amount(item: Usage, name: str, text: Callable[[Any], str]) -> str:
+    """Return a sum, which an older control plane does not know."""
+    value = dict(item).get(name)
+    return "-" if value is None else text(value)
 
 
 def _duration(seconds: float | None) -> str:

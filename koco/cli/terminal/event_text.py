@@ -1,6 +1,7 @@
 """Events and their payloads as text for people."""
 
 import json
+import re
 from typing import Any
 
 from koco.cli.terminal import output, times
@@ -9,6 +10,13 @@ from koco.plurals import counted
 
 #: The part of an error's message that is searched for in its traceback (characters).
 _KNOWN_BY = 200
+
+#: A frame of a traceback: file, line, function, and the code of that line.
+_FRAME = re.compile(
+    r'^ +(?:\| )?File "(.+?)", line (\d+)(?:, in (.+))?(?:\n {4,}(.*))?', re.MULTILINE
+)
+#: Files that are not the author's.
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3|^<frozen ")
 
 _BODIES = ("markdown", "html", "text")
 #: The sign before a step, by its status.
@@ -46,6 +54,20 @@ def error_text(payload: Any) -> str:
     # The stack of a crashed process has no last line with the error, and in koco's own errors that
     # line differs.
     return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{summary}"
+
+
+def place_of_error(traceback: Any) -> str | None:
+    """Return the last place in the author's own code that a traceback names, with its line.
+
+    Of a traceback through libraries only, the last place; None if it names none.
+    """
+    found = _FRAME.findall(traceback) if isinstance(traceback, str) else []
+    own = [frame for frame in found if not _LIBRARY.search(frame[0])]
+    if not found:
+        return None
+    file, number, function, code = (own or found)[-1]
+    place = f"{file}, line {number}" + (f", in {function}" if function else "")
+    return f"{place}: {code.strip()}" if code.strip() else place
 
 
 def describe_status(payload: dict[str, Any]) -> str:

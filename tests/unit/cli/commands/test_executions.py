@@ -112,8 +112,8 @@ def test_failures_are_readable_at_80_columns(plane: Plane, terminal: Cli) -> Non
     assert all(len(line) <= 80 for line in out.splitlines())
     assert header.split() == ["FID", "FLOW", "CREATED", "WHY"]
     assert "gracexxxxxxxxxxx" in row and "ValueError: page 3 of the report" in row
-    wide = terminal("ps", "--status", "error", env={"COLUMNS": "200", "NO_COLOR": "1"}).out
-    header, row, _ = wide.splitlines()
+    wide = terminal("ps", "--status", "error", env={"COLUMNS": "200"}).out
+    header, row, _ = re.sub(r"\x1b\[[0-9;]*m", "", wide).splitlines()
     assert header.split() == ["FID", "FLOW", "STATUS", "CREATED", "TOOK", "BY", "WHY"]
     assert "reporting-service/graces-weekly-report" in row and "2.5s" in row
     assert "has no title,\\nso nothing to show" in row
@@ -189,6 +189,46 @@ def test_show_prints_one_execution(three: list[str], cli: Cli) -> None:
     assert re.search(r'^inputs +\{"who": "Ada"\}$', out, re.M)
     assert json.loads(cli("show", "--json").out)["fid"] == "cccc"
     assert cli("show", "zzz").code == 4
+
+
+TRACE = """Traceback (most recent call last):
+  File "/pages/app.py", line 12, in report
+    title = read(page)
+            ^^^^^^^^^^
+  File "/pages/read.py", line 3, in read
+    return json.loads(page)["title"]
+  File "/usr/lib/python3.11/json/__init__.py", line 346, in loads
+    return _default_decoder.decode(s)
+ValueError: no"""
+
+
+def test_show_begins_with_the_error_and_its_place(plane: Plane, cli: Cli, terminal: Cli) -> None:
+    """The last place in the author's own code; a terminal says what to type next."""
+    error = {"type": "ValueError", "message": "no", "traceback": TRACE}
+    brief = {"type": "ValueError", "message": "no"}
+    plane.launch(("error", error), fid="aaaa", error=brief, **PAST)
+    first, second, *rest = cli("show").out.splitlines()
+    assert first == "error     ValueError: no"
+    place = '/pages/read.py, line 3, in read: return json.loads(page)["title"]'
+    assert second == f"at        {place}"
+    assert rest[0].startswith("fid") and not any("retry" in line for line in rest)
+    drawn = terminal("show").out
+    assert re.search(r"^next +koco logs aaaa +shows", drawn, re.M)
+    assert re.search(r"^next +koco retry aaaa +runs it again", drawn, re.M)
+    plane.executions["aaaa"]["durable"] = True
+    assert re.search(r"^next +koco resume aaaa", terminal("show").out, re.M)
+
+
+def test_show_tells_progress_and_what_it_used(plane: Plane, cli: Cli, terminal: Cli) -> None:
+    """In words; `--json` has the numbers."""
+    progress = {"done": 3, "total": 12, "message": "pages"}
+    plane.launch(fid="aaaa", progress=progress, used={**USED, "stored_bytes": 2048})
+    out = cli("show").out
+    assert re.search(r"^progress +3/12 \(25%\) pages$", out, re.M)
+    used = r"^used +2\.5s, 1\.2s of CPU time, 3 MB of memory, 2 Ray tasks, 2 kB stored$"
+    assert re.search(used, out, re.M)
+    assert "koco stack aaaa" in terminal("show").out
+    assert "next" not in cli("show").err
 
 
 def test_show_says_that_an_execution_is_durable(plane: Plane, three: list[str], cli: Cli) -> None:

@@ -77,7 +77,7 @@ def test_ps_and_show_say_why_one_waits(plane: Plane, cli: Cli, terminal: Cli) ->
     out = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ps").out)
     assert re.search(rf"{fid} .* {WHY}", out)
     assert max(map(len, out.splitlines())) <= 80
-    assert {row.split("\t")[0]: row.split("\t")[-2] for row in cli("ps").out.splitlines()} == {
+    assert {row.split("\t")[0]: row.split("\t")[6] for row in cli("ps").out.splitlines()} == {
         **{"fid": "waits", running: "-", fid: WHY}
     }
     shown = cli("show", fid).out
