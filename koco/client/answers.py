@@ -253,6 +253,18 @@ class _Status(TypedDict):
     status: str
 
 
+class LogEntry(TypedDict):
+    """An entry of the control plane's log."""
+
+    cursor: str
+    ts: Time
+    level: str
+    logger: str
+    message: str
+    request: str | None
+    fid: str | None
+
+
 class StatusEvent(Event):
     """An event with a status."""
 

@@ -20,6 +20,7 @@ from koco.client.transport import Options, Transport
 from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from koco.client.cursor_lines import CursorLines
     from koco.client.files import Files
     from koco.client.many_stream import ManyStream
     from koco.manifest.differences import File
@@ -795,6 +796,28 @@ class Client:
             "follow": "true" if follow else None,
         }
         return ManyStream(self._transport, query=query, patience_s=patience_s)
+
+    def log(
+        self,
+        *,
+        level: str | None = None,
+        since: str | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+        patience_s: float = 60.0,
+    ) -> "CursorLines[answers.LogEntry]":
+        """Return the entries of the control plane's own log, oldest first; see `CursorLines`."""
+        from koco.client.cursor_lines import CursorLines  # most commands do not follow it
+
+        query = {
+            "level": level,
+            "since": since,
+            "tail": None if tail is None else str(tail),
+            "follow": "true" if follow else None,
+        }
+        return CursorLines(
+            self._transport, "/v1/log", answers.LogEntry, query=query, patience_s=patience_s
+        )
 
     def events(self, fid: str, **options: Any) -> Iterator[answers.Event]:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""

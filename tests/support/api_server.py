@@ -160,6 +160,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,
         url="https://koco.example.com",
+        store_path=str(api.data_dir / "store.db"),
         supervisor=supervisor,
         settings=settings,
         streams=streams,

@@ -9,6 +9,7 @@ from typing import Any
 from litestar.exceptions import MethodNotAllowedException
 
 from koco import __version__, versions
+from koco.control import log_file
 
 #: Called when an answer begins, with the request's scope, the status and the time of its start.
 Observe = Callable[[Any, int, float], None]
@@ -47,6 +48,7 @@ def wrap(app: Any, observe: Observe) -> Any:
         began = time.perf_counter()
         found = _own_id(scope) or secrets.token_hex(8).encode()
         scope[_SCOPE_KEY] = found.decode()
+        log_file.request.set(scope[_SCOPE_KEY])
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":

@@ -51,6 +51,13 @@ def command(
         int | None,
         typer.Option("--tail", "-n", metavar="N", min=0, help="Start with the last N events."),
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="The control plane's own log instead (admins).")
+    ] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="With --control: info, warning or error, and worse."),
+    ] = None,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
@@ -76,9 +83,24 @@ def command(
     one stream, and each line begins with flow and fid. With -f, filters show what has not
     ended and whatever comes to match, until Ctrl-C.
 
+    With --control, it is the log of the control plane itself.
+
     Example: koco logs -f --service hymn --search timeout
     """
     names = list(fids or ())
+    if control or level:
+        others = (names, status, flow, service, user, tag, until, everything, search, kinds)
+        _check_control(control=control, others=any(others) or children)
+        from koco.cli.terminal import log_view  # executions do not need it
+
+        return log_view.show_control(
+            connection.connect(),
+            level=level,
+            since=since,
+            tail=tail,
+            follow=follow,
+            as_json=as_json,
+        )
     wanted = tuple(name for given in kinds or () for name in given.split(",") if name)
     view = View(as_json=as_json, timestamps=timestamps, kinds=wanted)
     is_seq = since is not None and since.isascii() and since.isdecimal()
@@ -99,6 +121,16 @@ def command(
         return event_view.EXIT_CODES[event_view.follow(events, view)]
     event_view.show(events, view)
     return 0
+
+
+def _check_control(*, control: bool, others: bool) -> None:
+    if not control:
+        raise UsageError("--level is for --control")
+    if others:
+        raise UsageError(
+            "--control shows the control plane's own log, and executions have no part in it",
+            hint="it takes --follow, --level, --since, --tail and --json",
+        )
 
 
 def _check_many(

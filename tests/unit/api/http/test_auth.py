@@ -115,6 +115,7 @@ ROUTES = {
     "show_usage": Call("GET", "/v1/usage", "read"),
     "show_user": Call("GET", "/v1/users/nobody", "admin"),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
+    "stream_log": Call("GET", "/v1/log", "admin"),
     "stream_events_of_many": Call(
         "GET", f"/v1/events?fid={FID.rpartition('/')[2]}", "read", "execution"
     ),

@@ -1,0 +1,94 @@
+"""The control plane's own log."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import Parameter
+from msgspec import Meta
+
+from koco.api.http import time_query
+from koco.api.http.auth import requires
+from koco.api.http.request import Request
+from koco.api.http.streaming import LiveStream
+from koco.api.openapi import shapes
+from koco.api.openapi.annotations import STREAMS, Answer
+from koco.api.openapi.shapes import Shape, text
+from koco.control import log_reader
+from koco.errors import UsageError
+
+
+class LogEntry(Shape):
+    """An entry of the control plane's log."""
+
+    cursor: Annotated[str, text("4711.230", "for `cursor`: only entries after this one")]
+    ts: shapes.Time
+    level: Annotated[str, shapes.enum(*log_reader.LEVELS)]
+    logger: Annotated[str, text("koco.control.process")]
+    message: Annotated[str, text("started at http://127.0.0.1:8700")]
+    request: Annotated[str | None, Meta(description="the request that it is about or came from")]
+    fid: Annotated[shapes.Fid | None, Meta(description="the execution that it names")]
+
+
+@get(
+    "/v1/log",
+    guards=[requires("admin")],
+    answers={
+        200: Answer(
+            media=dict.fromkeys(STREAMS, LogEntry),
+            about="entries, one per line; blank lines and comments are heartbeats",
+        )
+    },
+)
+async def stream_log(
+    request: Request,
+    *,
+    level: Annotated[
+        str | None, Parameter(description="only of this level, or of a more serious one")
+    ] = None,
+    since: str | None = None,
+    tail: int | None = None,
+    follow: bool = False,
+    cursor: Annotated[
+        str | None, Parameter(description="only after the entry with this cursor")
+    ] = None,
+    last_event_id: str | None = Parameter(header="Last-Event-ID", default=None),
+) -> LiveStream:
+    """Stream the control plane's own log, oldest entry first.
+
+    It has what is stored: 40 MB at most. Keys are masked in it.
+    """
+    if (tail or 0) < 0:
+        raise UsageError("`tail` cannot be negative")
+    wanted = log_reader.Wanted(
+        log_reader.check_level(level), time_query.parse("since", since), tail
+    )
+    parts = request.parts
+    path = Path(parts.store_path).with_name("control.log")
+    after = last_event_id or cursor
+    log_reader.Files(path, after).close()  # a wrong cursor is refused before the answer begins
+    as_sse = "text/event-stream" in request.headers.get("accept", "")
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        found = log_reader.read(
+            path, wanted, cursor=after, follow=follow, heartbeat_s=parts.heartbeat_s
+        )
+        async for entries in found:
+            if not entries:
+                yield b":\n\n" if as_sse else b"\n"
+            elif as_sse:
+                yield b"".join(map(_event, entries))
+            else:
+                yield b"".join(msgspec.json.encode(each) + b"\n" for each in entries)
+
+    media_type = "text/event-stream" if as_sse else "application/x-ndjson"
+    return LiveStream(request, pieces(), media_type=media_type)
+
+
+def _event(entry: log_reader.Entry) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (entry.cursor.encode(), msgspec.json.encode(entry))
+
+
+ROUTES = (stream_log,)
