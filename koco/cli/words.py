@@ -79,6 +79,9 @@ _COMMANDS = {
     "`koco user list` lists users": "users",
     "`koco secret list` lists secrets": "secrets env vars",
     "`koco config list` lists the control plane's settings": "settings setting configure options",
+    "`koco backup FILE` writes a backup, `koco up --restore FILE` reads it": "restore snapshot",
+    "`koco limits FLOW --running N` changes how many run at once": "scale throttle limit",
+    "`koco export FID --to DIR` writes all of an execution into a folder": "archive save",
     "`koco schema` prints the JSON Schema of manifests": "spec",
 }
 
