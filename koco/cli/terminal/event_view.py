@@ -238,10 +238,10 @@ def _draw(events: Iterable[Event], view: View) -> None:
             view.bar.set(_label(output.inline(shown), event, view))
             continue
         view.bar.make_way()
+        if kind in ("final", "error") or (kind == "status" and payload["status"] in FINAL):
+            finish(view)  # so that the result comes last
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
-            if status in FINAL:
-                finish(view)
             _print_text(
                 _label(f"· {_text(kind, payload, view.fid)}", event, view),
                 ts,

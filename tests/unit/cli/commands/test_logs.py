@@ -342,10 +342,10 @@ def test_progress_is_a_line_elsewhere(plane: Plane, cli: Cli) -> None:
 
 def test_a_terminal_has_one_bar_in_place(plane: Plane, terminal: Cli) -> None:
     """Below the other lines; the last one stays when the execution has ended."""
-    plane.launch(*PROGRESS[:3], ("status", {"status": "finished"}))
+    plane.launch(*PROGRESS[:3], ("final", "done"), ("status", {"status": "finished"}))
     out = terminal("logs", "-f", env={"NO_COLOR": "1"}).out
-    assert out.endswith(f"\r\x1b[2K{'█' * 24} 12/12 (100%)\n· finished\n")
-    assert out.count("\n") == 3, "the bar is replaced in place"
+    assert out.endswith(f"\r\x1b[2K{'█' * 24} 12/12 (100%)\ndone\n· finished\n")
+    assert out.count("\n") == 4, "the bar is replaced in place"
     assert terminal("logs", "--kind", "progress", env={"NO_COLOR": "1"}).out == (
         "progress: 3/12 (25%) pages\nprogress: 12/12 (100%)\n"
     )
