@@ -28,6 +28,7 @@ COMMANDS = {
     "schema": "Print a JSON Schema of manifests, koco.toml or event streams.",
     "up": "Start koco on this machine, or on a Ray cluster with --ray.",
     "down": "Stop what `koco up` started, on this machine or on a Ray cluster.",
+    "dev": "Deploy at each save into a service of your own, and follow it.",
     "status": "Show the control plane, Ray, the store, services and executions.",
     "doctor": "Check this machine, the connection and the control plane.",
     "plan": "Show what `koco deploy` would change.",

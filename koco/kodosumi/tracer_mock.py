@@ -1,7 +1,7 @@
 """A tracer for a service's own tests and for trying it at a terminal: no cluster is needed."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from koco.events import line
@@ -31,7 +31,7 @@ class TracerMock(Tracer):
         return self._memory.events
 
     @property
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> MutableMapping[str, bytes]:
         """The execution's files by path, as the code has left them."""
         return self._memory.files
 

@@ -33,6 +33,8 @@ class Target:
     environ: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     #: What is different in the chosen environment.
     environment: Environment = field(default=Environment(), compare=False, repr=False)
+    #: The person whose own copy of the service this is; see `koco dev`. Empty for the service.
+    owner: str = ""
 
     @property
     def root(self) -> Path:
@@ -45,7 +47,8 @@ class Target:
         manifest = self._checked()
         env = self._filled(manifest.runtime.env)
         runtime = manifest.runtime.model_copy(update={"env": env})
-        return manifest.model_copy(update={"runtime": runtime})
+        filled = manifest.model_copy(update={"runtime": runtime})
+        return own_copy(filled, self.owner) if self.owner else filled
 
     def _checked(self) -> "Manifest":
         from koco.manifest.checks import find_problems
@@ -219,6 +222,16 @@ class Target:
     def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
         """Return the lines of a problem with the manifest that only this machine can detect."""
         return self._document.error([Problem(path, message, hint)]).problems
+
+
+def own_copy(manifest: "Manifest", owner: str) -> "Manifest":
+    """Return the manifest of a person's own copy of a service: `hello~ada`.
+
+    It has no schedules, which would run twice, and opens no path to the public.
+    """
+    endpoint = manifest.endpoint.model_copy(update={"public": ()})
+    own = {"service": f"{manifest.service}~{owner}", "schedule": (), "endpoint": endpoint}
+    return manifest.model_copy(update=own)
 
 
 @dataclass(frozen=True)

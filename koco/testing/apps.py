@@ -53,6 +53,21 @@ def find(app: Any) -> Any:
     return serve_api_of(app, "test:app")
 
 
+def form(app: Any, lock: OpenLock) -> list[dict[str, Any]] | None:
+    """Return the form of a lock; None if it has none.
+
+    Raises:
+        AssertionError: the app's handler failed.
+    """
+    if app is None or lock.name not in app.locks:
+        return None
+    answer = asyncio.run(app.ask(lock.name, data=lock.data, user=USER))
+    if answer.kind == FAILURE:
+        raise _failed(lock, answer)
+    found: list[dict[str, Any]] = answer.body["form"]
+    return found
+
+
 def lease(app: Any, lock: OpenLock, given: Any) -> tuple[Any, datetimes.Moments] | None:
     """Return the flow's value of an answer to a lock; None if no app handles the lock."""
     if app is None or (lock.name not in app.locks and lock.name not in app.leases):
@@ -64,8 +79,12 @@ def lease(app: Any, lock: OpenLock, given: Any) -> tuple[Any, datetimes.Moments]
     if answer.kind == ERRORS:
         raise InputsError(**answer.body["errors"])
     if answer.kind == FAILURE:
-        raise AssertionError(
-            f"the app failed at the lock {lock.name!r}: {answer.body['type']}: "
-            f"{answer.body['message']}\n{answer.body['traceback']}"
-        )
+        raise _failed(lock, answer)
     return answer.body["value"], answer.body.get("moments", [])
+
+
+def _failed(lock: OpenLock, answer: Any) -> AssertionError:
+    return AssertionError(
+        f"the app failed at the lock {lock.name!r}: {answer.body['type']}: "
+        f"{answer.body['message']}\n{answer.body['traceback']}"
+    )

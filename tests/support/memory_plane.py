@@ -383,6 +383,9 @@ class _Handler(BaseHTTPRequestHandler):
             if parts[0] in ("blobs", "bundles"):
                 self._upload(getattr(self.plane, parts[0]), parts[1], body)
                 return
+            if parts == ["events"]:
+                self._stream_all()
+                return
             if parts[-1] == "events":
                 self._stream(self.plane.find(parts[1])["fid"], query)
                 return
@@ -391,6 +394,26 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(exc.http_status, _problem(exc))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def _stream_all(self) -> None:
+        """Send the events of all executions as they come, until the client has gone."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.end_headers()
+        sent: dict[str, int] = {}
+        while True:
+            with self.plane.changed:
+                lines = [
+                    b'{"fid":"%b","flow":"%b",%b'
+                    % (fid.encode(), self.plane.executions[fid]["flow"].encode(), event[1:])
+                    for fid, events in self.plane.events.items()
+                    for event in events[sent.get(fid, 0) :]
+                ]
+                sent = {fid: len(events) for fid, events in self.plane.events.items()}
+                if not lines:
+                    self.plane.changed.wait(0.2)
+            self.wfile.write(b"\n".join(lines) + b"\n")  # without lines it is a heartbeat
+            self.wfile.flush()
 
     def _judge(self, check: Any, *about: Any) -> None:
         """Note what is otherwise than the API's document has it."""

@@ -35,15 +35,18 @@ class Typist:
         stdout: Path | None = None,
         env: dict[str, str] | None = None,
         columns: int = 80,
+        rows: int = 24,
+        cwd: Path | None = None,
     ) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         out = os.open(stdout, os.O_WRONLY | os.O_CREAT) if stdout else theirs
         self.process = subprocess.Popen(
             [sys.executable, *args],
             stdin=theirs,
             stdout=out,
             stderr=theirs,
+            cwd=cwd,
             env={
                 **os.environ,
                 "COLUMNS": "",  # the terminal's own width counts
@@ -86,6 +89,10 @@ class Typist:
             # CPython notices a signal between a prompt and the wait for a key at the next key.
             time.sleep(0.1)
         os.write(self._ours, text.encode("utf-8", "surrogateescape"))
+
+    def presses(self, key: str) -> None:
+        """Press a key, whatever the terminal shows."""
+        os.write(self._ours, key.encode())
 
     def leaves(self, *, within_s: float = 60) -> int:
         """Wait until the program ends; return its exit code."""

@@ -8,6 +8,7 @@ from koco.cli import approvals, connection
 from koco.cli.approvals import OnLock
 from koco.cli.arguments import Env
 from koco.cli.inputs import file_inputs, key_values, prompt
+from koco.cli.local_run import source
 from koco.cli.terminal import event_view, notify, output, times
 from koco.client.client import Client
 from koco.errors import InputsError, UnreachableError, UsageError
@@ -35,7 +36,10 @@ Json = Annotated[
 def command(
     flow: Annotated[
         str,
-        typer.Argument(metavar="FLOW", help="The flow: SERVICE/FLOW, or a name that is unique."),
+        typer.Argument(
+            metavar="FLOW",
+            help="The flow: SERVICE/FLOW, or a name that is unique; or FILE.py:FUNCTION.",
+        ),
     ],
     pairs: Annotated[
         list[str] | None,
@@ -81,6 +85,10 @@ def command(
     failed: Annotated[
         bool, typer.Option("--failed", help="With --each: also lines that failed before.")
     ] = False,
+    is_remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Run a function of a file on the cluster, not here."),
+    ] = False,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     notifies: Annotated[
         bool,
@@ -101,12 +109,28 @@ def command(
     With --each, the flow is launched for each line of a file, and the results are written
     beside it. After an interruption, the same command goes on.
 
+    A function of a file is run in this process, without a manifest or a control plane, and
+    followed to its end: koco run ./hello.py:greet -i who=Ada. With --remote it runs on the
+    cluster, in a service of your own that is removed afterwards.
+
     Example: koco run hello/greet -i who=Ada -f
     """
     check(follow=follow, wait=wait, timeout=timeout)
     connection.choose_environment(env)
     if notifies and not (follow or wait):
         raise UsageError("--notify needs --follow or --wait")
+    if is_remote or source.is_named(flow):
+        _refuse_beside_source(flow, {"--key": key, "--each": each})
+        return _run_source(
+            flow,
+            pairs or [],
+            file,
+            is_remote=is_remote,
+            silently=wait,
+            timeout_s=timeout,
+            as_json=as_json,
+            no_input=no_input,
+        )
     values = key_values.gather(pairs or (), file)
     if each is not None:
         from koco.cli.many import each as launches  # csv and threads, only for this
@@ -138,6 +162,30 @@ def command(
         no_input=no_input,
         notifies=notifies,
     )
+
+
+def _refuse_beside_source(flow: str, options: dict[str, str | None]) -> None:
+    """Raise `UsageError` for what does not go with a function of a file."""
+    if not source.is_named(flow):
+        raise UsageError(
+            f"--remote runs a function of a file, and {flow!r} is a flow",
+            hint="a flow always runs on the cluster; leave out --remote",
+        )
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(
+                f"{option} needs a deployed flow", hint="`koco dev` deploys while you work"
+            )
+
+
+def _run_source(flow: str, *args: Any, is_remote: bool, **options: Any) -> int:
+    if is_remote:
+        from koco.cli.local_run import remote  # manifests, only for this
+
+        return remote.run(flow, *args, **options)
+    from koco.cli.local_run import local  # the runner's parts, only for this
+
+    return local.run(flow, *args, **options)
 
 
 def check(*, follow: bool, wait: bool, timeout: float | None) -> None:

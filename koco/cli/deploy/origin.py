@@ -17,7 +17,9 @@ def origin(target: "Target") -> dict[str, Any]:
 
     It is `dirty` if files in the service's folder differ from the commit or are not in it.
     """
-    project = {"project": target.project.name} if target.project else {}
+    # A person's own copy is not the project's, or a deploy with `--prune` would remove it.
+    is_own = bool(target.owner)
+    project = {"project": target.project.name} if target.project and not is_own else {}
     return project | _commit(target.root)
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: continues, because it must not give up first.
 _READY_S, _LONGER_S = 600.0, 60.0
 
+#: The upload of a smaller bundle shows no progress, because it is over before anybody reads that.
+_SMALL_BYTES = 500_000
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -200,7 +203,9 @@ def _report_bundle(service: str, bundle: "Bundle", report: Report) -> None:
 
 def _upload(client: "Client", service: str, bundle: "Bundle", report: Report) -> None:
     is_there = client.has_bundle(bundle.sha256)
-    if not is_there:
+    if not is_there and bundle.size_bytes < _SMALL_BYTES:
+        client.put_bundle(bundle.sha256, bundle.path)
+    elif not is_there:
         with output.progress(f"{service}: uploading", bundle.size_bytes) as advance:
             client.put_bundle(bundle.sha256, bundle.path, advance=advance)
     text = "the control plane already has this bundle" if is_there else "uploaded"

@@ -87,10 +87,9 @@ def describe_status(payload: dict[str, Any]) -> str:
 def describe_lock(lock: dict[str, Any], fid: str) -> str:
     """Return an open lock's name, when it expires, and the command that answers it."""
     # The command has its own line, so that a narrow terminal does not break text that users copy.
-    return (
-        f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
-        f"koco answer {fid} {lock.get('name')}"
-    )
+    waits = f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}"
+    # Without a fid, it runs in this process, which asks by itself.
+    return f"{waits}\nkoco answer {fid} {lock.get('name')}" if fid else waits
 
 
 def describe_lease(lease: dict[str, Any]) -> str:

@@ -158,7 +158,7 @@ def report_end(stream: Stream, view: View) -> None:
     if view.as_json or output.is_terminal():
         return
     if stream.status is not None and EXIT_CODES[stream.status]:
-        output.note(f"{stream.fid} has ended: {stream.status}")
+        output.note(f"{stream.fid or 'it'} has ended: {stream.status}")
 
 
 def show_lines(stream: Stream, lines: list[bytes], view: View) -> None:

@@ -180,7 +180,8 @@ class _Stream(io.TextIOBase):
         return FDS[self._kind]
 
     def isatty(self) -> bool:
-        return False
+        # A command that runs a flow in its own process still draws on its terminal.
+        return self._capture.output() is None and self._former.isatty()
 
     @property
     def buffer(self) -> Any:

@@ -139,6 +139,11 @@ class ServeAPI(FastAPI):
         request = self._request(f"{INTERNAL}/leases/{lock}", asked, user=user, fid=fid)
         return await self._internal(request)
 
+    async def ask(self, lock: str, *, data: Any, user: str = "", fid: str = "") -> Answer:
+        """Return the form of a lock, as the control plane gets it. For tests, as `submit`."""
+        request = self._request(f"{INTERNAL}/locks/{lock}", {"data": data}, user=user, fid=fid)
+        return await self._internal(request)
+
     def _request(self, path: str, sent: Any, *, user: str, fid: str = "") -> Request:
         """Return an admitted request that nobody has signed."""
         body = handlers.encode(Answer("", sent))

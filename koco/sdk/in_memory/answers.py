@@ -13,6 +13,9 @@ from koco.events.questions import LockOutcome, OpenLock
 #: Turns a person's answer to a lock into the flow's value, and the dates in it. None: unchanged.
 Lease = Callable[[OpenLock, Any], tuple[Any, datetimes.Moments] | None]
 
+#: Returns a person's answer to a lock, or an exception in place of it.
+Answering = Callable[[OpenLock], LockOutcome | BaseException]
+
 
 class Answers:
     """The test's answers by the name of the lock.

@@ -23,7 +23,7 @@ from koco.events.questions import (
     WithdrawWait,
 )
 from koco.events.steps import StepRecord, split_line
-from koco.sdk.in_memory.answers import Answers, Lease
+from koco.sdk.in_memory.answers import Answering, Answers, Lease
 from koco.sdk.in_memory.records import Records
 
 
@@ -48,7 +48,10 @@ class Memory:
         children: Mapping[str, Any] | None = None,
         lease: Lease = lambda lock, answer: None,
         fid: str | None = None,
+        answering: Answering | None = None,
+        by: str = "test",
     ) -> None:
+        """Take the test's answers; or `answering`, which answers a lock, and whose name is `by`."""
         #: Each test has its own by default, because services outside know a step by it.
         self.fid = fid or secrets.token_hex(8)
         #: The events, and their lines as a runner sends them.
@@ -57,7 +60,8 @@ class Memory:
         #: Reasons why the test fails, even if its flow catches the error.
         self.failures: list[str] = []
         self.records = Records(messages or {}, children or {}, self.failures, self.note)
-        self._answers = Answers(answers or {}, lease, self.failures)
+        self._answer = answering or Answers(answers or {}, lease, self.failures).answer
+        self._by = by
         self._lock = threading.Lock()
         self._open: dict[str, OpenLock] = {}
         #: The test's exceptions in place of answers, by the lock's id.
@@ -119,14 +123,14 @@ class Memory:
     def _answer_lock(self, lock: OpenLock) -> LockOutcome:
         """Answer a lock as a person would; raise the test's exception if it has one."""
         if (known := self.records.locks.get(lock.lid)) is None:
-            outcome = self._answers.answer(lock)
+            outcome = self._answer(lock)
             named = {"lid": lock.lid, "name": lock.name}
             if isinstance(outcome, BaseException):
                 self._refused[lock.lid] = outcome
                 outcome = LockOutcome(status="expired")
                 self.note(Kind.LEASE, {**named, "outcome": "expired"})
             else:
-                answered = {"outcome": "answered", "answer": outcome.answer, "by": "test"}
+                answered = {"outcome": "answered", "answer": outcome.answer, "by": self._by}
                 self.note(Kind.LEASE, {**named, **answered})
             known = self.records.settle_lock(lock, outcome)
         if (refused := self._refused.get(lock.lid)) is not None:

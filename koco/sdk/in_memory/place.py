@@ -1,7 +1,7 @@
 """An execution's files in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from koco.sdk import file_backend
 class Place(file_backend.Place):
     """The files of an execution in a test (see `koco.sdk.file_backend`)."""
 
-    def __init__(self, content: dict[str, bytes], note_event: Callable[[Kind, Any], None]) -> None:
+    def __init__(
+        self, content: MutableMapping[str, bytes], note_event: Callable[[Kind, Any], None]
+    ) -> None:
         self._content = content
         self._note = note_event
 

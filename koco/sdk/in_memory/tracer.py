@@ -1,7 +1,7 @@
 """A tracer for tests: what it writes is kept in memory."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from koco import file_paths
@@ -118,7 +118,9 @@ class Tracer(tracer.Tracer):
         lease: Lease = lambda lock, answer: None,
     ) -> None:
         memory = Memory(answers=answers, messages=messages, children=children, lease=lease)
-        self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
+        self.files: MutableMapping[str, bytes] = {
+            file_paths.path(name): bytes(data) for name, data in (files or {}).items()
+        }
         self._begin(memory, Process(memory))
 
     def _begin(
@@ -143,7 +145,7 @@ class Tracer(tracer.Tracer):
         memory: Memory,
         process: Process,
         *,
-        files: dict[str, bytes] | None = None,
+        files: MutableMapping[str, bytes] | None = None,
         sink: tracer.Sink | None = None,
         journal: Journal | None = None,
     ) -> "Tracer":

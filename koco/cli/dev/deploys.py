@@ -1,0 +1,101 @@
+"""Deploy what is in the files now, in a thread."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from koco.cli import connection
+from koco.cli.deploy import plan
+from koco.cli.dev.happenings import Deployed, Failed, Happening, Planned
+from koco.cli.dev.watch import stamp
+from koco.cli.own.services import Services
+from koco.errors import KocoError, unexpected
+from koco.plurals import counted
+from koco.project import project
+
+#: How many changed files a line of the plan names.
+_NAMED = 3
+
+
+class Deploys:
+    """Deploys one after the other. Each has a number, its turn."""
+
+    def __init__(
+        self,
+        services: Services,
+        manifests: Sequence[str],
+        report: Callable[[Happening], object],
+        *,
+        env_files: Sequence[Path] = (),
+    ) -> None:
+        self._services = services
+        self._manifests = manifests
+        self._report = report
+        self._env_files = env_files
+        self._thread: threading.Thread | None = None
+        #: The number of the last deploy.
+        self.turn = 0
+
+    def begin(self) -> None:
+        """Begin a deploy, whose outcome is reported."""
+        self.turn += 1
+        self._thread = threading.Thread(
+            target=self._run, args=(self.turn,), name="koco-deploy", daemon=True
+        )
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the last deploy is over; return whether it is."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self, turn: int) -> None:
+        folders: tuple[Path, ...] = (Path.cwd(),)
+        seen = stamp(folders)
+        try:
+            found = project.targets(self._manifests)
+            folders = _folders(found)
+            seen = stamp(folders)
+            found = project.in_environment(
+                found, connection.environment(), env_files=self._env_files
+            )
+            targets = self._services.own(found)
+            folders = _folders(targets, is_valid=True)
+            seen = stamp(folders)
+            releases = self._services.deploy(targets, on_plan=lambda made: self._tell(turn, made))
+            names = tuple(each.manifest.service for each in targets)
+            self._report(Deployed(turn, tuple(releases), names, folders, seen))
+        except KocoError as exc:
+            self._report(Failed(turn, exc, folders, seen))
+        except Exception as exc:  # noqa: BLE001 - reported by the loop, which goes on
+            self._report(Failed(turn, unexpected(exc), folders, seen))
+
+    def _tell(self, turn: int, made: plan.Plan) -> None:
+        lines = tuple(_line(each) for each in made.changed)
+        if lines:
+            self._report(Planned(turn, lines))
+
+
+def _folders(found: Sequence[project.Target], *, is_valid: bool = False) -> tuple[Path, ...]:
+    """Return the folders to watch: of the manifests, the project and, if known, the code."""
+    folders = {each.manifest_path.parent for each in found}
+    folders |= {each.project.root for each in found if each.project is not None}
+    if is_valid:
+        folders |= {each.root for each in found}
+    return tuple(sorted(folders))
+
+
+def _line(each: plan.Planned) -> str:
+    """Return a service's step of the plan in one line."""
+    step = each.step
+    facts = [each.service, step["action"]]
+    if step["action"] == "create":
+        facts.append(counted(step["ships"]["files"], "file"))
+        return "  ".join(facts)
+    files = [change["path"] for change in step["files"]]
+    named = ", ".join(files[:_NAMED])
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    others = [part for part in step["parts"] if part != "code"]
+    return "  ".join([*facts, ", ".join([*others, *([named + more] if named else [])])]).rstrip()

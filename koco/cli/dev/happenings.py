@@ -1,0 +1,81 @@
+"""What the threads of `koco dev` report to its loop."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from koco.client.answers import AnyRelease
+from koco.client.many_stream import LineOfMany, ManyStream
+from koco.errors import KocoError
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Files were changed."""
+
+    paths: tuple[Path, ...]
+    #: When it was noticed (seconds of a monotonic clock).
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A deploy is about to do something: a line for people, for each service."""
+
+    turn: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A deploy has ended; no releases if nothing had changed."""
+
+    turn: int
+    releases: tuple[AnyRelease, ...]
+    #: The names of all services that are deployed now, and the folders with their files.
+    services: tuple[str, ...]
+    folders: tuple[Path, ...]
+    #: The stamp of the folders before their files were read: see `koco.cli.dev.watch`.
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A deploy has failed. The folders are those to watch, as far as they are known."""
+
+    turn: int
+    error: KocoError
+    folders: tuple[Path, ...]
+    #: The stamp of the folders before their files were read: see `koco.cli.dev.watch`.
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A person has pressed a key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Events of executions."""
+
+    stream: ManyStream
+    lines: list[LineOfMany]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A thread cannot go on."""
+
+    error: KocoError
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """The process was asked to end, by a signal."""
+
+    signal: int
+
+
+Happening = Changed | Planned | Deployed | Failed | Typed | Arrived | Lost | Terminated

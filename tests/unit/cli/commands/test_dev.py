@@ -1,0 +1,204 @@
+"""`koco dev` at a terminal and without one, against a control plane of memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.memory_plane import KEY, Plane
+from tests.support.typist import CTRL_C, Typist
+
+SIZES = [(80, 24), (200, 50)]
+MANIFEST = "service: hello\nflows:\n- name: greet\n  entrypoint: app:greet\n"
+
+
+@pytest.fixture
+def folder(plane: Plane, tmp_path: Path) -> Path:
+    """A project whose service goes live at once."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "koco.yaml").write_text(MANIFEST)
+    (root / "app.py").write_text("def greet(): ...\n")
+    plane.releases = [{"status": "live"}]
+    plane.script = [("stdout", "hi"), ("final", {"n": 1}), ("status", {"status": "finished"})]
+    return root
+
+
+def env(plane: Plane) -> dict[str, str]:
+    return {"KOCO_HOME": os.environ["KOCO_HOME"], "KOCO_URL": plane.url, "KOCO_KEY": KEY}
+
+
+def typist(plane: Plane, folder: Path, *args: str, size: tuple[int, int] = (80, 24)) -> Typist:
+    columns, rows = size
+    return Typist(
+        ["-m", "koco", "dev", *args], cwd=folder, env=env(plane), columns=columns, rows=rows
+    )
+
+
+def own(plane: Plane) -> str:
+    """Return the name of the service that was deployed."""
+    [names] = {
+        tuple(each["manifest"]["service"] for each in data["services"])
+        for method, path, data in plane.requests
+        if (method, path) == ("POST", "/v1/plan")
+    }
+    return names[0]
+
+
+def removed(plane: Plane) -> list[str]:
+    return [path.partition("?")[0] for method, path, _ in plane.requests if method == "DELETE"]
+
+
+def begun(plane: Plane) -> list[Any]:
+    return [
+        data
+        for method, path, data in plane.requests
+        if method == "POST" and path.endswith("/releases")
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_deploys_at_each_save_and_removes_its_service(
+    plane: Plane, folder: Path, size: tuple[int, int]
+) -> None:
+    """Into a copy of one's own, without schedules; `q` leaves."""
+    (folder / "koco.yaml").write_text(
+        f"{MANIFEST}schedule:\n- {{flow: greet, cron: '0 7 * * *'}}\n"
+    )
+    with typist(plane, folder, size=size) as person:
+        person.sees("release 3  live")
+        person.sees("q leaves")
+        (folder / "app.py").write_text("def greet(): return 1\n")
+        person.sees("release 3  live")
+        person.presses("q")
+        assert person.leaves() == 0
+        assert all(len(each) <= size[0] for each in person.seen.splitlines())
+    service = own(plane)
+    assert service.startswith("hello~")
+    assert removed(plane)[0] == f"/v1/services/{service}"
+    assert len(begun(plane)) >= 2
+    assert "schedule" not in begun(plane)[0]["manifest"]
+
+
+def test_a_broken_manifest_shows_once_and_recovers(plane: Plane, folder: Path) -> None:
+    """Each save is tried; the same error is not repeated."""
+    with typist(plane, folder) as person:
+        person.sees("q leaves")
+        (folder / "koco.yaml").write_text("service: [\n")
+        person.sees("koco.yaml:")
+        person.sees("waiting for the next change")
+        (folder / "app.py").write_text("def greet(): return 1\n")
+        person.sees("still the same error")
+        (folder / "koco.yaml").write_text(MANIFEST)
+        person.sees("release 3  live")
+        person.presses("q")
+        assert person.leaves() == 0
+
+
+def test_a_release_that_fails_shows_its_traceback(plane: Plane, folder: Path) -> None:
+    """And the command goes on."""
+    error = {"message": "it broke", "detail": "Traceback\nValueError: no", "hint": None}
+    with typist(plane, folder) as person:
+        person.sees("q leaves")
+        plane.releases = [{"status": "failed", "error": error}]
+        (folder / "app.py").write_text("raise ValueError('no')\n")
+        person.sees("ValueError: no")
+        person.sees("it broke")
+        plane.releases = [{"status": "live"}]
+        (folder / "app.py").write_text("def greet(): ...\n")
+        person.sees("release 3  live")
+        person.presses("q")
+        assert person.leaves() == 0
+
+
+def test_it_runs_a_flow_after_each_deploy_and_compares(plane: Plane, folder: Path) -> None:
+    """`r` runs it again with the same inputs, `l` lists what ran."""
+    with typist(plane, folder) as person:
+        person.sees("q leaves")
+        plane.flows["greet"] = {
+            **plane.flows["greet"],
+            **{"name": f"{own(plane)}/greet", "service": own(plane), "form": None},
+        }
+        person.presses("q")
+        assert person.leaves() == 0
+    with typist(plane, folder, "--run", "greet", "-i", "who=Ada") as person:
+        person.sees("hi")
+        person.sees('finished: {"n": 1}')
+        plane.script[1] = ("final", {"n": 2})
+        (folder / "app.py").write_text("def greet(): return 2\n")
+        person.sees('finished: {"n": 2}')
+        person.sees('before: finished: {"n": 1}')
+        person.presses("r")
+        person.sees("as before")
+        person.presses("l")
+        person.sees("STATUS")
+        person.presses("q")
+        assert person.leaves() == 0
+    launched = [data for _, path, data in plane.requests if path.startswith("/v1/flows/hello~")]
+    launched = [each for each in launched if each]
+    assert len(launched) >= 3  # the system may tell of one save twice
+    assert launched == [{"who": "Ada"}] * len(launched)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_without_a_terminal_signals_clean_up(
+    plane: Plane, folder: Path, number: signal.Signals, code: int
+) -> None:
+    """It follows until then; no key is read."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "koco", "dev"],
+        cwd=folder,
+        env={**os.environ, **env(plane)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "live" in line:
+            break
+    process.send_signal(number)
+    rest = process.stderr.read()
+    assert process.wait(30) == code, rest
+    assert "removing hello~" in rest
+    assert removed(plane)
+
+
+def test_ctrl_c_at_a_terminal_cleans_up(plane: Plane, folder: Path) -> None:
+    """As `q`, with the exit code of Ctrl-C."""
+    with typist(plane, folder) as person:
+        person.types(CTRL_C, after="q leaves")
+        person.sees("removing hello~")
+        assert person.leaves() == 130
+
+
+def test_what_a_killed_one_leaves_is_removed(plane: Plane, folder: Path) -> None:
+    """By a process that waits for its end."""
+    with typist(plane, folder) as person:
+        person.sees("q leaves")
+        assert removed(plane) == []
+        person.process.kill()
+        deadline = time.monotonic() + 30
+        while not removed(plane):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert removed(plane) == [f"/v1/services/{own(plane)}"]
+
+
+def test_inputs_need_a_flow_to_run(plane: Plane, folder: Path) -> None:
+    """Or they would be ignored."""
+    done = subprocess.run(
+        [sys.executable, "-m", "koco", "dev", "-i", "who=Ada"],
+        cwd=folder,
+        env={**os.environ, **env(plane)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "need --run" in done.stderr
