@@ -79,10 +79,13 @@ def read(path: Path, take: Callable[[Member], None] = lambda _: None) -> Head:
         UsageError: it cannot be read.
     """
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
-            return _read(tar, path, take)
+        file = path.open("rb")
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+        raise UsageError(f"{path} cannot be read: {exc.strerror}") from exc
+    try:
+        # Other errors of the system are those of `take`, whose disk may be full.
+        with file, tarfile.open(fileobj=file, mode="r|") as tar:
+            return _read(tar, path, take)
     except (tarfile.TarError, EOFError, msgspec.DecodeError, msgspec.ValidationError) as exc:
         raise _damaged(path, "it is not a backup, or ends too early") from exc
 

@@ -18,6 +18,7 @@ from koco.control.services.secrets import Vault
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.store.store import Store
 from tests.support.api_server import Api, serving
+from tests.support.small_disk import MB, mounted, told
 from tests.unit.conftest import Cli
 
 
@@ -247,3 +248,28 @@ def test_only_admins_may(api: Api) -> None:
         done, refused = client.get("/v1/audit?action=make_backup").json()["items"]
     assert (done["who"], done["outcome"]) == ("root", "ok")
     assert refused["outcome"] == "not_allowed"
+
+
+def test_a_full_disk_leaves_nothing(ours: Api, cli: Cli, tmp_path: Path) -> None:
+    """Neither of a backup nor of a restore; a store that was there stays in its place."""
+    data = os.urandom(6 * MB)
+    ours.upload(data)
+    backup = made(ours, tmp_path / "x")
+    with mounted(4) as disk:
+        ran = cli("backup", f"{disk}/koco.backup")
+        assert (ran.code, "no room" in ran.err) == (1, True), ran.err
+        assert not [*disk.iterdir()]
+        (disk / "store.db").write_bytes(b"former")
+        with pytest.raises(KocoError, match="no room"):
+            restoring.restore(backup, disk, replaces=True)
+        assert [path.name for path in disk.iterdir()] == ["store.db"]
+
+
+def test_the_control_planes_disk_needs_room_for_a_copy(api: Api) -> None:
+    """Else the answer says so, before anything is sent."""
+    api.upload(os.urandom(1000))
+    with told(api.data_dir, 1), api.http("root") as client:
+        time.sleep(0.15)  # a reading of the disk counts for a moment
+        answer = client.post("/v1/backup")
+    assert answer.status_code == 507, answer.text
+    assert not [*api.data_dir.glob("backup-*")]
