@@ -75,7 +75,7 @@ class Desk:
         return {**self._shown(lock, since), "form": self._form(lock)}  # type: ignore[typeddict-item]
 
     def answer(self, fid: str, name: str, value: Any) -> Lock:
-        """Answer a lock; see `koco.client.Client.answer`."""
+        """Answer a lock, as the client does."""
         lock, since = self._find(name)
         answer, moments = self._checked(lock, value)
         plain = msgspec.json.decode(line.encode_payload(answer))
