@@ -100,6 +100,7 @@ def every() -> dict[str, Measure]:
         "each": load.process_each,
         "unchanged": deploys.unchanged,
         "redeploy": deploys.redeploy,
+        "dev": deploys.dev,
         "rollback": deploys.rollback,
         "fifty": deploys.fifty,
         "steps": durable.steps,

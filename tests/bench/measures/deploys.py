@@ -1,5 +1,6 @@
 """Deploys: what changes nothing, one file, a step back, and fifty services at once."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -67,6 +68,53 @@ def redeploy(bench: Bench) -> Iterator[Row]:
         against="bare actor, new bundle",
         more={"worst": max(cli), "over the API": statistics.median(api)},
     )
+
+
+def dev(bench: Bench) -> Iterator[Row]:
+    """Save one file while `koco dev` runs, again and again, until the change can be launched."""
+    count = 3 if bench.quick else 7
+    with temporary() as root:
+        project = _projects(root, ["saved"])
+        with _running_dev(project) as lines:
+            _until_live(lines)
+            times = []
+            for _ in range(count):
+                time.sleep(1)  # it watches from now on, and is at rest
+                begin = time.perf_counter()
+                _change(project / "saved")
+                _until_live(lines)
+                times.append(time.perf_counter() - begin)
+    yield Row(
+        name="dev",
+        measure="save to launchable, `koco dev`",
+        value=statistics.median(times),
+        unit="s",
+        bar=1,
+        baseline=statistics.median(_bare(bench)["fresh"]),
+        against="bare actor, new bundle",
+        more={"worst": max(times)},
+    )
+
+
+@contextlib.contextmanager
+def _running_dev(project: Path) -> Iterator[Iterator[str]]:
+    """Run `koco dev` in a project; give what it says, and end it."""
+    process = subprocess.Popen(
+        [_KOCO, "dev"], cwd=project, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        yield iter(process.stderr)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _until_live(lines: Iterator[str]) -> None:
+    for line in lines:
+        if "  live  " in line:
+            return
+    raise RuntimeError("koco dev has ended")
 
 
 def rollback(bench: Bench) -> Iterator[Row]:
