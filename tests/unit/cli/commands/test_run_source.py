@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -74,6 +75,20 @@ def test_it_runs_a_function_and_prints_its_events(folder: Path, cli: Cli, named:
     """Inputs become what the signature says; the exit code is the outcome."""
     ran = cli("run", named, "-i", "who=Ada", "-i", "size=2")
     assert (ran.code, ran.out) == (0, 'hello Ada\n{"who": "Ada", "size": 2}\n')
+
+
+def test_ray_is_not_needed(folder: Path) -> None:
+    """Nothing imports it unless the flow does."""
+    code = "import sys\n\ndef flow(): return sorted({'ray', 'litestar'} & set(sys.modules))\n"
+    (folder / "other_here.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "koco", "run", "./other_here.py:flow"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n")
 
 
 def test_json_has_the_events(folder: Path, cli: Cli) -> None:
