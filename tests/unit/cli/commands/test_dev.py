@@ -1,5 +1,6 @@
 """`koco dev` at a terminal and without one, against a control plane of memory."""
 
+import getpass
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from koco.manifest.rules import owner_name
 from tests.support.memory_plane import KEY, Plane
 from tests.support.typist import CTRL_C, Typist
 
@@ -143,6 +145,27 @@ def test_it_runs_a_flow_after_each_deploy_and_compares(plane: Plane, folder: Pat
     launched = [each for each in launched if each]
     assert len(launched) >= 3  # the system may tell of one save twice
     assert launched == [{"who": "Ada"}] * len(launched)
+
+
+def test_a_first_launch_asks_for_its_inputs(plane: Plane, folder: Path) -> None:
+    """With the keyboard as usual meanwhile: Enter, corrections, an echo; then keys count again."""
+    service = f"hello~{owner_name(getpass.getuser())}"
+    plane.flows["greet"] |= {"name": f"{service}/greet", "service": service}
+    with typist(plane, folder) as person:
+        person.sees("q leaves")
+        person.presses("r")
+        for each in plane.flows["greet"]["form"]:
+            if each.get("name"):
+                person.types("Adx\x7fa\n" if each["name"] == "who" else "\n")
+        person.sees("finished")
+        person.presses("l")
+        person.sees("STATUS")
+        person.presses("q")
+        assert person.leaves() == 0
+    [data] = [
+        data for _, path, data in plane.requests if path == f"/v1/flows/{service}/greet" and data
+    ]
+    assert data["who"] == "Ada"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
