@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: The folder of this koco's package.
 HERE = Path(__file__).parent
+#: The name of koco's distribution. On PyPI, `koco` is somebody else's package.
+DISTRIBUTION = "koco-deploy"
 #: The header that carries koco's version in requests and answers.
 HEADER = "Koco-Version"
 

@@ -17,6 +17,7 @@ from typing import Any
 from koco.bootstrap import driver
 from koco.bootstrap.order import Order
 from koco.errors import KocoError
+from koco.versions import DISTRIBUTION
 
 #: The marks of the lines with the answer, and with notes for the user before it.
 ANSWER, NOTE = "koco-answer: ", "koco-note: "
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
-    requirements = importlib.metadata.requires("koco") or []
+    requirements = importlib.metadata.requires(DISTRIBUTION) or []
     _check_python()
     packages = missing_packages(requirements)
     environment = dict(order.get("environment", {}))
@@ -92,7 +93,7 @@ def missing_packages(requirements: list[str]) -> list[str]:
 def _check_python() -> None:
     from packaging.specifiers import SpecifierSet
 
-    wanted = importlib.metadata.metadata("koco")["Requires-Python"]
+    wanted = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"]
     version = ".".join(map(str, sys.version_info[:3]))
     if not SpecifierSet(wanted).contains(version):
         raise KocoError(

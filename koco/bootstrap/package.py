@@ -8,6 +8,7 @@ from pathlib import Path
 
 import koco
 from koco.errors import KocoError
+from koco.versions import DISTRIBUTION
 
 #: The time of all entries, so that the same content gives the same bytes. It is the oldest time
 #: that a zip file can store.
@@ -21,7 +22,7 @@ def of_koco() -> tuple[str, bytes]:
         KocoError: koco is not installed here, so its requirements are unknown.
     """
     files = _modules()
-    files[f"koco-{koco.__version__}.dist-info/METADATA"] = _metadata()
+    files[f"{DISTRIBUTION.replace('-', '_')}-{koco.__version__}.dist-info/METADATA"] = _metadata()
     digest, buffer = hashlib.sha256(), io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in sorted(files.items()):
@@ -41,7 +42,7 @@ def ray_bounds() -> str:
     """
     from packaging.requirements import Requirement
 
-    for text in importlib.metadata.requires("koco") or []:
+    for text in importlib.metadata.requires(DISTRIBUTION) or []:
         if (requirement := Requirement(text)).name == "ray":
             return str(requirement.specifier)
     raise _not_installed()
@@ -59,7 +60,7 @@ def _modules() -> dict[str, bytes]:
 
 def _metadata() -> bytes:
     try:
-        text = importlib.metadata.distribution("koco").read_text("METADATA")
+        text = importlib.metadata.distribution(DISTRIBUTION).read_text("METADATA")
     except importlib.metadata.PackageNotFoundError:
         text = None
     if text is None:

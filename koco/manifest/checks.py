@@ -7,6 +7,7 @@ from typing import Any
 from koco.manifest.model import Flow, Limits, Manifest, Runner, Schedule
 from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key, wrong_type
 from koco.spelling import nearest
+from koco.versions import DISTRIBUTION
 
 #: A requirement of Kodosumi's own package.
 _KODOSUMI = re.compile(r"\s*kodosumi\s*(?:$|[^A-Za-z0-9._-])", re.IGNORECASE)
@@ -39,6 +40,7 @@ def find_problems(data: Any) -> list[Problem]:
         _check_forms,
         _check_dependencies,
         _check_kodosumi,
+        _check_koco,
         _check_secrets,
         _check_schedules,
     ]
@@ -168,6 +170,27 @@ def _check_kodosumi(data: dict[str, Any]) -> list[Problem]:
         for index, each in enumerate(_list(runtime, "dependencies"))
         if runtime.get("kodosumi") is True and _KODOSUMI.match(str(each))
     ]
+
+
+def _check_koco(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each dependency that is koco itself, or has its name."""
+    messages = {
+        "koco": "is somebody else's package on PyPI, and hides koco's own `koco`",
+        DISTRIBUTION: "hides the cluster's own `koco`",
+    }
+    hint = "remove it: koco brings itself to every process of a service"
+    dependencies = enumerate(_list(_mapping(data, "runtime"), "dependencies"))
+    return [
+        Problem(("runtime", "dependencies", index), messages[name], hint)
+        for index, each in dependencies
+        if (name := _name_of(each)) in messages
+    ]
+
+
+def _name_of(requirement: Any) -> str:
+    """Return the normalized name of a requirement, as PyPI compares names."""
+    found = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", str(requirement))
+    return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
 
 
 def _check_secrets(data: dict[str, Any]) -> list[Problem]:

@@ -23,6 +23,7 @@ from koco.client.context_file import Context
 from koco.client.transport import Transport
 from koco.control.deploy import checks
 from koco.errors import UnreachableError, UsageError
+from koco.versions import DISTRIBUTION
 from tests.support.certificates import make_certificate
 from tests.support.dashboard import Ray, Server
 from tests.support.releases import manifest
@@ -175,7 +176,7 @@ def test_the_package_is_named_by_its_content() -> None:
     assert (name, data) == package.of_koco()
     files = zipfile.ZipFile(io.BytesIO(data)).namelist()
     assert {"koco/__init__.py", "koco/bootstrap/job.py", "koco/control/process.py"} <= set(files)
-    assert not [file for file in files if not file.startswith(("koco/", "koco-"))]
+    assert not [file for file in files if not file.startswith(("koco/", "koco_deploy-"))]
     assert [file for file in files if file.endswith(".dist-info/METADATA")]
     assert "2.60" in package.ray_bounds()
 
@@ -193,7 +194,9 @@ def test_finds_missing_packages_by_name_and_version() -> None:
             "no-such-linter; extra == 'dev'",
         ]
     ) == ["msgspec>=999", "no-such-package-of-koco<2,>=1", "no-such-server"]
-    assert job.missing_packages(importlib.metadata.requires("koco") or []) == [], "this one has all"
+    assert job.missing_packages(importlib.metadata.requires(DISTRIBUTION) or []) == [], (
+        "this one has all"
+    )
 
 
 def test_refuses_an_app_if_rays_serve_is_missing(

@@ -217,6 +217,16 @@ def test_problems_of_data_have_key_paths() -> None:
             )
             for each in ("kodosumi", "Kodosumi>=1.1", "kodosumi @ git+https://example.com/k")
         ],
+        *[
+            (manifest(runtime={"dependencies": ["six", each]}), f"dependencies[1]: {said}")
+            for each, said in (
+                ("koco", "is somebody else's package on PyPI"),
+                ("Koco[ray]>=0.1", "is somebody else's package on PyPI"),
+                ("koco_deploy", "hides the cluster's own `koco`"),
+                ("koco-deploy @ git+https://example.com/k", "hides the cluster's own `koco`"),
+            )
+        ],
+        (manifest(runtime={"dependencies": ["koco-ml", "koconf"]}, nope=1), "nope: unknown key"),
         (manifest(runtime={"kodosumi": "yes"}), "runtime.kodosumi: expected true or false"),
         (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),
         (manifest(runtime={"env": {"A": 1}}), "runtime.env.A: expected text, got the number 1"),

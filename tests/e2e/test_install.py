@@ -1,0 +1,72 @@
+"""koco as people install it: built, and put into environments without this checkout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from koco import __version__
+from koco.versions import DISTRIBUTION
+from tests.support.checkout import ROOT
+
+
+def call(*words: str | Path, cwd: Path, **env: str | Path) -> str:
+    """Run a program outside of the checkout and return its output."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env={**clean, **{name: str(value) for name, value in env.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with an sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    call(uv(), "build", "-q", "--out-dir", folder, ROOT, cwd=folder)
+    return folder
+
+
+def uv() -> Path:
+    return Path(sys.executable).with_name("uv")
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
+def test_it_installs_into_a_clean_environment(built: Path, tmp_path: Path, pattern: str) -> None:
+    """Wheel and sdist: the command, the import, the templates, and the distribution's own name."""
+    file, python = only(built, pattern), tmp_path / "env/bin/python"
+    assert file.name.startswith(f"koco_deploy-{__version__}")
+    call(uv(), "venv", "-q", "--python", sys.executable, "env", cwd=tmp_path)
+    call(uv(), "pip", "install", "-q", "--python", python, file, cwd=tmp_path)
+    code = (
+        f"import importlib.metadata as m, koco; print(koco.__file__, m.version('{DISTRIBUTION}'))"
+    )
+    path, version = call(python, "-c", code, DISTRIBUTION, cwd=tmp_path).split()
+    assert Path(path).is_relative_to(tmp_path)
+    assert version == __version__
+    koco = python.with_name("koco")
+    assert call(koco, "--version", cwd=tmp_path) == f"koco {__version__}\n"
+    call(koco, "init", "hello", cwd=tmp_path, KOCO_HOME=tmp_path)
+    assert "greet" in call(koco, "validate", "hello", cwd=tmp_path, KOCO_HOME=tmp_path)
+
+
+def test_it_is_a_tool_of_uv(built: Path, tmp_path: Path) -> None:
+    """`uv tool install` puts the command `koco` on the path."""
+    places = {"UV_TOOL_DIR": tmp_path / "tools", "UV_TOOL_BIN_DIR": tmp_path / "bin"}
+    wheel = only(built, "*.whl")
+    call(uv(), "tool", "install", "-q", "--python", sys.executable, wheel, cwd=tmp_path, **places)
+    assert call(tmp_path / "bin/koco", "--version", cwd=tmp_path) == f"koco {__version__}\n"
+    assert "hello" in call(tmp_path / "bin/koco", "init", "--list", cwd=tmp_path)
