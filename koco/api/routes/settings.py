@@ -6,7 +6,7 @@ import msgspec
 from litestar import get, patch
 from msgspec import Meta, Struct
 
-from koco.api.http import audit
+from koco.api.http import audit, list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi.shapes import Shape, text
@@ -41,11 +41,15 @@ class SettingsChange(Struct, forbid_unknown_fields=True):
 
 
 @get("/v1/settings", guards=[requires("admin")])
-async def list_settings(request: Request) -> Page[Setting]:
+async def list_settings(
+    request: Request, limit: int = 1000, cursor: str | None = None
+) -> Page[Setting]:
     """List all settings, in the order of the documentation."""
     stored = await request.parts.store.settings.all()
     values = _values(request.parts)
-    return Page([_setting(name, values, stored) for name in values], None)
+    order = {name: f"{number:04d}" for number, name in enumerate(values)}
+    found = [_setting(name, values, stored) for name in values]
+    return list_query.page(found, by=lambda each: order[each.name], limit=limit, cursor=cursor)
 
 
 @patch("/v1/settings", guards=[requires("admin")])

@@ -46,6 +46,9 @@ ROUTES = {
     "answer_lock": Call("POST", f"{FID}/locks/review", "launch", "execution", True),
     "cancel_executions": Call("POST", "/v1/executions/cancel?fid=none", "launch"),
     "cancel_execution": Call("POST", f"{FID}/cancel", "launch", "execution"),
+    "change_settings": Call(
+        "PATCH", "/v1/settings", "admin", "", {"values": {"session_hours": 12}}
+    ),
     "change_user": Call("PATCH", "/v1/users/nobody", "admin", "", {"active": True}),
     "create_key": Call("POST", "/v1/keys", "admin", "", {"name": "ada"}),
     "create_release": Call(
@@ -69,14 +72,17 @@ ROUTES = {
     "list_files": Call("GET", f"{FID}/files", "read", "execution"),
     "list_flows": Call("GET", "/v1/flows", "read"),
     "list_keys": Call("GET", "/v1/keys", "admin"),
+    "list_limits": Call("GET", "/v1/limits", "read"),
     "list_locks": Call("GET", "/v1/locks", "read"),
     "list_releases": Call("GET", "/v1/services/svc/releases", "read", "service"),
     "list_secrets": Call("GET", "/v1/secrets", "deploy", "shared"),
     "list_services": Call("GET", "/v1/services", "read"),
+    "list_settings": Call("GET", "/v1/settings", "admin"),
     "list_steps": Call("GET", f"{FID}/steps", "read", "execution"),
     "list_tags": Call("GET", "/v1/tags", "read"),
     "list_users": Call("GET", "/v1/users", "admin"),
     "look": Call("GET", "/v1/services/svc/app/x", "read", "service"),
+    "make_backup": Call("POST", "/v1/backup", "admin"),
     "make_plan": Call(
         "POST",
         "/v1/plan",
@@ -96,6 +102,8 @@ ROUTES = {
     "roll_back": Call("POST", "/v1/services/svc/rollback", "deploy", "service", {"number": 7}),
     "rotate_key": Call("POST", "/v1/keys/nobody/rotate", "admin", "", {}),
     "send_message": Call("POST", f"{FID}/messages/note", "launch", "execution", {"data": 1}),
+    "reset_limits": Call("DELETE", "/v1/limits/svc/flow", "deploy", "flow"),
+    "set_limits": Call("PATCH", "/v1/limits/svc/flow", "deploy", "flow", {"running": 9}),
     "set_password": Call("PUT", "/v1/users/nobody/password", "read", "own", {"password": "z" * 12}),
     "set_secret": Call("PUT", "/v1/secrets/TOKEN", "deploy", "shared", {"value": "v"}),
     "show_bundle": Call("HEAD", f"/v1/bundles/{SHA256}", "deploy"),

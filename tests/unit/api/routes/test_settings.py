@@ -27,7 +27,12 @@ def test_lists_all_settings_in_order(api: Api) -> None:
     with api.http("root") as client:
         items = client.get("/v1/settings").json()["items"]
     assert [each["name"] for each in items] == list(Settings.__struct_fields__)
-    assert items[2] == {"name": "max_running", "value": 0, "default": 0, "is_set": False}
+    [running] = [each for each in items if each["name"] == "max_running"]
+    assert running == {"name": "max_running", "value": 0, "default": 0, "is_set": False}
+    with api.http("root") as client:
+        page = client.get("/v1/settings?limit=3").json()
+        rest = client.get("/v1/settings", params={"cursor": page["next"]}).json()
+    assert page["items"] + rest["items"] == items
 
 
 def test_a_change_counts_at_once_and_is_stored(api: Api) -> None:

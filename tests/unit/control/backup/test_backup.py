@@ -106,7 +106,7 @@ async def _check_tallies(data_dir: Path) -> None:
     store = Store.at(data_dir / "store.db")
     await store.open()
     counted = await store.engine.read(lambda db: db.execute("SELECT count(*) FROM executions"
-        " UNION ALL SELECT sum(count) FROM tallies").fetchall())  # fmt: skip
+        " UNION ALL SELECT total(count) FROM tallies").fetchall())  # fmt: skip
     await store.close()
     assert counted[0] == counted[1]
 
