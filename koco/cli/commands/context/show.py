@@ -1,5 +1,6 @@
 """`koco context show`: show a context."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from koco.cli import connection, contexts
 from koco.cli.terminal import output
 from koco.client import context_file
+from koco.client.context_file import Context
+from koco.errors import UsageError
 
 
 def command(
@@ -21,14 +24,25 @@ def command(
     check: Annotated[
         bool, typer.Option("--check", help="Contact the control plane, and show its version.")
     ] = False,
+    shell: Annotated[
+        bool,
+        typer.Option("--shell", help="Print URL and key as variables of a shell, for `eval`."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
     """Show a context: URL, start of the key, whether it is current.
 
-    Example: koco context show staging --check
+    With --shell the whole key is printed: for curl and other programs.
+
+    Example: eval "$(koco context show --shell)"
     """
+    if shell and (as_json or check):
+        raise UsageError("--shell cannot be combined with --json or --check")
     choice = connection.choice()
     context = connection.context() if name is None else context_file.find(name)
+    if shell:
+        _print_variables(context)
+        return
     shown = contexts.to_json(context, choice)
     if check:
         shown["version"] = contexts.fetch_version(context)
@@ -43,3 +57,11 @@ def command(
     output.print_line(f"{'current':<14} {choice.said_by if shown['current'] else 'no'}")
     if check:
         output.print_line(f"{'control plane':<14} {shown['version']}")
+
+
+def _print_variables(context: Context) -> None:
+    """Print what sh, bash, zsh and fish can evaluate."""
+    output.print_line(f"export KOCO_URL={shlex.quote(context.url)}")
+    output.print_line(f"export KOCO_KEY={shlex.quote(context.key)}")  # '' counts as not set
+    if context.ca:
+        output.print_line(f"export CURL_CA_BUNDLE={shlex.quote(context.ca)}")

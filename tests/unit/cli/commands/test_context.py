@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -691,3 +692,27 @@ def test_every_context_command_has_json() -> None:
 def test_recognises_loopback_hosts(name: str, loopback: bool) -> None:
     """A name that begins like an address is not an address."""
     assert url.is_loopback(name) is loopback
+
+
+@pytest.mark.parametrize("name", ["bash", "dash", "fish", "zsh"])
+def test_shells_evaluate_url_and_key(cli: Cli, tmp_path: Path, name: str) -> None:
+    """Whatever is in them; the certificates are for curl."""
+    if (shell := shutil.which(name)) is None:
+        pytest.skip(f"{name} is not installed")
+    ca = tmp_path / "it's $HOME.pem"
+    ca.touch()
+    context_file.save_context(Context("a", "https://a.test/x'y", KEY, ca=str(ca)), True)
+    ran = cli("context", "show", "--shell")
+    assert ran.code == 0
+    said = 'printf \'%s|%s|%s\' "$KOCO_URL" "$KOCO_KEY" "$CURL_CA_BUNDLE"'
+    got = subprocess.run(
+        [shell, "-c", f"{ran.out}\n{said}"], check=True, capture_output=True, text=True
+    )
+    assert got.stdout == f"https://a.test/x'y|{KEY}|{ca}"
+
+
+def test_variables_for_a_shell_stand_alone(cli: Cli) -> None:
+    """Without a key, the shell's own is emptied; JSON is something else."""
+    context_file.save_context(Context("a", "https://a.test", ""), True)
+    assert cli("context", "show", "--shell").out.splitlines()[1] == "export KOCO_KEY=''"
+    assert cli("context", "show", "--shell", "--json").code == 2
