@@ -8,6 +8,7 @@ import pytest
 
 from koco.events.model import Kind, Status
 from koco.events.steps import StepStatus
+from koco.events.used import Used
 from koco.store.model import Answer, Execution, FailureEvent, NewExecution, Policy, Sight, Topic
 from koco.store.store import Store
 from tests.support.durable_executions import (
@@ -81,6 +82,21 @@ def test_parks_only_what_can_wake(check: Callable[[Check], None]) -> None:
         await store.steps.open_wait(plain.fid, sleep())
         assert not await store.executions.park(plain.fid, "r1", keys=["sleep:0"], lids=[])
         assert (await again(store, plain)).status is Status.RUNNING
+
+    check(body)
+
+
+def test_a_parked_execution_keeps_what_it_used(check: Callable[[Check], None]) -> None:
+    """So its next process can add to it."""
+
+    async def body(store: Store) -> None:
+        execution = await started(store)
+        await store.steps.open_wait(execution.fid, sleep())
+        used = Used(wall_s=2.0, cpu_s=1.0, peak_memory_bytes=10, ray_tasks=1)
+        keys = ["sleep:0"]
+        assert await store.executions.park(execution.fid, "r1", keys=keys, lids=[], used=used)
+        told = (await again(store, execution)).used
+        assert told is not None and (told.wall_s, told.cpu_s, told.ray_tasks) == (2.0, 1.0, 1)
 
     check(body)
 
