@@ -20,14 +20,14 @@ from koco.store.model import Page
 _Count = Annotated[int, Meta(ge=0)] | None
 
 
-class Counts(Shape):
+class LimitCounts(Shape):
     """How many executions of a flow run and wait at most. Null means no limit."""
 
     running: _Count
     queue: _Count
 
 
-class Override(Shape):
+class LimitOverride(Shape):
     """The limits that somebody has set; a limit that is absent is the manifest's."""
 
     until_deploy: bool
@@ -37,12 +37,12 @@ class Override(Shape):
     queue: _Count | UnsetType = UNSET
 
 
-class LimitState(Counts):
+class LimitState(LimitCounts):
     """A flow's limits as they count now, those of its manifest, and what was set instead."""
 
     flow: shapes.Flow
-    manifest: Counts
-    override: Override | None
+    manifest: LimitCounts
+    override: LimitOverride | None
 
     @classmethod
     def render(cls, parts: Parts, entry: Entry) -> Self:
@@ -51,10 +51,10 @@ class LimitState(Counts):
         now = parts.supervisor.limits(release, entry.flow.name)
         declared = limits_of(release.manifest, entry.flow.name)
         found = parts.supervisor.overrides.of(entry.name, release.number)
-        override = found and Override(
+        override = found and LimitOverride(
             until_deploy=found.release is not None, by=found.by, since=found.since, **found.limits
         )
-        return cls.of(now, flow=entry.name, manifest=Counts.of(declared), override=override)
+        return cls.of(now, flow=entry.name, manifest=LimitCounts.of(declared), override=override)
 
 
 class NewLimits(Struct, forbid_unknown_fields=True):
