@@ -34,8 +34,8 @@ def test_a_save_is_deployed_beside_the_shared_service(koco: Koco) -> None:
         person.sees('{"version": 2}')
         person.sees('before: finished: {"version": 1}')
         app.write_text("def greet(:\n")
-        person.sees("SyntaxError")
         person.sees("still serves")
+        person.sees("SyntaxError")
         app.write_text(good.replace('"version": 1', '"version": 3'))
         person.sees('before: finished: {"version": 2}')
         assert koco.execute("greet").result == {"version": 1}  # the shared one
