@@ -39,6 +39,12 @@ def environment() -> str | None:
     return _environment or os.environ.get("KOCO_ENV", "").strip() or None
 
 
+def options() -> list[str]:
+    """Return the options with which another `koco` chooses the same context."""
+    given = {"--context": _chosen, "--env": _environment}
+    return [part for name, value in given.items() if value is not None for part in (name, value)]
+
+
 def context() -> Context:
     """Return the context that flag, environment, project and file select."""
     return context_file.current(_chosen, env=_environment)
@@ -49,13 +55,17 @@ def choice() -> Choice:
     return context_file.select(_chosen, env=_environment)
 
 
-def connect() -> "Client":
-    """Return a client of the chosen context's control plane."""
+def connect(*, away_s: float | None = None) -> "Client":
+    """Return a client of the chosen context's control plane.
+
+    `away_s` is how long each request waits for one that is away, instead of what the environment
+    says: views that show its absence do not wait.
+    """
     # `main` imports this module for every command, and not every command sends requests.
     from koco.client.client import Client
     from koco.client.transport import AWAY_S
 
-    wait_s = context_file.restart_wait_s()
+    wait_s = context_file.restart_wait_s() if away_s is None else away_s
     wait_s = AWAY_S if wait_s is None else wait_s
     chosen = context()
     return Client(

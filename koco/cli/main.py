@@ -40,6 +40,7 @@ COMMANDS = {
     "run": "Launch a flow, and print the fid of the new execution.",
     "logs": "Show the events of executions.",
     "ps": "List executions, newest first.",
+    "top": "Watch services, runners and executions on the whole terminal.",
     "usage": "Count executions by flow, service, day or user, and what they used.",
     "show": "Show an execution: error, flow, status, times, inputs, what it used.",
     "timeline": "Show where an execution's time went, as a bar chart.",

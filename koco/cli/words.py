@@ -51,7 +51,7 @@ _COMMANDS = {
     _EVENTS: "events event log stdout output-log",
     _LIST: "list ls",
     "`koco ps -a` lists executions": "jobs runs executions history queue tasks",
-    "`koco status` shows services, `koco flows` lists flows": "services apps deployments top",
+    "`koco status` shows services, `koco flows` lists flows": "services apps deployments",
     "`koco run FLOW` launches a flow, `koco up` starts koco on this machine": "start",
     "`koco up` starts koco on this machine, `koco deploy` deploys services": "serve spool",
     _RUN: "launch invoke exec execute call trigger submit",

@@ -175,6 +175,19 @@ class Executions(Page[Execution]):
     complete: NotRequired[bool]
 
 
+class ExecutionChange(Named):
+    """An execution that is new, has another status, or was deleted (None)."""
+
+    execution: Execution | None
+
+
+class ExecutionChanges(TypedDict):
+    """Changes of executions, and the cursor after them."""
+
+    items: list[ExecutionChange]
+    next: str
+
+
 class Launched(TypedDict):
     """An accepted execution."""
 
@@ -812,6 +825,19 @@ class ServiceStatus(TypedDict):
     endpoint: NotRequired[str | None]
     load: NotRequired[list[Load] | None]
     schedule: NotRequired[list[FlowSchedule] | None]
+
+
+class Runner(TypedDict):
+    """A runner, with what its process uses."""
+
+    service: str
+    release: int
+    id: str
+    node: str
+    status: str
+    running: int
+    cpu_s: float | None
+    memory_bytes: Size | None
 
 
 class LeftOver(TypedDict):

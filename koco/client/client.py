@@ -83,6 +83,10 @@ class Client:
         """Return the state of control plane, Ray, store and services, and executions by status."""
         return self._transport.json("GET", "/v1/status", answers.Overview)
 
+    def runners(self) -> list[answers.Runner]:
+        """Return the runners, with what their processes use just now."""
+        return self._transport.items("/v1/runners", answers.Runner)
+
     def flows(
         self, *, tags: Sequence[str] = (), words: str | None = None
     ) -> list[answers.FlowSummary]:
@@ -180,6 +184,19 @@ class Client:
         }
         return self._transport.json(
             "GET", "/v1/executions", answers.Executions, query=query, room=room
+        )
+
+    def changes(
+        self, *, since: str | None = None, wait_s: float = 0.0, limit: int = 50
+    ) -> answers.ExecutionChanges:
+        """Return executions that are new, have another status or are gone: `{items, next}`.
+
+        `since` is the `next` of an earlier answer, or `now`. An answer that would be empty waits
+        for news, for at most `wait_s`.
+        """
+        query = {"since": since, "wait": f"{wait_s:g}", "limit": str(limit)}
+        return self._transport.json(
+            "GET", "/v1/changes", answers.ExecutionChanges, query=query, timeout_s=wait_s + 30
         )
 
     def execution(self, fid: str) -> answers.Execution:

@@ -124,6 +124,10 @@ class Plane:
     twist: Callable[[Any], Any] | None = None
     #: What `/v1/status` says instead of `STATUS`.
     status: dict[str, Any] = field(default_factory=dict)
+    #: Whether it breaks all connections without an answer.
+    away: bool = False
+    #: The runners, with what they use.
+    runners: list[dict[str, Any]] = field(default_factory=list)
     #: What `/health` answers, by status code, and what the doctor finds.
     health: tuple[int, Any] = (200, {"status": "ok"})
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -179,6 +183,10 @@ class Plane:
             if kind in ("final", "error"):
                 execution["outcome"] = payload
             self.changed.notify_all()
+
+    def version_of_all(self) -> int:
+        """Return a number that another event or execution changes."""
+        return 100 * sum(map(len, self.events.values())) + len(self.executions)
 
     def plan(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return what a deploy would do, as the test says."""
@@ -366,6 +374,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self._body()
+        if self.plane.away:
+            self.close_connection = True
+            return
         url = urlsplit(self.path)
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         parts = url.path.strip("/").split("/")[1:]
@@ -454,6 +465,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"items": plane.findings, "next": None, "version": __version__}
             case "GET", "status":
                 return 200, plane.status or STATUS
+            case "GET", "runners":
+                return 200, {"items": plane.runners, "next": None}
+            case "GET", "changes":
+                return 200, self._changes(query)
             case "GET", "flows":
                 left_out = ("form", "description")
                 items = [
@@ -694,6 +709,20 @@ class _Handler(BaseHTTPRequestHandler):
         if "wait=" in (self.headers["Prefer"] or "") and execution["status"] in FINAL:
             return 201, {"result": fid, "outcome": self._result(execution)}
         return 201, {"result": fid}
+
+    def _changes(self, query: dict[str, str]) -> dict[str, Any]:
+        """Tell the latest execution if there is news, which this waits for."""
+        plane, until = self.plane, time.monotonic() + float(query.get("wait", 0))
+        with plane.changed:
+            since = query.get("since", "0")
+            while since == str(plane.version_of_all()) and (left := until - time.monotonic()) > 0:
+                plane.changed.wait(min(left, 0.1))
+            now = str(plane.version_of_all())
+        if since in (now, "now"):
+            return {"items": [], "next": now}
+        latest = [*plane.executions.values()][-1]
+        told = {"cursor": now, "fid": latest["fid"], "deleted": False, "execution": latest}
+        return {"items": [{**told, "execution": _told(latest)}], "next": now}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
         statuses = query.get("status", "").split(",") if query.get("status") else ()

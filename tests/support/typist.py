@@ -49,7 +49,8 @@ class Typist:
             cwd=cwd,
             env={
                 **os.environ,
-                "COLUMNS": "",  # the terminal's own width counts
+                # The terminal's own size counts, not that of whoever runs the tests.
+                **{"COLUMNS": "", "LINES": ""},
                 "TERM": "xterm",
                 "LC_ALL": "C.UTF-8",
                 "NO_COLOR": "1",

@@ -1,11 +1,17 @@
 """`koco ps`: list executions."""
 
-from typing import Annotated
+import functools
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from koco.cli import connection, pages, selection
+from koco.cli.live.feed import Feed
+from koco.cli.live.listing import Listing
+from koco.cli.live.watch import Show, draw, print_changes
 from koco.cli.terminal import execution_table, output
+from koco.client.answers import Execution
 from koco.errors import UsageError
 
 
@@ -36,8 +42,15 @@ def command(
         str | None,
         typer.Option("--format", metavar="COLUMNS", help="These columns: fid,status,error, …"),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Stay, and show what changes, until Ctrl-C."),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print {items, next} as JSON; a line for each with --watch."),
+    ] = False,
 ) -> None:
     """List executions, newest first.
 
@@ -49,26 +62,44 @@ def command(
     if as_json and (as_csv or columns):
         raise UsageError("--json has all members", hint="leave out --csv and --format")
     names = execution_table.parse(columns)
+    if watch and as_csv:
+        raise UsageError("--csv is a whole list", hint="`--watch --json` prints a line for each")
     includes_ended = everything or bool(status or parent or since or until or search)
-    page = pages.gather(
-        connection.connect().executions,
-        limit,
+    filters = {
         **selection.make_filters(status, flow, service, user, tag, since, until),
-        search=search,
-        parent=parent,
-        active=not includes_ended,
-    )
+        **{"search": search, "parent": parent, "active": not includes_ended},
+    }
+    show = functools.partial(_show, names=names)
+    if watch:
+        _watch(filters, limit, show, as_json=as_json)
+    page = pages.gather(connection.connect().executions, limit, **filters)
     if as_json:
         output.print_json(page)
         return
     if as_csv:
         execution_table.print_csv(page["items"], names)
-    elif names or not output.is_terminal():
-        execution_table.print_columns(page["items"], names)
-    elif page["items"]:
-        execution_table.draw(page["items"])
+    else:
+        show(page["items"])
     pages.tell_more(page, limit)
     if not page.get("complete", True):
         output.note("older executions cannot be searched yet: try again in a few minutes")
     elif not page["items"] and output.is_terminal() and not includes_ended:
         output.note("nothing is running; `koco ps -a` also lists ended executions")
+
+
+def _show(items: Sequence[Execution], names: Sequence[str] | None) -> None:
+    if names or not output.is_terminal():
+        execution_table.print_columns(items, names)
+    elif items:
+        execution_table.draw(items)
+
+
+def _watch(filters: dict[str, Any], limit: int, show: Show, *, as_json: bool) -> NoReturn:
+    connection.connect().changes(since="now")  # whether it is there at all
+    connect = functools.partial(connection.connect, away_s=0.0)
+    client, feed = connect(), Feed(connect)
+    feed.start()
+    ask = functools.partial(pages.gather, client.executions, limit, **filters)
+    if output.is_terminal() and not as_json:
+        draw(Listing(ask), feed, show)
+    print_changes(Listing(ask, client), feed, show, as_json=as_json)

@@ -177,7 +177,7 @@ def show_events(events: Iterable[Event], view: View) -> None:
     if output.is_terminal():
         _draw(events, view)
     else:
-        sys.stdout.write("".join(_plain(events, view)))
+        sys.stdout.write("".join(plain(events, view)))
 
 
 def write_json(lines: list[bytes]) -> None:
@@ -219,7 +219,8 @@ def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
     write_json(lines)
 
 
-def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
+def plain(events: Iterable[Event], view: View) -> Iterator[str]:
+    """Yield the text of each event that is shown, as in a pipe, with its newline."""
     for event in events:
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):

@@ -97,6 +97,15 @@ def room(stream: TextIO | None = None, *, indent: int = 0) -> int:
     return max(_NARROWEST, columns - indent)
 
 
+def height(stream: TextIO | None = None) -> int:
+    """Return the number of lines of a stream's (stdout's) terminal."""
+    try:
+        lines = int(os.environ.get("LINES") or 0)
+        return lines or os.get_terminal_size((stream or sys.stdout).fileno()).lines or 24
+    except (OSError, ValueError):
+        return 24
+
+
 def wrapped(text: str, stream: TextIO | None = None, *, indent: int = 0) -> list[str]:
     """Return text in lines that fit a stream's (stdout's) terminal, cut only between words.
 

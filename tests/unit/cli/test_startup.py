@@ -17,7 +17,7 @@ from koco.cli import main
 from tests.support.checkout import ROOT
 from tests.support.http_server import QuietServer
 
-HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2"}
+HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2", "textual"}
 
 #: Runs the command line as `koco` does, then says on stderr what it has imported.
 PROBE = (

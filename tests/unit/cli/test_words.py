@@ -125,7 +125,7 @@ def test_a_suggestion_is_never_destructive(plane: Plane, cli: Cli, name: str) ->
         ("logs --last 5", "did you mean --tail?"),
         ("logs --watch", "did you mean --follow?"),
         ("ps --lines 5", "did you mean --limit?"),
-        ("ps --watch", "`koco logs FID -f` follows an execution's events"),
+        ("show --watch", "`koco logs FID -f` follows an execution's events"),
         ("audit --tail 5", "did you mean --limit?"),
         ("files get latest out --output x", "did you mean --to?"),
         ("files get latest out --dest x", "did you mean --to?"),

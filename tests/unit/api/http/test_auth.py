@@ -118,6 +118,7 @@ ROUTES = {
     "show_stack": Call("GET", f"{FID}/stack", "read", "execution"),
     "show_result": Call("GET", f"{FID}/result", "read", "execution"),
     "show_service": Call("GET", "/v1/services/svc", "read", "service"),
+    "list_runners": Call("GET", "/v1/runners", "read"),
     "show_status": Call("GET", "/v1/status", "read"),
     "show_upload": Call("HEAD", f"/v1/blobs/{SHA256}", "launch"),
     "show_usage": Call("GET", "/v1/usage", "read"),
