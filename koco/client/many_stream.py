@@ -38,8 +38,10 @@ class ManyStream(EventLines):
         self._query = query
         self._patience_s = patience_s
         self._cursor = ""
-        #: The last event of each execution since the last mark, by fid.
+        #: The last event of each execution since the last mark, by fid. And those that were known
+        #: when a connection broke: the next one may repeat them, also after further marks.
         self._seen: dict[str, int] = {}
+        self._before: dict[str, int] = {}
         self._has_ended = False
 
     def __iter__(self) -> Iterator[list[LineOfMany]]:
@@ -62,6 +64,7 @@ class ManyStream(EventLines):
     def _once(self) -> Iterator[list[LineOfMany]]:
         """Yield new lines from one connection, until it ends or breaks."""
         headers = {"Last-Event-ID": self._cursor} if self._cursor else None
+        self._before |= self._seen
         try:
             with self._transport.stream(
                 "/v1/events", query=self._query, silence_s=SILENCE_S, headers=headers
@@ -89,8 +92,9 @@ class ManyStream(EventLines):
                 continue
             each = self._split(raw)
             seq = self.read_seq(each.line)
-            if seq > self._seen.get(each.fid, 0):
+            if seq > max(self._seen.get(each.fid, 0), self._before.get(each.fid, 0)):
                 self._seen[each.fid] = seq
+                self._before.pop(each.fid, None)
                 found.append(each)
         return found
 

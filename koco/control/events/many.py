@@ -164,8 +164,12 @@ class Many:
         members: Iterable[Member],
         change: int,
         heartbeat_s: float,
+        is_new: bool = True,
     ) -> None:
-        """`change` is a position in the feed of changes, from before `members` were selected."""
+        """`change` is a position in the feed of changes, from before `members` were selected.
+
+        `is_new` is false if the stream continues another one.
+        """
         self._store = store
         self._spooler = spooler
         self._selection = selection
@@ -173,6 +177,7 @@ class Many:
         self._heartbeat_s = heartbeat_s
         self._pieces = Pieces(store)
         self._change = change
+        self._is_new = is_new
         self._event = asyncio.Event()
         self._members: dict[int, Member] = {}
         self._bells: dict[int, _Bell] = {}
@@ -194,8 +199,9 @@ class Many:
         follows = self._selection.follow
         if follows and self._selection.filter is not None:
             self._spooler.watch(ANY, self._event)
-        # At once, so that a connection that breaks soon can be continued, too.
-        yield self._mark()
+        if self._is_new:
+            # At once, so that a connection that breaks soon can be continued, too.
+            yield self._mark()
         try:
             while True:
                 self._event.clear()

@@ -61,6 +61,18 @@ def test_goes_on_from_the_last_mark_without_repeating(serve: Callable[..., Serve
     assert cursors == ["", "c2"]
 
 
+def test_a_mark_before_what_was_seen_repeats_nothing(serve: Callable[..., Server]) -> None:
+    """The next connection may mark places that the former one had passed."""
+    client, cursors = played(
+        serve,
+        (mark("c1"), event("f", 1), event("f", 2), event("f", 3)),
+        (event("f", 1), mark("c2"), event("f", 2)),
+        (event("f", 2), event("f", 3), mark("c3"), event("f", 4), mark("c4", end=True)),
+    )
+    found = [json.loads(each.line)["seq"] for lines in client.stream_many() for each in lines]
+    assert (found, cursors) == ([1, 2, 3, 4], ["", "c1", "c2"])
+
+
 def test_a_search_that_is_not_complete_is_continued(serve: Callable[..., Server]) -> None:
     """Until a mark says that this is all."""
     cursors: list[str] = []

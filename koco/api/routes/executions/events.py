@@ -180,7 +180,8 @@ async def stream_events_of_many(
         follow=follow,
     )
     change = int(await parts.store.changes.latest())
-    if given := last_event_id or cursor:
+    given = last_event_id or cursor
+    if given:
         position = many_cursor.decode(given)
         change, members = position.change, await many.resume(parts.store, selection, position)
     else:
@@ -201,6 +202,7 @@ async def stream_events_of_many(
         members=members,
         change=change,
         heartbeat_s=parts.heartbeat_s,
+        is_new=not given,
     )
     return LiveStream(
         request,
