@@ -27,7 +27,7 @@ from koco.api.routes import (
     usage,
 )
 from koco.api.routes.access import audit, keys, session, users
-from koco.api.routes.deploy import apps, bundles, plan, releases, secrets, services
+from koco.api.routes.deploy import apps, bundles, plan, releases, runner_log, secrets, services
 from koco.api.routes.executions import (
     bulk,
     bulk_repeats,
@@ -63,7 +63,7 @@ MODULES = (
         usage,
     ),
     *(audit, keys, session, users),
-    *(apps, bundles, plan, releases, secrets, services),
+    *(apps, bundles, plan, releases, runner_log, secrets, services),
     *(
         bulk,
         bulk_repeats,

@@ -278,6 +278,16 @@ class LogEntry(TypedDict):
     fid: str | None
 
 
+class RunnerLine(TypedDict):
+    """A line that a runner's process wrote outside any execution."""
+
+    service: str
+    release: int
+    runner: str
+    stream: str
+    text: str
+
+
 class StatusEvent(Event):
     """An event with a status."""
 

@@ -836,6 +836,24 @@ class Client:
             self._transport, "/v1/log", answers.LogEntry, query=query, patience_s=patience_s
         )
 
+    def runner_log(
+        self,
+        service: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        patience_s: float = 60.0,
+    ) -> "CursorLines[answers.RunnerLine]":
+        """Return what a service's runners have written outside any execution."""
+        from koco.client.cursor_lines import CursorLines  # as above
+
+        tail_text = None if tail is None else str(tail)
+        query = {"tail": tail_text, "follow": "true" if follow else None}
+        path = f"{_service(service)}/log"
+        return CursorLines(
+            self._transport, path, answers.RunnerLine, query=query, patience_s=patience_s
+        )
+
     def events(self, fid: str, **options: Any) -> Iterator[answers.Event]:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
         stream = self.stream(fid, **options)

@@ -14,7 +14,8 @@ Kind = TypeVar("Kind")
 class CursorLines(Generic[Kind]):
     """Lines as values of a kind that has a `cursor`, in lists as they arrive.
 
-    If the connection breaks, it goes on after the last one, so nothing is lost or repeated.
+    If the connection breaks, it goes on after the last one, so nothing is lost or repeated. Lines
+    without a cursor go on with what comes then, so some may be lost.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class CursorLines(Generic[Kind]):
         self._query = query
         self._patience_s = patience_s
         self._cursor = ""
+        self._has_begun = False
 
     def __iter__(self) -> Iterator[list[Kind]]:
         attempts = self._transport.attempts(self._patience_s)
         while True:
             # Of what is stored, the last ones are wanted only once.
-            query = {**self._query, "tail": None} if self._cursor else self._query
+            again = {"tail": None if self._cursor else "0"} if self._has_begun else {}
+            query = {**self._query, **again}
             headers = {"Last-Event-ID": self._cursor} if self._cursor else None
             try:
                 with self._transport.stream(
@@ -59,5 +62,5 @@ class CursorLines(Generic[Kind]):
             what = f"{self._transport.url} sends a line that cannot be read: {exc}"
             raise AnswerError(what) from exc
         found: Kind = self._transport.check(value, self._kind)
-        self._cursor = value["cursor"]
+        self._cursor, self._has_begun = value.get("cursor", ""), True
         return found

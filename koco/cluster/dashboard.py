@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from koco.errors import KocoError
@@ -53,6 +53,27 @@ class Dashboard:
             text = answer.text.strip()[:2000]
             raise ServeError(f"Ray's dashboard answered {answer.status_code}: {text}", hint=_HINT)
         return answer.content
+
+    async def stream(self, path: str, *, params: dict[str, str]) -> AsyncIterator[bytes]:
+        """Send a GET and yield the body of the response as it comes, until it ends.
+
+        Raises:
+            ServeError: the dashboard does not answer, or answers with an error.
+        """
+        import httpx
+
+        # A client of its own, because it is open for long.
+        async with await self._connected() as client:
+            try:
+                async with client.stream("GET", path, params=params, timeout=None) as answer:
+                    if answer.status_code != httpx.codes.OK:
+                        text = (await answer.aread()).decode("utf-8", "replace").strip()[:2000]
+                        what = f"Ray's dashboard answered {answer.status_code}: {text}"
+                        raise ServeError(what, hint=_HINT)
+                    async for piece in answer.aiter_raw():
+                        yield piece
+            except httpx.HTTPError as exc:
+                raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
 
     async def listed(
         self, kind: str, filters: Iterable[tuple[str, str, str]]

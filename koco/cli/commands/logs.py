@@ -58,6 +58,12 @@ def command(
         str | None,
         typer.Option(metavar="LEVEL", help="With --control: info, warning or error, and worse."),
     ] = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SERVICE", help="What this service's processes wrote outside executions."
+        ),
+    ] = None,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
@@ -83,16 +89,24 @@ def command(
     one stream, and each line begins with flow and fid. With -f, filters show what has not
     ended and whatever comes to match, until Ctrl-C.
 
-    With --control, it is the log of the control plane itself.
+    With --control, it is the log of the control plane itself; with --runner, what a service's
+    processes have written on import, or after an execution.
 
     Example: koco logs -f --service hymn --search timeout
     """
     names = list(fids or ())
-    if control or level:
+    if control or level or runner:
         others = (names, status, flow, service, user, tag, until, everything, search, kinds)
-        _check_control(control=control, others=any(others) or children)
+        has_others = any((*others, children, control and runner))
+        _check_log(is_log=control or bool(runner), others=has_others)
         from koco.cli.terminal import log_view  # executions do not need it
 
+        if runner:
+            if level or since:
+                raise UsageError("--runner takes --follow, --tail and --json")
+            return log_view.show_runner(
+                connection.connect(), runner, tail=tail, follow=follow, as_json=as_json
+            )
         return log_view.show_control(
             connection.connect(),
             level=level,
@@ -123,13 +137,13 @@ def command(
     return 0
 
 
-def _check_control(*, control: bool, others: bool) -> None:
-    if not control:
+def _check_log(*, is_log: bool, others: bool) -> None:
+    if not is_log:
         raise UsageError("--level is for --control")
     if others:
         raise UsageError(
-            "--control shows the control plane's own log, and executions have no part in it",
-            hint="it takes --follow, --level, --since, --tail and --json",
+            "--control and --runner show a log each, and no executions",
+            hint="they take --follow, --tail and --json; --control also --level and --since",
         )
 
 

@@ -125,6 +125,7 @@ ROUTES = {
     "show_user": Call("GET", "/v1/users/nobody", "admin"),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
     "stream_log": Call("GET", "/v1/log", "admin"),
+    "stream_runner_log": Call("GET", "/v1/services/gone/log", "deploy", "service"),
     "stream_events_of_many": Call(
         "GET", f"/v1/events?fid={FID.rpartition('/')[2]}", "read", "execution"
     ),
