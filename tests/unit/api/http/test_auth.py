@@ -96,6 +96,16 @@ ROUTES = {
     "read_file": Call("GET", f"{FID}/files/in/a", "read", "execution"),
     "remove_files": Call("DELETE", f"{FID}/files/in/a", "launch", "execution"),
     "remove_user": Call("DELETE", "/v1/users/nobody", "admin"),
+    "resume_executions": Call("POST", "/v1/executions/resume?fid=none", "launch"),
+    "retry_executions": Call("POST", "/v1/executions/retry?fid=none", "launch"),
+    "list_schedules": Call("GET", "/v1/schedules", "read"),
+    "pause_schedule": Call("POST", "/v1/schedules/pause", "deploy", "", {"schedule": "none/flow"}),
+    "resume_schedule": Call(
+        "POST", "/v1/schedules/resume", "deploy", "", {"schedule": "none/flow"}
+    ),
+    "trigger_schedule": Call(
+        "POST", "/v1/schedules/trigger", "launch", "", {"schedule": "none/flow"}
+    ),
     "resume_execution": Call("POST", f"{FID}/resume", "launch", "own execution"),
     "retry_execution": Call("POST", f"{FID}/retry", "launch", "execution"),
     "revoke_key": Call("DELETE", "/v1/keys/nobody", "admin"),
