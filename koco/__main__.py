@@ -15,6 +15,10 @@ def main() -> int:
             return 0
         except OSError:
             pass  # the code below fails in the same way, and reports it
+    if sys.argv[1:2] == ["__complete"]:
+        from koco.cli.tab import answer
+
+        return answer.run(sys.argv[2:])
     try:
         from koco.cli.main import run
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from koco import __version__
-from koco.cli import connection
+from koco.cli import connection, panels
 from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
@@ -41,8 +41,8 @@ COMMANDS = {
     "logs": "Show the events of executions.",
     "ps": "List executions, newest first.",
     "top": "Watch services, runners and executions on the whole terminal.",
-    "usage": "Count executions by flow, service, day or user, and what they used.",
-    "show": "Show an execution: error, flow, status, times, inputs, what it used.",
+    "usage": "Add up executions and what they used, by flow, service, day, user.",
+    "show": "Show an execution: its error, status, times, inputs and usage.",
     "timeline": "Show where an execution's time went, as a bar chart.",
     "steps": "List an execution's recorded steps, in the order of their calls.",
     "stack": "Show the current Python stacks of an execution.",
@@ -59,7 +59,7 @@ COMMANDS = {
     "delete": "Delete ended executions, with their events, files and locks.",
     "inbox": "List locks that wait for a person's answer, oldest first.",
     "answer": "Answer a lock that an execution waits for.",
-    "send": "Send a message to an execution, which gets it from `tracer.receive`.",
+    "send": "Send a message to an execution, for its `tracer.receive`.",
     "files ls": "List an execution's files.",
     "files put": "Upload files into an execution.",
     "files get": "Download an execution's files.",
@@ -73,6 +73,7 @@ COMMANDS = {
     "config get": "Print the value of a setting.",
     "config set": "Change settings of the control plane while it runs.",
     "config unset": "Set settings back to their defaults.",
+    "completion": "Print a script that completes commands in your shell.",
     "audit": "Show the audit log: who changed what, and what was refused.",
     "key create": "Create an API key, and print it.",
     "key list": "List API keys.",
@@ -146,8 +147,9 @@ class Registry(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands without importing any of them."""
         names = self.list_commands(ctx)
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _first_line(self.prefix + name)) for name in names])
+        for title, panel in ({"Commands": names} if self.prefix else panels.sort(names)).items():
+            with formatter.section(title):
+                formatter.write_dl([(name, first_line(self.prefix + name)) for name in panel])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command's module and return the command, or None."""
@@ -274,7 +276,7 @@ def _globals(
     connection.choose_environment("" if env is None else env)  # tests run several in one process
 
 
-def _first_line(name: str) -> str:
+def first_line(name: str) -> str:
     """Return the first line of the help of a command or a group."""
     return COMMANDS[name] if name in COMMANDS else GROUPS[name].partition("\n")[0]
 

@@ -122,7 +122,8 @@ class Names:
         return text.replace("__name__", self.service).replace("__package__", self.package)
 
 
-def _templates() -> list[Template]:
+def templates() -> list[Template]:
+    """Return all templates, by name."""
     # In a wheel they are inside the package, in the source tree next to it.
     package = Path(__file__).parents[2]
     places = (package / "_templates", package.parent / "templates")
@@ -135,7 +136,7 @@ def _templates() -> list[Template]:
 
 
 def _find_template(name: str) -> Template:
-    known = {template.name: template for template in _templates()}
+    known = {template.name: template for template in templates()}
     if name in known:
         return known[name]
     near = nearest(name, known)
@@ -146,7 +147,7 @@ def _find_template(name: str) -> Template:
 
 
 def _list(*, as_json: bool) -> None:
-    known = [(template.name, template.description) for template in _templates()]
+    known = [(template.name, template.description) for template in templates()]
     if as_json:
         items = [{"name": name, "description": about} for name, about in known]
         output.print_items(items)

@@ -43,7 +43,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the message as JSON.")] = False,
 ) -> None:
-    """Send a message to an execution, which gets it from `tracer.receive`.
+    """Send a message to an execution, for its `tracer.receive`.
 
     It is stored when the command returns. The flow gets the messages of a name in their
     order, each once, also those that came before it asked. Without -i, --inputs and --data

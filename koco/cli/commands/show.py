@@ -24,7 +24,7 @@ def command(
     fid: Fid = "-",
     as_json: Annotated[bool, typer.Option("--json", help="Print the execution as JSON.")] = False,
 ) -> None:
-    """Show an execution: error, flow, status, times, inputs, what it used.
+    """Show an execution: its error, status, times, inputs and usage.
 
     A terminal also shows what to type next.
 

@@ -46,7 +46,7 @@ def command(
     ] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Count executions by flow, service, day or user, and what they used.
+    """Add up executions and what they used, by flow, service, day, user.
 
     Days are in UTC. What they used is known of those that have ended. Deleted executions stay
     counted. A key that sees only its own executions counts only these.

@@ -1,0 +1,20 @@
+"""Answer a shell that asks for completions. Whatever goes wrong, the answer is just empty."""
+
+import sys
+
+
+def run(words: list[str]) -> int:
+    """Print the candidates for the last word, one per line, with their descriptions."""
+    try:
+        # Inside, so that a broken installation is silent, too.
+        from koco.cli.tab import candidates
+
+        for value, about in candidates.find(words or [""]):
+            # Other people name flows: nothing that a terminal obeys, and nothing that is a line.
+            if value.isprintable() and not set(value) & set(" \t"):
+                text = "".join(char if char.isprintable() else " " for char in about)
+                sys.stdout.write(f"{value}\t{text}\n" if text else f"{value}\n")
+        sys.stdout.flush()
+    except Exception:  # noqa: BLE001, S110 - an error would appear in the line being typed
+        pass
+    return 0
