@@ -189,11 +189,16 @@ def hand_over(db: Connection, fid: str, execution: int, name: str) -> None:
 
 
 def end_calls(db: Connection, child: str, status: Status, outcome: bytes | None) -> None:
-    """End the waits for an execution that has ended. `outcome` is the event with its outcome."""
+    """End the waits for an execution that has ended. `outcome` is the event with its outcome.
+
+    Those of an execution that is being cancelled stay open if its child was cancelled with it: it
+    would end with the child's error before its runner has cancelled it.
+    """
     waiting = db.execute(
         "SELECT e.fid, s.key FROM steps s JOIN executions e ON e.id = s.execution"
-        " WHERE s.child = :child AND s.status = 'waiting' ORDER BY s.id",
-        {"child": child},
+        " WHERE s.child = :child AND s.status = 'waiting'"
+        " AND (:status <> 'cancelled' OR e.cancel_requested IS NULL) ORDER BY s.id",
+        {"child": child, "status": status},
     ).fetchall()
     if not waiting:
         return

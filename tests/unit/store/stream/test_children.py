@@ -105,6 +105,50 @@ def test_cancelling_a_parked_parent_does_not_wake_it(check: Callable[[Check], No
     check(body)
 
 
+def test_a_parent_that_is_cancelled_gets_no_error_of_its_child(
+    check: Callable[[Check], None],
+) -> None:
+    """Neither of one that ends at once, nor of one that its runner ends, nor if it asks again.
+
+    It would end with that error, before its own runner has cancelled it.
+    """
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        queued = await called(store, parent)
+        await store.executions.request_cancel(parent.fid, grace_s=3)
+        assert await status_of(store, queued) is Status.CANCELLED
+        assert await store.steps.outcome(parent.id, call(queued).key) is None
+        await store.steps.open_wait(parent.fid, call(queued))
+        assert await store.steps.outcome(parent.id, call(queued).key) is None
+        await store.executions.settle(parent.fid, Status.CANCELLED)
+        assert statuses(await events(store, parent))[-1] == "cancelled"
+
+        other = await started(store, "r2")
+        runs = await resumed(store, await called(store, other), "r3")
+        await store.executions.request_cancel(other.fid, grace_s=3)
+        await store.executions.settle(runs.fid, Status.CANCELLED)
+        assert await store.steps.outcome(other.id, call(runs).key) is None
+
+    check(body)
+
+
+def test_a_cancelled_child_is_an_error_of_a_parent_that_goes_on(
+    check: Callable[[Check], None],
+) -> None:
+    """Somebody has cancelled the child alone."""
+
+    async def body(store: Store) -> None:
+        parent = await started(store)
+        child = await called(store, parent)
+        await store.executions.request_cancel(child.fid, grace_s=3)
+        outcome = await store.steps.outcome(parent.id, call(child).key)
+        assert outcome is not None
+        assert outcome.status == "error"
+
+    check(body)
+
+
 def test_children_end_with_the_error_of_their_parent(check: Callable[[Check], None]) -> None:
     """Those of a parent that has finished go on."""
 
