@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ Cli = Callable[..., Ran]
 def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     """Serve a plane that has a flow, and make it the one that `koco` talks to."""
     with serving() as plane:
-        plane.flows["greet"] = GREET
+        plane.flows["greet"] = deepcopy(GREET)
         monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("KOCO_URL", plane.url)
         monkeypatch.setenv("KOCO_KEY", KEY)

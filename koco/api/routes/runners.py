@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from litestar import get
 from msgspec import Meta
 
+from koco.api.http import list_query
 from koco.api.http.auth import requires, sees
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
@@ -13,6 +14,7 @@ from koco.api.openapi.shapes import Shape
 from koco.control.container import Parts
 from koco.control.runners.worker import Runner
 from koco.errors import KocoError
+from koco.store.model import Page
 
 #: How long a node may take to say what its processes use (seconds).
 _LOOK_S = 3.0
@@ -55,25 +57,27 @@ class RunnerState(Shape):
         )
 
 
-class Runners(Shape):
-    """All runners of the services that the caller may see."""
-
-    items: list[RunnerState]
-    next: None
-
-
 @get("/v1/runners", guards=[requires("read")])
-async def list_runners(request: Request) -> Runners:
+async def list_runners(
+    request: Request, limit: int = 1000, cursor: str | None = None
+) -> Page[RunnerState]:
     """List the runners with the CPU time and memory of their processes, measured now."""
     parts = request.parts
-    keys = [key for key in sorted(parts.supervisor.pools) if await _is_seen(request, parts, key)]
-    looks = [
-        RunnerState.look(runner, service, release)
+    keys = [key for key in [*parts.supervisor.pools] if await _is_seen(request, parts, key)]
+    seen = [
+        (runner, service, release)
         for service, release in keys
         if (pool := parts.supervisor.pools.get((service, release)))
-        for runner in [*pool.runners.values()]
+        for runner in pool.runners.values()
     ]
-    return Runners(await asyncio.gather(*looks), next=None)
+    page = list_query.page(seen, by=_place, limit=limit, cursor=cursor)
+    return Page(await asyncio.gather(*(RunnerState.look(*each) for each in page.items)), page.next)
+
+
+def _place(found: tuple[Runner, str, int]) -> str:
+    """Return what runners are ordered by: service, release and id."""
+    runner, service, release = found
+    return f"{service} {release:020} {runner.id}"
 
 
 async def _is_seen(request: Request, parts: Parts, key: tuple[str, int]) -> bool:

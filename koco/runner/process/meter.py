@@ -9,6 +9,7 @@ memory is then that of the whole process.
 
 import contextlib
 import os
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from koco.events.used import Used
 
 #: Linux: writing this resets the highest memory use that the kernel remembers of the process.
 _CLEAR_REFS, _RESET = "/proc/self/clear_refs", b"5"
+#: Linux: where it tells that memory use, in KiB. `getrusage` does not forget, and begins with what
+#: the program had that started this one.
+_STATUS, _PEAK = "/proc/self/status", re.compile(rb"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+#: More than the kernel tells of a process.
+_STATUS_SIZE = 64 * 1024
 
 
 class Meter:
@@ -28,9 +34,7 @@ class Meter:
         self._dedicated = dedicated
         self._share = _Share(loop_clock)
         self._running = 0
-        self._reset_fd: int | None = None
-        with contextlib.suppress(OSError):  # not on this system: then peaks are of the whole life
-            self._reset_fd = os.open(_CLEAR_REFS, os.O_WRONLY | os.O_CLOEXEC)
+        self._peak = _Peak()
 
     def begin(
         self,
@@ -45,7 +49,7 @@ class Meter:
         own threads that have ended; None if it runs on the loop.
         """
         if not self._running:
-            self._reset_peak()
+            self._peak.reset()
         self._running += 1
         cpu: _Cpu
         if self._dedicated:
@@ -54,15 +58,10 @@ class Meter:
             cpu = _OfThread(thread_cpu_s)
         else:
             cpu = self._share.join()
-        return Gauge(before or Used(), cpu, ray_tasks=ray_tasks, on_end=self._end)
+        return Gauge(before or Used(), cpu, self._peak, ray_tasks=ray_tasks, on_end=self._end)
 
     def _end(self) -> None:
         self._running -= 1
-
-    def _reset_peak(self) -> None:
-        if self._reset_fd is not None:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._reset_fd, _RESET, 0)
 
 
 class Gauge:
@@ -72,12 +71,14 @@ class Gauge:
         self,
         before: Used,
         cpu: "_Cpu",
+        peak: "_Peak",
         *,
         ray_tasks: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
         self._before = before
         self._cpu = cpu
+        self._peak = peak
         self._ray_tasks = ray_tasks
         self._on_end = on_end
         self._since = time.monotonic()
@@ -99,10 +100,38 @@ class Gauge:
             Used(
                 wall_s=time.monotonic() - self._since,
                 cpu_s=max(self._cpu.read(), 0.0),
-                peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                peak_memory_bytes=self._peak.read(),
                 ray_tasks=self._ray_tasks(),
             )
         )
+
+
+class _Peak:
+    """The highest memory use of this process since the last reset."""
+
+    def __init__(self) -> None:
+        # Not on this system, or not permitted: then peaks are of the whole life of the process.
+        self._clear_refs = _open(_CLEAR_REFS, os.O_WRONLY)
+        self._status = _open(_STATUS, os.O_RDONLY)
+
+    def reset(self) -> None:
+        if self._clear_refs is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._clear_refs, _RESET, 0)
+
+    def read(self) -> int:
+        if self._status is not None:
+            with contextlib.suppress(OSError):
+                if found := _PEAK.search(os.pread(self._status, _STATUS_SIZE, 0)):
+                    return int(found[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _open(path: str, flags: int) -> int | None:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 class _Cpu(Protocol):

@@ -62,6 +62,7 @@ NAMES = {
     **{"State": "Execution", "Service": "DeployedService"},
     **{"ReleaseState": "Release", "BegunRelease": "Release", "RolledBack": "Release"},
     **{"Origin": "ReleaseOrigin", "Change": "PlannedChange", "FileChange": "PlannedFileChange"},
+    **{"Runner": "RunnerState", "ExecutionChange": "Change", "ExecutionChanges": "Changes"},
     **{"Finding": "ManifestFinding", "Holder": "Key", "Load": "FlowLoad"},
     **{
         "StatusEvent": "Event",

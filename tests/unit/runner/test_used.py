@@ -26,6 +26,23 @@ def test_what_an_execution_uses(scenario: str, concurrency: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_memory_of_the_program_that_started_a_runner_does_not_count() -> None:
+    """Linux hands it on to `getrusage` of the program that is started."""
+    inner = (
+        "from koco.runner.process.meter import Meter; "
+        "meter = Meter(dedicated=True, loop_clock=lambda: 0.0); "
+        "gauge = meter.begin(None, thread_cpu_s=None, ray_tasks=lambda: 0); "
+        "print(gauge.read().peak_memory_bytes)"
+    )
+    outer = (
+        "import subprocess, sys; block = bytearray(300_000_000); "
+        "subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    )
+    command = [sys.executable, "-c", outer, inner]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60)
+    assert 1_000_000 < int(done.stdout) < 200_000_000
+
+
 def test_times_are_added_and_the_highest_memory_counts() -> None:
     """Attempts come one after the other, each in a process of its own."""
     first = Used(wall_s=1.5, cpu_s=0.5, peak_memory_bytes=200, ray_tasks=2)

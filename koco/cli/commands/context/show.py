@@ -34,7 +34,7 @@ def command(
 
     With --shell the whole key is printed: for curl and other programs.
 
-    Example: eval "$(koco context show --shell)"
+    Example: koco context show staging --check
     """
     if shell and (as_json or check):
         raise UsageError("--shell cannot be combined with --json or --check")

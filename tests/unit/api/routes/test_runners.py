@@ -63,6 +63,15 @@ def test_tells_what_each_runner_uses(api: Api) -> None:
     assert (third["status"], third["cpu_s"]) == ("starting", None)
 
 
+def test_the_list_has_pages(api: Api) -> None:
+    """By service, release and id."""
+    with api.http() as client:
+        first = client.get("/v1/runners", params={"limit": 2}).json()
+        rest = client.get("/v1/runners", params={"limit": 2, "cursor": first["next"]}).json()
+    assert [each["id"] for each in first["items"]] == ["a", "b"]
+    assert ([each["id"] for each in rest["items"]], rest["next"]) == (["c"], None)
+
+
 def test_shows_only_services_that_the_caller_may_see(api: Api) -> None:
     """A key that is limited to other flows sees none of these runners."""
     with api.http("narrow") as client:

@@ -60,7 +60,7 @@ def test_long_logs_come_in_pages(plane: Plane, cli: Cli) -> None:
     assert "there are more" in cli("audit", "--limit", "3").err
 
 
-@pytest.mark.parametrize("time", ["yesterday", "", "24", "h", "-1h", "1e9h", "9" * 30 + "d"])
+@pytest.mark.parametrize("time", ["tomorrow", "", "24", "h", "-1h", "1e9h", "9" * 30 + "d"])
 def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
     """Before any request."""
     ran = cli("audit", "--since", time)

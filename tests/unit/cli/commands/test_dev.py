@@ -150,7 +150,8 @@ def test_it_runs_a_flow_after_each_deploy_and_compares(plane: Plane, folder: Pat
 def test_a_first_launch_asks_for_its_inputs(plane: Plane, folder: Path) -> None:
     """With the keyboard as usual meanwhile: Enter, corrections, an echo; then keys count again."""
     service = f"hello~{owner_name(getpass.getuser())}"
-    plane.flows["greet"] |= {"name": f"{service}/greet", "service": service}
+    mine = {"name": f"{service}/greet", "service": service}
+    plane.flows["greet"] = {**plane.flows["greet"], **mine}
     with typist(plane, folder) as person:
         person.sees("q leaves")
         person.presses("r")

@@ -69,7 +69,9 @@ class Follower:
 
     def mark(self) -> str:
         with self.changed:
-            assert self.changed.wait_for(lambda: "cursor" in self.lines[-1], 10)
+            assert self.changed.wait_for(lambda: self.lines and "cursor" in self.lines[-1], 10), (
+                self.lines
+            )
             cursor: str = self.lines[-1]["cursor"]
             return cursor
 
