@@ -76,9 +76,7 @@ class Replies:
             UsageError: the key is not valid.
             ConflictError: the key was used for another request.
         """
-        user, key = request.auth.name, request.headers[HEADER]
-        if not 1 <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
-            raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
+        user, key = request.auth.name, checked(request.headers[HEADER])
         digest = await _digest(request)
         async with self._turns.setdefault((user, key), asyncio.Lock()):
             known = await self._known(user, key)
@@ -116,6 +114,13 @@ class Replies:
             self._secret[reply.user, key] = reply
         else:
             await self._parts.store.replies.put(reply)
+
+
+def checked(key: str) -> str:
+    """Return an idempotency key. Raises UsageError if it is not valid."""
+    if not 1 <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
+    return key
 
 
 async def _digest(request: Request) -> str:

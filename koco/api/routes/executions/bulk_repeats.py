@@ -1,5 +1,6 @@
 """Retry or resume many executions at once: those that are named, or that match a filter."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from litestar import post
@@ -13,12 +14,12 @@ from koco.api.openapi.shapes import Fid, Shape
 from koco.api.routes.executions import bulk
 from koco.api.routes.executions.bulk import Filters, Piece
 from koco.control.executions.launcher import KEY_LENGTH
-from koco.errors import TooManyError, UsageError
+from koco.errors import TooManyError
 from koco.events.model import Status
 from koco.store.model import Execution
 
 _ERRORS = [*bulk.ERRORS, TooManyError]
-#: The longest key, which has the fid of each execution behind it.
+#: A longer key is hashed, because the fid of each execution is put behind it.
 _LONGEST_KEY = KEY_LENGTH - 20
 
 
@@ -160,9 +161,9 @@ async def resume_executions(
 async def _select(
     request: Request, fids: list[str] | None, filters: Filters, *, again: bool
 ) -> bulk.Selection:
-    """Return the selected names or the filter. Raises as `bulk.select`, and for a long key."""
-    if len(request.headers.get(idempotency.HEADER, "")) > _LONGEST_KEY:
-        raise UsageError(f"the idempotency key has at most {_LONGEST_KEY} characters here")
+    """Return the selected names or the filter. Raises as `bulk.select`, and for an invalid key."""
+    if (key := request.headers.get(idempotency.HEADER)) is not None:
+        idempotency.checked(key)
     retried = None if again else False
     return await bulk.select(request, fids, filters, (Status.ERROR,), retried=retried)
 
@@ -170,7 +171,11 @@ async def _select(
 def _key(request: Request, former: Execution) -> str | None:
     """Return the idempotency key for one of the executions, if the request has a key."""
     key = request.headers.get(idempotency.HEADER)
-    return None if key is None else f"{key} {former.fid}"
+    if key is None:
+        return None
+    if len(key) > _LONGEST_KEY:
+        key = hashlib.sha256(key.encode()).hexdigest()
+    return f"{key} {former.fid}"
 
 
 ROUTES = (retry_executions, resume_executions)

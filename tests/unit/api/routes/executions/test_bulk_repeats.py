@@ -75,7 +75,10 @@ def test_the_same_key_gives_the_same_executions(api: Api) -> None:
     first = ask(api, "retry", "k1", fid=fids, again=True)
     assert ask(api, "retry", "k1", fid=fids, again=True) == first
     assert ask(api, "retry", "k2", fid=fids, again=True) != first
-    assert ask(api, "retry", "k" * 240, code=400, fid=fids)["code"] == "usage"
+    long = ask(api, "retry", "k" * 255, fid=fids, again=True)
+    assert ask(api, "retry", "k" * 255, fid=fids, again=True) == long
+    for action in ("retry", "resume"):
+        assert ask(api, action, "k" * 256, code=400, fid=fids)["code"] == "usage"
 
 
 def test_a_full_queue_ends_the_piece(api: Api) -> None:
