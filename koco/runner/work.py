@@ -120,7 +120,9 @@ def prepare(
         else:
             replay.put_line(launch.fid, kind, text, output)
 
-    output = Output(emit, lines=lines)
+    # A durable flow prints an unfinished line again when it resumes. A line that was kept from its
+    # former process as well would be there twice.
+    output = Output(emit, lines=None if launch.durable else lines)
     output.started = started = Started()
     output.tracer = flow.trace(Tracer(launch.fid, replay or sink, journal))
     run = Run(

@@ -8,12 +8,14 @@ import ray
 
 from koco.cluster import node_processes
 from koco.control.events.spooler import Spooler
+from koco.control.runners.concurrency import durable_flows
 from koco.control.services.secrets import Vault
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NoRoomError
 from koco.events import line, wire
 from koco.events.wire import Batch
 from koco.runner import remains
+from koco.runner.output.replay import PIPE
 from koco.runner.remains import Remains, Tail
 from koco.sdk.process.crash import End
 from koco.store.store import Store
@@ -81,6 +83,9 @@ class LastWords:
             return  # it has been removed
         masks = await self._vault.masks(release)
         lines = [line.encode(kind, masks.text(text)) for kind, text in tail.lines]
+        if execution.flow in durable_flows(release):
+            # They were in the pipes: the replay looks for them there.
+            lines = [line.with_member(each, "at", PIPE.encode()) for each in lines]
         body = b"\n".join(lines)
         # The producer is the same each time this is collected, so that the store can drop repeats.
         batch = Batch(

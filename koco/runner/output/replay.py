@@ -23,7 +23,7 @@ from koco.sdk.steps import places
 _AHEAD = 64
 
 #: The places of lines that have none: of other processes and C code, and of unknown threads.
-_PIPE = "~pipe"
+PIPE = "~pipe"
 
 
 class _Stored:
@@ -79,7 +79,7 @@ class Replay:
 
     def put_line(self, fid: str, kind: Kind, text: str, output: Output) -> None:
         """Take a line of captured output, unless it is stored."""
-        place = _PIPE if output.is_piped else _place_here()
+        place = PIPE if output.is_piped else _place_here()
         self._put(fid, line.encode(kind, text), place, output.on_kept)
 
     def _put(self, fid: str, event: bytes, place: str, then: Callable[[], None] | None) -> None:
