@@ -7,9 +7,9 @@ import contextvars
 import functools
 import inspect
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from time import thread_time  # the function itself: flows may replace that of the module
 from typing import Any
 
 from koco.events.model import Kind, Status
@@ -261,7 +261,7 @@ class Run:
         def run() -> None:
             # Report after leaving the context, which the result may have to enter elsewhere.
             ended = context.run(self._run_in_thread, fence, start)
-            self.thread_cpu_s += time.thread_time()
+            self.thread_cpu_s += thread_time()
             report(ended)
 
         name = f"flow-{self._flow.name}"

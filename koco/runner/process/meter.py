@@ -11,8 +11,10 @@ import contextlib
 import os
 import re
 import resource
-import time
 from collections.abc import Callable
+
+# The functions themselves: flows may replace those of the module.
+from time import monotonic, process_time
 from typing import Protocol
 
 from koco.events.used import Used
@@ -81,7 +83,7 @@ class Gauge:
         self._peak = peak
         self._ray_tasks = ray_tasks
         self._on_end = on_end
-        self._since = time.monotonic()
+        self._since = monotonic()
         self._last: Used | None = None
 
     def read(self) -> Used:
@@ -96,14 +98,14 @@ class Gauge:
             self._on_end()
 
     def _measure(self) -> Used:
-        return self._before.plus(
-            Used(
-                wall_s=time.monotonic() - self._since,
-                cpu_s=max(self._cpu.read(), 0.0),
-                peak_memory_bytes=self._peak.read(),
-                ray_tasks=self._ray_tasks(),
-            )
+        here = Used(
+            wall_s=monotonic() - self._since,
+            cpu_s=max(self._cpu.read(), 0.0),
+            peak_memory_bytes=self._peak.read(),
+            ray_tasks=self._ray_tasks(),
         )
+        # The flow's code shares this process: whatever it has replaced, its execution goes on.
+        return self._before.plus(here) if here.is_sound else self._before
 
 
 class _Peak:
@@ -160,7 +162,7 @@ class _OfProcess:
     @staticmethod
     def _now() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.process_time() + children.ru_utime + children.ru_stime
+        return process_time() + children.ru_utime + children.ru_stime
 
 
 class _OfThread:

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
 from koco.events.used import Used
+from koco.runner.process.meter import Meter
 from tests.support.checkout import ROOT
 
 
@@ -55,3 +57,15 @@ def test_impossible_numbers_are_seen(odd: float) -> None:
     """A service's own code could send them."""
     assert Used().is_sound
     assert not Used(cpu_s=odd).is_sound
+
+
+def test_a_flow_that_replaces_clocks_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the clocks as they were. A count that is impossible all the same is left out."""
+    meter = Meter(dedicated=True, loop_clock=lambda: 0.0)
+    gauge = meter.begin(None, thread_cpu_s=None, ray_tasks=lambda: 0)
+    odd = meter.begin(Used(wall_s=2.0), thread_cpu_s=None, ray_tasks=lambda: -5)
+    for name in ("time", "monotonic", "process_time", "thread_time"):
+        monkeypatch.setattr(time, name, lambda: -1e6)
+    assert 0 <= gauge.read().wall_s < 60
+    assert 0 <= gauge.read().cpu_s < 60
+    assert odd.read() == Used(wall_s=2.0)
