@@ -270,6 +270,10 @@ def test_no_json_is_more_than_a_refusal(target: Koco, name: str) -> None:
             assert "Traceback" not in answer.text
 
 
+#: Filters that compare a whole name.
+_NAMES = ("flow", "service", "user", "who", "tag")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -297,7 +301,11 @@ def test_sql_in_a_filter_is_text(target: Koco, text: str) -> None:
             for name in set(parameters) - {"follow", "wait", "X-Request-ID"}:
                 answer = client.get(path, params={name: text})
                 assert answer.status_code in (200, 304, 400, 404), (path, name, answer.text)
-                if answer.status_code == 200 and name in ("flow", "service", "user", "who", "tag"):
+                if answer.status_code != 200 or name not in _NAMES:
+                    continue
+                if "ndjson" in answer.headers["content-type"]:
+                    assert '"fid"' not in answer.text, (path, name)
+                else:
                     assert answer.json()["items"] == [], (path, name)
         assert client.get("/v1/executions").status_code == 200
 
