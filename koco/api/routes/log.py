@@ -19,6 +19,9 @@ from koco.api.openapi.shapes import Shape, text
 from koco.control import log_reader
 from koco.errors import UsageError
 
+#: No more than this number of entries is asked for (a deque takes no larger number).
+_MOST = 10_000_000
+
 
 class LogEntry(Shape):
     """An entry of the control plane's log."""
@@ -63,7 +66,7 @@ async def stream_log(
     if (tail or 0) < 0:
         raise UsageError("`tail` cannot be negative")
     wanted = log_reader.Wanted(
-        log_reader.check_level(level), time_query.parse("since", since), tail
+        log_reader.check_level(level), time_query.parse("since", since), tail and min(tail, _MOST)
     )
     parts = request.parts
     path = Path(parts.store_path).with_name("control.log")
