@@ -1,8 +1,6 @@
 """A program on a whole terminal: what its screen shows, and keys for it."""
 
-import os
 import re
-import select
 import time
 from collections.abc import Callable, Sequence
 
@@ -28,6 +26,7 @@ class Screen(Typist):
         super().__init__(args, columns=columns, rows=rows, env=env)
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._count = 0
 
     @property
     def lines(self) -> list[str]:
@@ -46,41 +45,21 @@ class Screen(Typist):
         """Wait until the screen is as it should be; return its lines."""
         deadline = time.monotonic() + within_s
         while not is_right(self.lines):
-            shown = "\n".join(self.lines)
-            assert time.monotonic() < deadline, f"this is not what it should be:\n{shown}"
-            assert self._feed(deadline), f"it has ended:\n{shown}"
+            assert time.monotonic() < deadline, f"this is not what it should be:\n{self._shown()}"
+            assert self._read(deadline), f"it has ended:\n{self._shown()}"
         return self.lines
-
-    def presses(self, keys: str) -> None:
-        """Press keys, whatever is shown."""
-        os.write(self._ours, keys.encode())
-
-    def ends(self, *, within_s: float = 30) -> int:
-        """Wait until the program ends; return its exit code."""
-        deadline = time.monotonic() + within_s
-        while self._feed(deadline):
-            assert time.monotonic() < deadline, "it goes on:\n" + "\n".join(self.lines)
-        return self.process.wait(within_s)
 
     def written(self, during_s: float) -> int:
         """Return how many bytes the program writes in a time."""
-        until, count = time.monotonic() + during_s, 0
-        while (left := until - time.monotonic()) > 0:
-            if select.select([self._ours], [], [], left)[0]:
-                piece = os.read(self._ours, 65536)
-                self._stream.feed(piece)
-                count += len(piece)
-        return count
+        until, before = time.monotonic() + during_s, self._count
+        while time.monotonic() < until:
+            assert self._read(until), f"it has ended:\n{self._shown()}"
+        return self._count - before
 
-    def _feed(self, deadline: float) -> bool:
-        if not select.select([self._ours], [], [], min(0.5, max(0, deadline - time.monotonic())))[
-            0
-        ]:
-            return True
-        try:
-            piece = os.read(self._ours, 65536)
-        except OSError:  # its other end was closed
-            return False
+    def _take(self, piece: bytes) -> None:
+        self._count += len(piece)
         # pyte knows no second screen: what is on the other one is gone.
         self._stream.feed(_OTHER_SCREEN.sub(b"\x1b[2J\x1b[H", piece))
-        return bool(piece)
+
+    def _shown(self) -> str:
+        return "\n".join(self.lines)

@@ -77,9 +77,9 @@ class Typist:
         """Wait until the terminal shows a text after the last one seen; return what came."""
         deadline = time.monotonic() + within_s
         while (at := self.seen.find(text, self._at)) < 0:
-            assert time.monotonic() < deadline, f"{text!r} is not in {self.seen[self._at :]!r}"
+            assert time.monotonic() < deadline, f"{text!r} is not in {self._shown()!r}"
             if not self._read(deadline):
-                raise AssertionError(f"{text!r} is not in {self.seen[self._at :]!r}, and all of it")
+                raise AssertionError(f"{text!r} is not in {self._shown()!r}, and all of it")
         came, self._at = self.seen[self._at : at + len(text)], at + len(text)
         return came
 
@@ -91,15 +91,15 @@ class Typist:
             time.sleep(0.1)
         os.write(self._ours, text.encode("utf-8", "surrogateescape"))
 
-    def presses(self, key: str) -> None:
-        """Press a key, whatever the terminal shows."""
-        os.write(self._ours, key.encode())
+    def presses(self, keys: str) -> None:
+        """Press keys, whatever the terminal shows."""
+        os.write(self._ours, keys.encode())
 
     def leaves(self, *, within_s: float = 60) -> int:
         """Wait until the program ends; return its exit code."""
         deadline = time.monotonic() + within_s
         while self._read(deadline):
-            assert time.monotonic() < deadline, f"it goes on: {self.seen[self._at :]!r}"
+            assert time.monotonic() < deadline, f"it goes on: {self._shown()!r}"
         return self.process.wait(within_s)
 
     def _read(self, deadline: float) -> bool:
@@ -109,6 +109,12 @@ class Typist:
             piece = os.read(self._ours, 65536)
         except OSError:  # its other end was closed
             return False
+        self._take(piece)
+        return bool(piece)
+
+    def _take(self, piece: bytes) -> None:
         self.seen = _EDITING.sub("", self.seen + piece.decode(errors="replace"))
         self.seen = self.seen.replace("\r\n", "\n")
-        return bool(piece)
+
+    def _shown(self) -> str:
+        return self.seen[self._at :]

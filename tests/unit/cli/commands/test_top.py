@@ -53,7 +53,7 @@ def test_shows_services_executions_and_last_lines(plane: Plane, columns: int, ro
         assert (fids[2] in row) is (columns == 200)
         assert [n for n, line in enumerate(lines) if "f Follow" in line] == [rows - 1], lines[-4:]
         screen.presses("q")
-        assert screen.ends() == 0
+        assert screen.leaves(within_s=30) == 0
 
 
 def test_follows_what_happens(plane: Plane) -> None:
@@ -79,7 +79,7 @@ def test_follows_what_happens(plane: Plane) -> None:
         screen.presses("\x1b")
         screen.hides("status=finished x=1")
         screen.presses(CTRL_C)
-        assert screen.ends() == 130
+        assert screen.leaves(within_s=30) == 130
 
 
 def test_cancels_after_a_question_and_retries(plane: Plane) -> None:
@@ -106,7 +106,7 @@ def test_cancels_after_a_question_and_retries(plane: Plane) -> None:
         screen.presses("q")
         screen.hides("asks first")
         screen.presses("q")
-        assert screen.ends() == 0
+        assert screen.leaves(within_s=30) == 0
 
 
 def test_follows_and_answers_on_the_whole_terminal(plane: Plane) -> None:
@@ -128,7 +128,7 @@ def test_follows_and_answers_on_the_whole_terminal(plane: Plane) -> None:
         screen.presses("\r")
         screen.shows("hello/flow0", "Follow")
         screen.presses("q")
-        assert screen.ends() == 0
+        assert screen.leaves(within_s=30) == 0
 
 
 def test_says_that_the_control_plane_is_away_and_recovers(plane: Plane) -> None:
@@ -165,5 +165,5 @@ def test_without_a_terminal_names_the_command_for_it(plane: Plane, cli: Cli) -> 
 def test_a_wrong_filter_is_an_error_before_anything_is_drawn(plane: Plane) -> None:
     """Like that of a wrong option."""
     with top("colour=red") as screen:
-        assert screen.ends() == 2
+        assert screen.leaves(within_s=30) == 2
         assert "'colour' is not one of status, flow" in "\n".join(screen.lines)
