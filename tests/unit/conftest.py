@@ -43,16 +43,27 @@ class Ran:
 
 
 Cli = Callable[..., Ran]
+Use = Callable[[str, str], None]
 
 
 @pytest.fixture
-def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
+def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Return a function that makes `koco` talk to the control plane at a URL, with a key."""
+
+    def use(url: str, key: str) -> None:
+        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("KOCO_URL", url)
+        monkeypatch.setenv("KOCO_KEY", key)
+
+    return use
+
+
+@pytest.fixture
+def plane(use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     """Serve a plane that has a flow, and make it the one that `koco` talks to."""
     with serving() as plane:
         plane.flows["greet"] = deepcopy(GREET)
-        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("KOCO_URL", plane.url)
-        monkeypatch.setenv("KOCO_KEY", KEY)
+        use(plane.url, KEY)
         monkeypatch.chdir(tmp_path)
         yield plane
 

@@ -10,18 +10,15 @@ import pytest
 
 from koco.errors import ConflictError, KocoError
 from tests.support.api_server import Api, serving
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(tmp_path: Path, use: Use, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """A real API as the command line's context."""
-    (tmp_path / "data").mkdir()
     (tmp_path / "here").mkdir()
     with serving(tmp_path / "data") as api:
-        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("KOCO_URL", api.url)
-        monkeypatch.setenv("KOCO_KEY", "ada")
+        use(api.url, "ada")
         monkeypatch.chdir(tmp_path / "here")
         yield api
 

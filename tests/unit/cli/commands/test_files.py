@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api_server import Api, serving
 from tests.support.memory_plane import Plane
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 @pytest.fixture
-def api(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
+def api(server: Api, use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
     """Make it the control plane that `koco` talks to, from an empty folder."""
-    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KOCO_URL", server.url)
-    monkeypatch.setenv("KOCO_KEY", "ada")
+    use(server.url, "ada")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return server

@@ -9,19 +9,17 @@ import pytest
 
 from koco.control import log_file
 from tests.support.api_server import Api, serving
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 log = logging.getLogger("koco.test")
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(tmp_path: Path, use: Use) -> Iterator[Api]:
     handler = log_file.write_to(tmp_path / "data" / "control.log")
     with serving(tmp_path / "data") as api:
         api.admit("dora", "admin")
-        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("KOCO_URL", api.url)
-        monkeypatch.setenv("KOCO_KEY", "dora")
+        use(api.url, "dora")
         yield api
     for name in ("koco", "uvicorn.error"):
         logging.getLogger(name).removeHandler(handler)

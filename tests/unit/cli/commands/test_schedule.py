@@ -11,7 +11,7 @@ from koco.events.model import Status
 from koco.store.model import AuditQuery
 from tests.support import whole_api
 from tests.support.api_server import Api, serving
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 MANIFEST = {
     "service": "svc",
@@ -24,18 +24,12 @@ MANIFEST = {
 
 
 @pytest.fixture
-def api(
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Api]:
-    with serving(tmp_path_factory.mktemp("data")) as api:
+def api(tmp_path: Path, use: Use) -> Iterator[Api]:
+    with serving(tmp_path / "data") as api:
         api.call(whole_api.complete(api, given=MANIFEST))
         api.call(api.parts.schedules.refresh(time.time()))
         api.admit("dora", "deploy", "launch")
-        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("KOCO_URL", api.url)
-        monkeypatch.setenv("KOCO_KEY", "dora")
+        use(api.url, "dora")
         yield api
 
 

@@ -13,15 +13,13 @@ from koco.events.model import Kind, Status
 from koco.events.wire import Batch
 from tests.support.api_server import Api, serving
 from tests.support.written import Written
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(tmp_path: Path, use: Use) -> Iterator[Api]:
     with serving(tmp_path / "data") as api:
-        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("KOCO_URL", api.url)
-        monkeypatch.setenv("KOCO_KEY", "ada")
+        use(api.url, "ada")
         yield api
 
 

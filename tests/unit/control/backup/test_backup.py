@@ -19,7 +19,7 @@ from koco.errors import ConflictError, KocoError, UsageError
 from koco.store.store import Store
 from tests.support.api_server import Api, serving
 from tests.support.small_disk import MB, mounted, told
-from tests.unit.conftest import Cli
+from tests.unit.conftest import Cli, Use
 
 
 @pytest.fixture
@@ -32,11 +32,9 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
-def ours(api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Api:
+def ours(api: Api, use: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Api:
     """The API as the command line's context."""
-    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KOCO_URL", api.url)
-    monkeypatch.setenv("KOCO_KEY", "root")
+    use(api.url, "root")
     monkeypatch.chdir(tmp_path)
     return api
 
