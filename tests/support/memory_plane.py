@@ -803,8 +803,8 @@ class _Handler(BaseHTTPRequestHandler):
         sent = 0
         while self.plane.beats:
             self.plane.executions[fid]["waits"] = self.plane.beats.pop(0)
-            self._chunk(b"\n")
             asked = len(self.plane.requests)
+            self._chunk(b"\n")
             until = time.monotonic() + 60
             while len(self.plane.requests) == asked and time.monotonic() < until:
                 time.sleep(0.005)
