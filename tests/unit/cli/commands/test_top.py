@@ -1,12 +1,20 @@
 """`koco top`, through a pseudo-terminal."""
 
+import time
+from typing import Any
+
 import pytest
 
+from koco.cli.top import facts
 from tests.support.memory_plane import TS, Plane
 from tests.support.screen import Screen
 from tests.support.typist import CTRL_C
 from tests.unit.conftest import Cli
 
+RUNNER = {
+    **{"service": "hymn", "release": 1, "id": "a", "node": "n", "status": "ready"},
+    **{"running": 1, "served": 2, "cpu_s": 1.0, "memory_bytes": 100 << 20},
+}
 USED = {**{"wall_s": 3.0, "cpu_s": 2.5, "peak_memory_bytes": 5 << 20}, "ray_tasks": 0}
 
 
@@ -33,12 +41,7 @@ def test_shows_services_executions_and_last_lines(plane: Plane, columns: int, ro
     """All on one screen; a wide one also has whole fids. q leaves."""
     fids = fill(plane)
     plane.launch(flow="hello/broken", status="error", error={"type": "E", "message": "no luck"})
-    plane.runners = [
-        {
-            **{"service": "hymn", "release": 1, "id": "a", "node": "n", "status": "ready"},
-            **{"running": 1, "served": 2, "cpu_s": 1.0, "memory_bytes": 100 << 20},
-        }
-    ]
+    plane.runners = [{**RUNNER, "cpu_s": None}]  # else a second look would make it 0%
     with top("--all", columns=columns, rows=rows) as screen:
         screen.shows("no luck" if columns == 200 else "error")
         screen.presses("\x1b[B")
@@ -153,6 +156,17 @@ def test_draws_only_what_changes(plane: Plane) -> None:
         screen.shows("hello/flow0", "hello/old")
         screen.written(1.0)
         assert screen.written(4.0) < 2000
+
+
+def test_the_share_of_a_core_is_known_from_the_second_look_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of all runners of a service together."""
+    usage: Any = facts.Usage()
+    for now, cpu_s, cpu in ((10.0, 1.0, {}), (12.0, 1.5, {"hymn": 0.5}), (14.0, 1.5, {"hymn": 0})):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        usage.look([{**RUNNER, "id": each, "cpu_s": cpu_s} for each in "ab"])
+        assert (usage.cpu, usage.memory_bytes) == (cpu, {"hymn": 200 << 20})
 
 
 def test_without_a_terminal_names_the_command_for_it(plane: Plane, cli: Cli) -> None:
