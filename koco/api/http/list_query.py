@@ -61,11 +61,6 @@ def full_name(request: Request, flow: str | None) -> str | None:
     return flow if flow is None or "/" in flow else auth.find_flow(request, flow).name
 
 
-async def parent(request: Request, fid: str | None) -> str | None:
-    """Return the whole fid of the execution that launched the wanted ones, if one is given."""
-    return None if fid is None else (await auth.find_execution(request, fid)).fid
-
-
 def names(
     given: str | None, known: type[Kind] | type[Status] | type[StepStatus]
 ) -> tuple[str, ...]:

@@ -54,9 +54,15 @@ def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 
 
 def parameters_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
-    """Yield a route's arguments from path, query and headers, by name."""
+    """Yield a route's arguments from path, query and headers, by name.
+
+    An argument that a dependency provides is replaced by the dependency's own arguments.
+    """
+    provided = handler.resolve_dependencies()
     for name, field in handler.parsed_fn_signature.parameters.items():
-        if name not in NOT_PARAMETERS:
+        if name in provided:
+            yield from provided[name].parsed_fn_signature.parameters.items()
+        elif name not in NOT_PARAMETERS:
             yield name, field
 
 

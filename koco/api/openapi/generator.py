@@ -26,7 +26,8 @@ A route's decorator adds the facts that its signature does not show, with
   `fields` if its shape has members (`koco.api.middleware.etag`). Every GET has a HEAD. A HEAD is
   documented only if it differs.
 - Summary and description are the docstring, the operation's id is the function's name, the tag
-  is the file's. Parameters are explained in `koco.api.openapi.parameters`, by their names.
+  is the file's. Parameters are explained in `koco.api.openapi.parameters`, by their names. Those of
+  a route's `dependencies=` are its own, in the place of the argument that takes the dependency.
 
 litestar's own generator is not used, because it knows one media type and no headers for an answer,
 no bodies or headers that a route reads itself, and only its own errors. Using the rest of it

@@ -4,17 +4,18 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import astuple
 from functools import partial
 from typing import Annotated
 
 from litestar import delete, post
-from msgspec import Meta, Struct, structs
+from msgspec import Meta
 
 from koco.api.http import audit, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.openapi.shapes import Fid, Shape, text
-from koco.api.routes.executions.executions import remove
+from koco.api.routes.executions.executions import FILTERS, Filters, remove
 from koco.control.executions import bulk
 from koco.errors import TimedOutError, UsageError
 from koco.events.model import FINAL, OPEN, Status
@@ -64,20 +65,13 @@ class Cancelled(Piece):
     guards=[requires("launch")],
     answers={200: Deleted},
     errors=ERRORS,
+    dependencies=FILTERS,
 )
 async def delete_executions(
     request: Request,
     *,
     fid: list[str] | None = None,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    parent: str | None = None,
-    search: str | None = None,
+    filters: Filters,
     limit: int = 100,
     cursor: str | None = None,
 ) -> Deleted:
@@ -86,8 +80,6 @@ async def delete_executions(
     Executions that do not exist or have not ended are skipped. The request ends after `limit`
     executions or five seconds; repeat it with `next` as `cursor`.
     """
-    more = {"since": since, "until": until, "parent": parent, "search": search}
-    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
     selection = await select(request, fid, filters, FINAL)
     delete_it = partial(remove, request.parts)
     done = await act(request, selection, delete_it, limit=limit, cursor=cursor)
@@ -100,20 +92,13 @@ async def delete_executions(
     guards=[requires("launch")],
     answers={200: Cancelled},
     errors=ERRORS,
+    dependencies=FILTERS,
 )
 async def cancel_executions(
     request: Request,
     *,
     fid: list[str] | None = None,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    parent: str | None = None,
-    search: str | None = None,
+    filters: Filters,
     grace_s: float = 5.0,
     limit: int = 100,
     cursor: str | None = None,
@@ -124,8 +109,6 @@ async def cancel_executions(
     executions or five seconds; repeat it with `next` as `cursor`.
     """
     time_query.check_seconds("grace_s", grace_s, most_s=time_query.LONGEST_GRACE_S)
-    more = {"since": since, "until": until, "parent": parent, "search": search}
-    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
 
     async def cancel(execution: Execution) -> None:
         await request.parts.supervisor.cancel(execution.fid, grace_s=grace_s)
@@ -133,20 +116,6 @@ async def cancel_executions(
     selection = await select(request, fid, filters, OPEN)
     done = await act(request, selection, cancel, limit=limit, cursor=cursor)
     return Cancelled(cancelled=done.done, skipped=describe_skipped(done), next=done.next)
-
-
-class Filters(Struct, frozen=True):
-    """The parameters of a filter, as they were given."""
-
-    status: str | None
-    flow: str | None
-    service: str | None
-    user: str | None
-    tags: tuple[str, ...]
-    since: str | None
-    until: str | None
-    parent: str | None
-    search: str | None
 
 
 async def select(
@@ -164,7 +133,7 @@ async def select(
     Raises:
         UsageError: neither or both are given, so that nobody deletes everything by mistake.
     """
-    is_filtered = any(structs.astuple(given))
+    is_filtered = any(astuple(given))
     if bool(fids) == is_filtered:
         raise UsageError(
             "give either `fid` or a filter", hint="such as `?fid=…&fid=…`, or `?status=error`"
@@ -173,18 +142,7 @@ async def select(
         if len(fids) > _NAMES:
             raise UsageError(f"at most {_NAMES} fids in one request, got {len(fids)}")
         return list(dict.fromkeys(fids))
-    return Filter(
-        statuses=list_query.names(given.status, Status) or tuple(sorted(statuses)),
-        flow=list_query.full_name(request, given.flow),
-        service=given.service,
-        user=given.user,
-        tags=given.tags,
-        since=time_query.parse("since", given.since),
-        until=time_query.parse("until", given.until),
-        parent=await list_query.parent(request, given.parent),
-        search=given.search,
-        retried=retried,
-    )
+    return await given.read(request, statuses=tuple(sorted(statuses)), retried=retried)
 
 
 async def act(

@@ -12,7 +12,8 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi.shapes import Fid, Shape
 from koco.api.routes.executions import bulk
-from koco.api.routes.executions.bulk import Filters, Piece
+from koco.api.routes.executions.bulk import Piece
+from koco.api.routes.executions.executions import FILTERS, Filters
 from koco.control.executions.launcher import KEY_LENGTH
 from koco.errors import TooManyError
 from koco.events.model import Status
@@ -49,20 +50,13 @@ class Resumed(Piece):
     headers=[idempotency.HEADER],
     answers={200: Retried},
     errors=_ERRORS,
+    dependencies=FILTERS,
 )
 async def retry_executions(
     request: Request,
     *,
     fid: list[str] | None = None,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    parent: str | None = None,
-    search: str | None = None,
+    filters: Filters,
     again: bool = False,
     limit: int = 100,
     cursor: str | None = None,
@@ -74,8 +68,6 @@ async def retry_executions(
     five seconds, or where no more may wait; repeat it with `next` as `cursor`. If the first one may
     not wait, the answer is 429.
     """
-    more = {"since": since, "until": until, "parent": parent, "search": search}
-    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
     repeats: dict[str, str] = {}
 
     async def retry(former: Execution) -> None:
@@ -104,20 +96,13 @@ async def retry_executions(
     headers=[idempotency.HEADER],
     answers={200: Resumed},
     errors=_ERRORS,
+    dependencies=FILTERS,
 )
 async def resume_executions(
     request: Request,
     *,
     fid: list[str] | None = None,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    parent: str | None = None,
-    search: str | None = None,
+    filters: Filters,
     step: Annotated[
         str | None, Parameter(description="the first step that runs again: its key or its name")
     ] = None,
@@ -134,8 +119,6 @@ async def resume_executions(
     Everything else is as with `POST /v1/executions/retry`. Only admins may resume executions that
     others launched.
     """
-    more = {"since": since, "until": until, "parent": parent, "search": search}
-    filters = Filters(status, flow, service, user, tuple(tag or ()), **more)
     repeats: dict[str, str] = {}
 
     async def resume(former: Execution) -> None:

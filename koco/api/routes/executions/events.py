@@ -8,20 +8,21 @@ from litestar import get
 from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
-from koco.api.http import auth, list_query, time_query
+from koco.api.http import auth, list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import STREAMS, Answer
 from koco.api.openapi.shapes import Fid, Shape, Time, text
+from koco.api.routes.executions.executions import STREAM_FILTERS, StreamFilters
 from koco.control.container import Parts
 from koco.control.events import chunk_reader, many, many_cursor
 from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
 from koco.control.events.member import Member
 from koco.errors import TooManyError, UsageError
-from koco.events.model import Kind, Status
-from koco.store.model import EVERY, LAST, Execution, Filter
+from koco.events.model import Kind
+from koco.store.model import EVERY, LAST, Execution
 
 #: The most executions that are named, and the longest text that is searched for (characters).
 _NAMES = 1000
@@ -125,18 +126,13 @@ class EventOfMany(Event, kw_only=True):
         )
     },
     errors=[*list_query.ERRORS, TooManyError],
+    dependencies=STREAM_FILTERS,
 )
 async def stream_events_of_many(
     request: Request,
     *,
     fid: list[str] | None = None,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    filters: StreamFilters,
     kind: str | None = None,
     contains: Annotated[
         str | None,
@@ -162,19 +158,11 @@ async def stream_events_of_many(
     parts = request.parts
     if (tail or 0) < 0:
         raise UsageError("`tail` cannot be negative")
-    filters = Filter(
-        statuses=list_query.names(status, Status),
-        flow=list_query.full_name(request, flow),
-        service=service,
-        user=user,
-        tags=tuple(tag or ()),
-        since=time_query.parse("since", since),
-        until=time_query.parse("until", until),
-    )
-    if fid and filters != EVERY:
+    wanted = await filters.read(request)
+    if fid and wanted != EVERY:
         raise UsageError("name executions by `fid` or by filters, not both")
     selection = many.Selection(
-        filter=None if fid else filters,
+        filter=None if fid else wanted,
         sight=request.auth.sight,
         events=Wanted(frozenset(list_query.names(kind, Kind)), text=_needle(contains)),
         follow=follow,

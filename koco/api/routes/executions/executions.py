@@ -1,9 +1,11 @@
 """Executions: list, show, cancel, delete."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import msgspec
 from litestar import delete, get, post
+from litestar.di import Provide
 from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -136,6 +138,60 @@ class Executions(Shape):
     ) = UNSET
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamFilters:
+    """Query parameters that choose executions, as they were given."""
+
+    status: str | None = None
+    flow: str | None = None
+    service: str | None = None
+    user: str | None = None
+    tag: list[str] | None = None
+    since: str | None = None
+    until: str | None = None
+
+    async def read(self, request: Request) -> Filter:
+        """Return the filter."""
+        return Filter(
+            statuses=list_query.names(self.status, Status),
+            flow=list_query.full_name(request, self.flow),
+            service=self.service,
+            user=self.user,
+            tags=tuple(self.tag or ()),
+            since=time_query.parse("since", self.since),
+            until=time_query.parse("until", self.until),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters(StreamFilters):
+    """Those parameters, and two that a stream of events does not take."""
+
+    parent: str | None = None
+    search: str | None = None
+
+    async def read(
+        self, request: Request, *, statuses: tuple[str, ...] = (), retried: bool | None = None
+    ) -> Filter:
+        """Return the filter; of `statuses` if none is given."""
+        shared = await super().read(request)
+        parent = None
+        if self.parent is not None:
+            parent = (await auth.find_execution(request, self.parent)).fid
+        return msgspec.structs.replace(
+            shared,
+            statuses=shared.statuses or statuses,
+            parent=parent,
+            search=self.search,
+            retried=retried,
+        )
+
+
+#: `dependencies=` of a route that has these parameters as its argument `filters`.
+FILTERS = {"filters": Provide(Filters, sync_to_thread=False)}
+STREAM_FILTERS = {"filters": Provide(StreamFilters, sync_to_thread=False)}
+
+
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How long the execution may take to end by itself (seconds)."""
 
@@ -146,19 +202,12 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
     "/v1/executions",
     guards=[requires("read")],
     errors=[*list_query.ERRORS, NoSearchError, TimedOutError],
+    dependencies=FILTERS,
 )
 async def list_executions(
     request: Request,
     *,
-    status: str | None = None,
-    flow: str | None = None,
-    service: str | None = None,
-    user: str | None = None,
-    tag: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    parent: str | None = None,
-    search: str | None = None,
+    filters: Filters,
     retried: Annotated[
         bool | None,
         Parameter(description="only those that were retried or resumed, or those that were not"),
@@ -176,25 +225,14 @@ async def list_executions(
     """
     parts = request.parts
     list_query.check_limit(limit)
-    wanted = Filter(
-        statuses=list_query.names(status, Status) or (OPEN if active else ()),
-        flow=list_query.full_name(request, flow),
-        service=service,
-        user=user,
-        tags=tuple(tag or ()),
-        since=time_query.parse("since", since),
-        until=time_query.parse("until", until),
-        search=search,
-        parent=await list_query.parent(request, parent),
-        retried=retried,
-    )
+    wanted = await filters.read(request, statuses=OPEN if active else (), retried=retried)
     page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor
     )
     return Executions(
         [Execution.render(parts, execution) for execution in page.items],
         next=page.next,
-        complete=UNSET if search is None else page.complete,
+        complete=UNSET if wanted.search is None else page.complete,
     )
 
 
