@@ -1,6 +1,7 @@
 """Retry or resume many executions at once: those that are named, or that match a filter."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from litestar import post
@@ -14,6 +15,7 @@ from koco.api.openapi.shapes import Fid, Shape
 from koco.api.routes.executions import bulk
 from koco.api.routes.executions.bulk import Piece
 from koco.api.routes.executions.executions import FILTERS, Filters
+from koco.control.executions.bulk import Done
 from koco.control.executions.launcher import KEY_LENGTH
 from koco.errors import TooManyError
 from koco.events.model import Status
@@ -22,6 +24,9 @@ from koco.store.model import Execution
 _ERRORS = [*bulk.ERRORS, TooManyError]
 #: A longer key is hashed, because the fid of each execution is put behind it.
 _LONGEST_KEY = KEY_LENGTH - 20
+
+#: A new execution, and whether it was launched only now.
+_Launched = tuple[Execution, bool]
 
 
 class Repeat(Shape):
@@ -68,11 +73,10 @@ async def retry_executions(
     five seconds, or where no more may wait; repeat it with `next` as `cursor`. If the first one may
     not wait, the answer is 429.
     """
-    repeats: dict[str, str] = {}
+    parts = request.parts
 
-    async def retry(former: Execution) -> None:
-        parts = request.parts
-        execution, _ = await parts.launches.retry(
+    async def retry(former: Execution) -> _Launched:
+        return await parts.launches.retry(
             parts.catalog.find(former.flow),
             former,
             user=request.auth.name,
@@ -81,11 +85,10 @@ async def retry_executions(
             asker=request.asker,
             only_once=not again,
         )
-        repeats[former.fid] = execution.fid
 
-    selection = await _select(request, fid, filters, again=again)
-    done = await bulk.act(request, selection, retry, limit=limit, cursor=cursor)
-    made = [Repeat(each, repeats[each]) for each in done.done]
+    made, done = await _repeat(
+        request, fid, filters, retry, again=again, limit=limit, cursor=cursor
+    )
     return Retried(retried=made, skipped=bulk.describe_skipped(done), next=done.next)
 
 
@@ -119,11 +122,10 @@ async def resume_executions(
     Everything else is as with `POST /v1/executions/retry`. Only admins may resume executions that
     others launched.
     """
-    repeats: dict[str, str] = {}
 
-    async def resume(former: Execution) -> None:
+    async def resume(former: Execution) -> _Launched:
         await auth.require_owner(request, former, "resume from the steps")
-        execution, _ = await request.parts.launches.resume(
+        return await request.parts.launches.resume(
             former,
             step=step,
             live=release == "live",
@@ -133,22 +135,39 @@ async def resume_executions(
             asker=request.asker,
             only_once=not again,
         )
-        repeats[former.fid] = execution.fid
 
-    selection = await _select(request, fid, filters, again=again)
-    done = await bulk.act(request, selection, resume, limit=limit, cursor=cursor)
-    made = [Repeat(each, repeats[each]) for each in done.done]
+    made, done = await _repeat(
+        request, fid, filters, resume, again=again, limit=limit, cursor=cursor
+    )
     return Resumed(resumed=made, skipped=bulk.describe_skipped(done), next=done.next)
 
 
-async def _select(
-    request: Request, fids: list[str] | None, filters: Filters, *, again: bool
-) -> bulk.Selection:
-    """Return the selected names or the filter. Raises as `bulk.select`, and for an invalid key."""
+async def _repeat(
+    request: Request,
+    fids: list[str] | None,
+    filters: Filters,
+    launch: Callable[[Execution], Awaitable[_Launched]],
+    *,
+    again: bool,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[Repeat], Done]:
+    """Launch the selected executions again; return the pairs, and the rest of the piece of work.
+
+    Raises as `bulk.select` and `bulk.act`, and for an invalid key.
+    """
     if (key := request.headers.get(idempotency.HEADER)) is not None:
         idempotency.checked(key)
     retried = None if again else False
-    return await bulk.select(request, fids, filters, (Status.ERROR,), retried=retried)
+    selection = await bulk.select(request, fids, filters, (Status.ERROR,), retried=retried)
+    new: dict[str, str] = {}
+
+    async def note(former: Execution) -> None:
+        execution, _ = await launch(former)
+        new[former.fid] = execution.fid
+
+    done = await bulk.act(request, selection, note, limit=limit, cursor=cursor)
+    return [Repeat(fid, new[fid]) for fid in done.done], done
 
 
 def _key(request: Request, former: Execution) -> str | None:
