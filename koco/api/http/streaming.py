@@ -9,6 +9,7 @@ from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 
 from koco.api.http.request import Request
+from koco.api.openapi.annotations import EVENT_STREAM, NDJSON
 from koco.control.access.caller import Caller
 from koco.control.access.open_streams import Stream as OpenStream
 from koco.control.access.open_streams import Streams
@@ -64,6 +65,11 @@ class LiveStream(RevocableStream):
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})}
         super().__init__(request, pieces, media_type=media_type, headers=headers)
+
+
+def media_type_for(request: Request) -> str:
+    """Return how a stream is sent: server-sent events if `Accept` asks for them, else NDJSON."""
+    return EVENT_STREAM if EVENT_STREAM in request.headers.get("accept", "") else NDJSON
 
 
 class _StreamResponse:

@@ -18,8 +18,10 @@ from koco.api.openapi import parameters
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
 #: Media types whose shape is that of one line or event.
-STREAMS = ("application/x-ndjson", "text/event-stream")
+STREAMS = (NDJSON, EVENT_STREAM)
 #: Arguments of handlers that are not parameters of requests.
 NOT_PARAMETERS = {"request", "data"}
 

@@ -12,9 +12,9 @@ from msgspec import Meta
 from koco.api.http import time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import LiveStream
+from koco.api.http.streaming import LiveStream, media_type_for
 from koco.api.openapi import shapes
-from koco.api.openapi.annotations import STREAMS, Answer
+from koco.api.openapi.annotations import EVENT_STREAM, STREAMS, Answer
 from koco.api.openapi.shapes import Shape, text
 from koco.control import log_reader
 from koco.errors import UsageError
@@ -72,7 +72,8 @@ async def stream_log(
     path = Path(parts.store_path).with_name("control.log")
     after = last_event_id or cursor
     log_reader.Files(path, after).close()  # a wrong cursor is refused before the answer begins
-    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    media_type = media_type_for(request)
+    as_sse = media_type == EVENT_STREAM
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         found = log_reader.read(
@@ -86,7 +87,6 @@ async def stream_log(
             else:
                 yield b"".join(msgspec.json.encode(each) + b"\n" for each in entries)
 
-    media_type = "text/event-stream" if as_sse else "application/x-ndjson"
     return LiveStream(request, pieces(), media_type=media_type)
 
 

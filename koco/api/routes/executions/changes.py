@@ -11,8 +11,8 @@ from msgspec import Meta
 from koco.api.http import list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import LiveStream
-from koco.api.openapi.annotations import JSON, STREAMS, Answer
+from koco.api.http.streaming import LiveStream, media_type_for
+from koco.api.openapi.annotations import EVENT_STREAM, JSON, STREAMS, Answer
 from koco.api.openapi.shapes import Fid, Shape, text
 from koco.api.routes.executions.executions import Execution
 from koco.control.access.caller import Caller
@@ -81,9 +81,9 @@ async def list_changes(
         cursor = await parts.store.changes.latest()
     elif cursor is not None:
         pages.number(cursor)  # before anything is streamed
-    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    media_type = media_type_for(request)
+    as_sse = media_type == EVENT_STREAM
     if follow or as_sse:
-        media_type = "text/event-stream" if as_sse else "application/x-ndjson"
         pieces = _pieces(parts, request.auth, cursor, as_sse=as_sse)
         return LiveStream(request, pieces, media_type=media_type)
     with parts.streams.open(request.auth):

@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from koco.api.http import auth, list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import LiveStream
+from koco.api.http.streaming import LiveStream, media_type_for
 from koco.api.openapi import shapes
-from koco.api.openapi.annotations import STREAMS, Answer
+from koco.api.openapi.annotations import EVENT_STREAM, STREAMS, Answer
 from koco.api.openapi.shapes import Fid, Shape, Time, text
 from koco.api.routes.executions.executions import STREAM_FILTERS, StreamFilters
 from koco.control.container import Parts
@@ -66,13 +66,13 @@ async def stream_events(
     """Stream events as NDJSON, or as server-sent events if `Accept` asks for them."""
     parts = request.parts
     execution = await auth.find_execution(request, fid)
-    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    media_type = media_type_for(request)
     kinds = frozenset(list_query.names(kind, Kind))
     if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
     # No stream is as long, and the store does not accept larger numbers.
     since = min(max(since, last_event_id or 0), LAST)
-    wanted = Wanted(kinds, SSE if as_sse else NDJSON, tells_end=follow)
+    wanted = Wanted(kinds, SSE if media_type == EVENT_STREAM else NDJSON, tells_end=follow)
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         start = since
@@ -97,7 +97,7 @@ async def stream_events(
     return LiveStream(
         request,
         pieces(),
-        media_type="text/event-stream" if as_sse else "application/x-ndjson",
+        media_type=media_type,
         headers={"X-Koco-Fid": execution.fid},
     )
 
@@ -181,12 +181,12 @@ async def stream_events_of_many(
         members = [
             Member(each, since=await _start(parts, each, tail, selection.events)) for each in found
         ]
-    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    media_type = media_type_for(request)
     stream = many.Many(
         parts.store,
         parts.spooler,
         selection,
-        many.SSE if as_sse else many.NDJSON,
+        many.SSE if media_type == EVENT_STREAM else many.NDJSON,
         members=members,
         change=change,
         heartbeat_s=parts.heartbeat_s,
@@ -195,7 +195,7 @@ async def stream_events_of_many(
     return LiveStream(
         request,
         stream.pieces(),
-        media_type="text/event-stream" if as_sse else "application/x-ndjson",
+        media_type=media_type,
         headers={"X-Koco-Executions": str(len(members))},
     )
 
