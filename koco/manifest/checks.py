@@ -9,9 +9,6 @@ from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_
 from koco.spelling import nearest
 from koco.versions import DISTRIBUTION
 
-#: A requirement of Kodosumi's own package.
-_KODOSUMI = re.compile(r"\s*kodosumi\s*(?:$|[^A-Za-z0-9._-])", re.IGNORECASE)
-
 
 def find_problems(data: Any) -> list[Problem]:
     """Return all problems of a manifest's data."""
@@ -168,7 +165,7 @@ def _check_kodosumi(data: dict[str, Any]) -> list[Problem]:
     return [
         Problem(("runtime", "dependencies", index), "hides koco's own `kodosumi`", hint)
         for index, each in enumerate(_list(runtime, "dependencies"))
-        if runtime.get("kodosumi") is True and _KODOSUMI.match(str(each))
+        if runtime.get("kodosumi") is True and _name_of(each) == "kodosumi"
     ]
 
 
