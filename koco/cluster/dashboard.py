@@ -48,10 +48,9 @@ class Dashboard:
             client, self._client = self._client, None  # the dashboard may have moved
             if client is not None:
                 await client.aclose()
-            raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
+            raise _silent(exc) from exc
         if answer.status_code != httpx.codes.OK:
-            text = answer.text.strip()[:2000]
-            raise ServeError(f"Ray's dashboard answered {answer.status_code}: {text}", hint=_HINT)
+            raise _refused(answer)
         return answer.content
 
     async def stream(self, path: str, *, params: dict[str, str]) -> AsyncIterator[bytes]:
@@ -67,13 +66,12 @@ class Dashboard:
             try:
                 async with client.stream("GET", path, params=params, timeout=None) as answer:
                     if answer.status_code != httpx.codes.OK:
-                        text = (await answer.aread()).decode("utf-8", "replace").strip()[:2000]
-                        what = f"Ray's dashboard answered {answer.status_code}: {text}"
-                        raise ServeError(what, hint=_HINT)
+                        await answer.aread()
+                        raise _refused(answer)
                     async for piece in answer.aiter_raw():
                         yield piece
             except httpx.HTTPError as exc:
-                raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
+                raise _silent(exc) from exc
 
     async def listed(
         self, kind: str, filters: Iterable[tuple[str, str, str]]
@@ -106,6 +104,16 @@ class Dashboard:
         # The dashboard replaces values by `<redacted>` if the client looks like a browser.
         headers = {**headers, "User-Agent": "koco"}
         return httpx.AsyncClient(base_url=url, headers=headers, timeout=_REQUEST_S, trust_env=False)
+
+
+def _silent(exc: Exception) -> ServeError:
+    return ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT)
+
+
+def _refused(answer: "httpx.Response") -> ServeError:
+    """Return the error about an answer whose body was read."""
+    text = answer.text.strip()[:2000]
+    return ServeError(f"Ray's dashboard answered {answer.status_code}: {text}", hint=_HINT)
 
 
 def _dashboard() -> str:
