@@ -253,7 +253,7 @@ class Executor:
             self._directory.set_pipe_owner(launch.fid, launch.attempt)
         flows.enter(launch, is_alone=self._capture.dedicated)
         self._capture.begin(mine.output)
-        mine.gauge = gauge = self._meter.begin(
+        gauge = self._meter.begin(
             launch.used,
             thread_cpu_s=None if mine.run.is_async else lambda: mine.run.thread_cpu_s,
             ray_tasks=lambda: mine.started.count,
@@ -261,7 +261,8 @@ class Executor:
         self._spool.measure(launch.fid, launch.attempt, gauge.read)
         mine.journal.refusals.on_stuck = functools.partial(self._on_stuck_in_error, mine)
         if launch.durable:
-            mine.watch(flows=self._loop, part=functools.partial(self._part, mine))
+            part = functools.partial(self._part, mine)
+            mine.watch(flows=self._loop, used=gauge.read, part=part)
         try:
             outcome = await mine.run.outcome()
         finally:

@@ -39,7 +39,7 @@ class Parking:
         sink: Attempt,
         flows: asyncio.AbstractEventLoop,
         after_s: float,
-        used: Callable[[], Used | None],
+        used: Callable[[], Used],
         part: Callable[[], None],
     ) -> None:
         self._fid = fid

@@ -15,7 +15,6 @@ from koco.runner.output.partial_lines import Lines
 from koco.runner.output.replay import Replay
 from koco.runner.output.spool import Attempt
 from koco.runner.parking import Parking
-from koco.runner.process.meter import Gauge
 from koco.runner.spec import Launch
 from koco.sdk.ray_work.registry import Started
 from koco.sdk.steps.journal import Journal
@@ -40,8 +39,6 @@ class Work:
     replay: Replay | None
     #: Watches whether it only waits: if it is durable, and while it runs.
     parking: Parking | None = None
-    #: Measures what it uses, once its flow has begun.
-    gauge: Gauge | None = None
     #: Whether it no longer belongs to this runner: its flow unwinds, and nobody sees that.
     is_parted: bool = False
 
@@ -63,8 +60,17 @@ class Work:
         if self.replay is not None:
             self.replay.load(past.marks)
 
-    def watch(self, *, flows: asyncio.AbstractEventLoop, part: Callable[[], None]) -> None:
-        """Ask to park it once it only waits; `part` is called if it then is."""
+    def watch(
+        self,
+        *,
+        flows: asyncio.AbstractEventLoop,
+        used: Callable[[], Used],
+        part: Callable[[], None],
+    ) -> None:
+        """Ask to park it once it only waits; `part` is called if it then is.
+
+        `used` returns what it has used so far.
+        """
         self.parking = Parking(
             self.launch.fid,
             self.run,
@@ -73,7 +79,7 @@ class Work:
             sink=self.sink,
             flows=flows,
             after_s=self.launch.park_after_s,
-            used=self.used,
+            used=used,
             part=part,
         )
 
@@ -83,10 +89,6 @@ class Work:
         self.journal.close(asyncio.CancelledError())
         self.stop_watching()
         self.run.cancel()
-
-    def used(self) -> Used | None:
-        """Return what it has used so far."""
-        return None if self.gauge is None else self.gauge.read()
 
     def stop_watching(self) -> None:
         """Do not ask to park it any more."""
