@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 # The functions themselves: flows may replace those of the module.
 from time import monotonic, process_time
-from typing import Protocol
 
 from koco.events.used import Used
 
@@ -53,17 +52,22 @@ class Meter:
         if not self._running:
             self._peak.reset()
         self._running += 1
-        cpu: _Cpu
+        on_end = self._end
         if self._dedicated:
-            cpu = _OfProcess()
+            cpu_s = _since_now(_process_cpu_s)
         elif thread_cpu_s is not None:
-            cpu = _OfThread(thread_cpu_s)
+            cpu_s = thread_cpu_s
         else:
-            cpu = self._share.join()
-        return Gauge(before or Used(), cpu, self._peak, ray_tasks=ray_tasks, on_end=self._end)
+            self._share.join()
+            cpu_s, on_end = _since_now(self._share.of_one), self._end_of_part
+        return Gauge(before or Used(), cpu_s, self._peak.read, ray_tasks=ray_tasks, on_end=on_end)
 
     def _end(self) -> None:
         self._running -= 1
+
+    def _end_of_part(self) -> None:
+        self._share.leave()
+        self._end()
 
 
 class Gauge:
@@ -72,15 +76,15 @@ class Gauge:
     def __init__(
         self,
         before: Used,
-        cpu: "_Cpu",
-        peak: "_Peak",
+        cpu_s: Callable[[], float],
+        peak_bytes: Callable[[], int],
         *,
         ray_tasks: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
         self._before = before
-        self._cpu = cpu
-        self._peak = peak
+        self._cpu_s = cpu_s
+        self._peak_bytes = peak_bytes
         self._ray_tasks = ray_tasks
         self._on_end = on_end
         self._since = monotonic()
@@ -94,14 +98,13 @@ class Gauge:
         """Stop measuring: from now on, `read` returns the same."""
         if self._last is None:
             self._last = self._measure()
-            self._cpu.end()
             self._on_end()
 
     def _measure(self) -> Used:
         here = Used(
             wall_s=monotonic() - self._since,
-            cpu_s=max(self._cpu.read(), 0.0),
-            peak_memory_bytes=self._peak.read(),
+            cpu_s=max(self._cpu_s(), 0.0),
+            peak_memory_bytes=self._peak_bytes(),
             ray_tasks=self._ray_tasks(),
         )
         # The flow's code shares this process: whatever it has replaced, its execution goes on.
@@ -136,43 +139,16 @@ def _open(path: str, flags: int) -> int | None:
         return None
 
 
-class _Cpu(Protocol):
-    """A count of CPU seconds."""
-
-    def read(self) -> float:
-        """Return the seconds so far."""
-        ...
-
-    def end(self) -> None:
-        """Stop counting."""
+def _since_now(clock: Callable[[], float]) -> Callable[[], float]:
+    """Return a clock that begins at 0 now."""
+    start = clock()
+    return lambda: clock() - start
 
 
-class _OfProcess:
-    """The CPU time of this process, and of its subprocesses that have ended."""
-
-    def __init__(self) -> None:
-        self._start = self._now()
-
-    def read(self) -> float:
-        return self._now() - self._start
-
-    def end(self) -> None:
-        """There is nothing to stop."""
-
-    @staticmethod
-    def _now() -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return process_time() + children.ru_utime + children.ru_stime
-
-
-class _OfThread:
-    """The CPU time of a flow's own threads."""
-
-    def __init__(self, read: Callable[[], float]) -> None:
-        self.read = read
-
-    def end(self) -> None:
-        """There is nothing to stop."""
+def _process_cpu_s() -> float:
+    """Return the CPU time of this process, and of its subprocesses that have ended (seconds)."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return process_time() + children.ru_utime + children.ru_stime
 
 
 class _Share:
@@ -188,10 +164,9 @@ class _Share:
         self._last = 0.0
         self._of_one = 0.0
 
-    def join(self) -> "_Part":
+    def join(self) -> None:
         self._settle()
         self._members += 1
-        return _Part(self, self._of_one)
 
     def leave(self) -> None:
         self._settle()
@@ -206,17 +181,3 @@ class _Share:
         if self._members:
             self._of_one += (now - self._last) / self._members
         self._last = now
-
-
-class _Part:
-    """One of the parts of a share."""
-
-    def __init__(self, share: _Share, start: float) -> None:
-        self._share = share
-        self._start = start
-
-    def read(self) -> float:
-        return self._share.of_one() - self._start
-
-    def end(self) -> None:
-        self._share.leave()
