@@ -5,14 +5,14 @@ import contextlib
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from koco.errors import StepResultError
 from koco.events.steps import StepRecord, StepStatus, encode_line
 from koco.sdk.steps import outcomes, places, previews, threads
-from koco.sdk.steps.journal import Call
+from koco.sdk.steps.journal import Call, named
 from koco.sdk.steps.places import Attempt
 from koco.sdk.steps.running import reporter
 from koco.sizes import format_size
@@ -152,8 +152,14 @@ class _Entered:
             places.here.reset(self._token)
 
 
-async def run_async(call: Call, function: Callable[[], Awaitable[Any]], options: Options) -> Any:
-    """Return the outcome of a step: the recorded one, or else the function's."""
+def run_async(
+    call: Call, function: Callable[[], Awaitable[Any]], options: Options
+) -> Coroutine[Any, Any, Any]:
+    """Return a coroutine that returns a step's outcome: the recorded one, or the function's."""
+    return named(_run_async(call, function, options), call.name)
+
+
+async def _run_async(call: Call, function: Callable[[], Awaitable[Any]], options: Options) -> Any:
     return _give(*await _outcome_async(call, function, options))
 
 
@@ -176,7 +182,7 @@ async def _outcome_async(
 
 
 def run_sync(call: Call, function: Callable[[], Any], options: Options) -> Any:
-    """Do the same as `run_async` for a plain function, in the calling thread."""
+    """Return the outcome of a plain function's step, which runs in the calling thread."""
     return _give(*_outcome_sync(call, function, options))
 
 

@@ -14,7 +14,7 @@ from koco.errors import UsageError
 from koco.events.steps import StepKind
 from koco.sdk.steps import attempts
 from koco.sdk.steps.attempts import Options
-from koco.sdk.steps.journal import Journal, clean_name, journal_here, named
+from koco.sdk.steps.journal import Journal, clean_name, journal_here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +48,7 @@ class Target:
         call = journal.place(StepKind.STEP, self.name, counted, kwargs)
         function = functools.partial(self.function, *args, **kwargs)
         if self.is_async:
-            return named(attempts.run_async(call, function, self.options), self.name)
+            return attempts.run_async(call, function, self.options)
         return attempts.run_sync(call, function, self.options)
 
     def call_in_thread(
@@ -60,7 +60,7 @@ class Target:
         call = journal.place(StepKind.STEP, self.name, args, kwargs)
         function = functools.partial(self.function, *args, **kwargs)
         run = functools.partial(attempts.in_thread, function, self.name)
-        return named(attempts.run_async(call, run, self.options), self.name)
+        return attempts.run_async(call, run, self.options)
 
 
 @overload
