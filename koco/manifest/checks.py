@@ -15,7 +15,7 @@ def find_problems(data: Any) -> list[Problem]:
     from pydantic import ValidationError
 
     if not isinstance(data, dict):
-        return [_problem((), wrong_type("a mapping of keys such as `service`", data))]
+        return [wrong_type("a mapping of keys such as `service`", data).at(())]
     problems = []
     try:
         Manifest.model_validate(data)
@@ -44,10 +44,6 @@ def find_problems(data: Any) -> list[Problem]:
     return [*problems, *(problem for check in checks for problem in check(data))]
 
 
-def _problem(path: KeyPath, wrong: InvalidValueError, *, on_key: bool = False) -> Problem:
-    return Problem(path, str(wrong), wrong.hint, on_key)
-
-
 #: The names of pydantic's types in messages about a manifest.
 _TYPES = {
     "string_type": "text",
@@ -70,10 +66,10 @@ def _translate(error: dict[str, Any]) -> Problem:
         return unknown_key(path, _model_at(path[:-1]).model_fields)
     if kind == "missing":
         return Problem(path[:-1], f"key {path[-1]!r} is missing", _describe_key(path))
-    if kind == "value_error" and isinstance(context.get("error"), InvalidValueError):
-        return _problem(path, context["error"], on_key=on_key)
+    if kind == "value_error" and isinstance(wrong := context.get("error"), InvalidValueError):
+        return wrong.at(path, on_key=on_key)
     if kind in _TYPES:
-        return _problem(path, wrong_type(_TYPES[kind], given))
+        return wrong_type(_TYPES[kind], given).at(path)
     template = _CONSTRAINTS.get(kind)
     return Problem(path, template.format(given=given, **context) if template else error["msg"])
 

@@ -22,6 +22,10 @@ class InvalidValueError(ValueError):
         super().__init__(message)
         self.hint = hint
 
+    def at(self, path: KeyPath, *, on_key: bool = False) -> "Problem":
+        """Return the problem of the value, or of the key, at a path."""
+        return Problem(path, str(self), self.hint, on_key)
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -54,23 +54,20 @@ def _seconds(value: object) -> None:
         raise InvalidValueError(f"must be above 0, got {value}")
 
 
-def _mapping(value: object) -> None:
+def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise wrong_type("a table", value)
+    return value
 
 
 def _mappings(value: object) -> None:
-    _mapping(value)
-    assert isinstance(value, dict)
-    for name, each in value.items():
+    for name, each in _mapping(value).items():
         if not isinstance(each, dict):
             raise InvalidValueError(f"{name}: {wrong_type('a table', each)}")
 
 
 def _variables(value: object) -> None:
-    _mapping(value)
-    assert isinstance(value, dict)
-    for name, each in value.items():
+    for name, each in _mapping(value).items():
         if not isinstance(each, str):
             raise InvalidValueError(f"{name}: {wrong_type('text', each)}", "put it in quotes")
 
@@ -84,7 +81,7 @@ def _files(value: object) -> None:
 class Key:
     """The definition of a key of `koco.toml`: its check, its schema and its meaning."""
 
-    check: Callable[[object], None]
+    check: Callable[[object], object]
     schema: dict[str, Any]
     description: str
     required: bool = False
@@ -217,13 +214,12 @@ def _syntax(message: str, text: str) -> str:
 
 def _problems(data: dict[str, Any]) -> Iterable[Problem]:
     for table, content in data.items():
-        if table == ENV and isinstance(content, dict):
-            yield from _environments(content)
-        elif table not in KEYS and table != ENV:
+        if table not in (*KEYS, ENV):
             yield unknown_key((table,), (*KEYS, ENV))
         elif not isinstance(content, dict):
-            wrong = wrong_type(f"a table [{table}]", content)
-            yield Problem((table,), str(wrong), wrong.hint)
+            yield wrong_type(f"a table [{table}]", content).at((table,))
+        elif table == ENV:
+            yield from _environments(content)
         else:
             yield from _table((table,), content, KEYS[table])
     if "project" not in data:
@@ -235,8 +231,7 @@ def _environments(content: dict[str, Any]) -> Iterable[Problem]:
         if isinstance(each, dict):
             yield from _table((ENV, name), each, ENV_KEYS)
         else:
-            wrong = wrong_type(f"a table [{ENV}.NAME]", each)
-            yield Problem((ENV, name), str(wrong), wrong.hint)
+            yield wrong_type(f"a table [{ENV}.NAME]", each).at((ENV, name))
 
 
 def _table(table: KeyPath, content: dict[str, Any], keys: dict[str, Key]) -> Iterable[Problem]:
@@ -247,7 +242,7 @@ def _table(table: KeyPath, content: dict[str, Any], keys: dict[str, Key]) -> Ite
         try:
             keys[name].check(value)
         except InvalidValueError as exc:
-            yield Problem((*table, name), str(exc), exc.hint)
+            yield exc.at((*table, name))
     for name, key in keys.items():
         if key.required and name not in content:
             yield Problem(table, f"key {name!r} is missing", key.description.rstrip("."))

@@ -81,7 +81,7 @@ class Target:
             try:
                 filled[name] = variables.expand(value, environ)
             except InvalidValueError as exc:
-                problems.append(Problem(("runtime", "env", name), str(exc), exc.hint))
+                problems.append(exc.at(("runtime", "env", name)))
         if problems:
             raise self._document.error(problems)
         return env if self.environ is None else filled
