@@ -62,8 +62,7 @@ class Target:
         lines = self._document.error(ours).problems if ours or self._document.problems else []
         theirs = [found for each in problems if (found := self._in_environment(each, places))]
         if self.project is not None and (lost or theirs):
-            file = self.project.root / FILE
-            lines += located(file, file.read_text("utf-8-sig"), [*lost, *theirs])
+            lines += self.project.located([*lost, *theirs])
         raise ManifestError(lines)
 
     @staticmethod
@@ -252,11 +251,21 @@ class Project:
         """Its manifests as resolved paths, because a path may contain links."""
         return frozenset(path.resolve() for path in self.manifests)
 
+    @cached_property
+    def services(self) -> frozenset[str]:
+        """The services that its manifests declare, whatever an environment calls them."""
+        return frozenset(each.declared_service for each in self.targets())
+
     def environment(self, name: str) -> Environment:
         """Return an environment; raises `NotFoundError`, which lists those that exist."""
         if name not in self.environments:
             raise environment_names.unknown(name, self.environments, self.root / FILE)
         return self.environments[name]
+
+    def located(self, problems: Iterable[Problem]) -> list[str]:
+        """Return problems of its `koco.toml` as lines with their places."""
+        file = self.root / FILE
+        return located(file, file.read_text("utf-8-sig"), problems)
 
     def targets(self) -> list[Target]:
         """Return all manifests of the project."""
@@ -359,17 +368,13 @@ def in_environment(
 
 def _require_services(project: Project, mine: Environment) -> None:
     """Refuse changes of services that no manifest of the project declares."""
-    if not mine.services:
-        return
-    names = {each.declared_service for each in project.targets()}
     lost = [
-        unknown_key((ENV, mine.name, "services", name), sorted(names))
+        unknown_key((ENV, mine.name, "services", name), sorted(project.services))
         for name in mine.services
-        if name not in names
+        if name not in project.services
     ]
     if lost:
-        file = project.root / FILE
-        raise ManifestError(located(file, file.read_text("utf-8-sig"), lost))
+        raise ManifestError(project.located(lost))
 
 
 def check(
