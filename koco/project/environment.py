@@ -7,6 +7,7 @@ each is then merged into the flow of that name.
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,19 @@ class Environment:
 
     def environ(self, process: Mapping[str, str]) -> dict[str, str]:
         """Return the values of variables: the environment's own, its files', the process's."""
-        found = dict(self.variables)
-        for path in self.env_files:
-            found |= env_file.read(path)
-        return found | dict(process)
+        return {**self.variables, **self._from_files, **process}
 
-    def hidden_names(self) -> set[str]:
-        """Return the names of the variables of its files. Their values are not shown."""
-        return {name for path in self.env_files for name in env_file.read(path)}
+    @property
+    def hidden_names(self) -> frozenset[str]:
+        """The names of the variables of its files. Their values are not shown."""
+        return frozenset(self._from_files)
+
+    @cached_property
+    def _from_files(self) -> dict[str, str]:
+        """The variables of its files, as they were on first use."""
+        return {
+            name: value for path in self.env_files for name, value in env_file.read(path).items()
+        }
 
     def changes(self, service: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
         """Yield the changes of a service's manifest, each with its place in `koco.toml`."""

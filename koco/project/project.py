@@ -44,32 +44,32 @@ class Target:
     @cached_property
     def manifest(self) -> "Manifest":
         """The manifest; raises `ManifestError` with all its problems."""
-        manifest = self._checked()
+        manifest = self._declared
         env = self._filled(manifest.runtime.env)
         runtime = manifest.runtime.model_copy(update={"env": env})
         filled = manifest.model_copy(update={"runtime": runtime})
         return own_copy(filled, self.owner) if self.owner else filled
 
-    def _checked(self) -> "Manifest":
+    @cached_property
+    def _declared(self) -> "Manifest":
+        """The manifest in its environment, with the variables in `runtime.env` as written."""
         from koco.manifest.checks import find_problems
         from koco.manifest.model import Manifest
 
         data, places, lost = environment.apply(self._document.data, self.environment)
         problems = [] if lost else find_problems(data)
-        ours = [each for each in problems if self._in_environment(each, places) is None]
         if not (problems or lost or self._document.problems):
             return Manifest.model_validate(data)
+        ours, theirs = [], list(lost)
+        for each in problems:
+            if (at := environment.place_of(each.path, places)) is None:
+                ours.append(each)
+            else:
+                theirs.append(replace(each, path=at, place=None))
         lines = self._document.error(ours).problems if ours or self._document.problems else []
-        theirs = [found for each in problems if (found := self._in_environment(each, places))]
-        if self.project is not None and (lost or theirs):
-            lines += self.project.located([*lost, *theirs])
+        if self.project is not None and theirs:
+            lines += self.project.located(theirs)
         raise ManifestError(lines)
-
-    @staticmethod
-    def _in_environment(problem: Problem, places: Mapping[KeyPath, KeyPath]) -> Problem | None:
-        """Return a problem of a merged manifest as one of `koco.toml`, if its cause is there."""
-        at = environment.place_of(problem.path, places)
-        return None if at is None else replace(problem, path=at, place=None)
 
     def _filled(self, env: dict[str, str]) -> dict[str, str]:
         from koco.manifest import variables
@@ -102,10 +102,10 @@ class Target:
         """The keys of `runtime.env` whose values are made of variables from `.env` files."""
         from koco.manifest import variables
 
-        names = self.environment.hidden_names()
+        names = self.environment.hidden_names
         return {
             key
-            for key, value in self._checked().runtime.env.items()
+            for key, value in self._declared.runtime.env.items()
             if names.intersection(variables.names(value))
         }
 
