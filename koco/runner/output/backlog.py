@@ -103,7 +103,7 @@ class Backlog:
         writer.lines.append(event)
         try:
             self._write(event + b"\n")
-        except ValueError:  # the file is full, or there is none
+        except ValueError:  # the file is full or does not exist
             self._put(_head(writer, but=1) + event + b"\n", writer, anew=True)
         self._writer = writer
 

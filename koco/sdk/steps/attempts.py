@@ -270,7 +270,7 @@ async def in_thread(function: Callable[[], Any], name: str) -> Any:
     done: asyncio.Future[None] = loop.create_future()
 
     def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no caller waits
             loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(None))
 
     job = threads.Job(function, name, on_done=wake)
