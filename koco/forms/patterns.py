@@ -100,8 +100,8 @@ def steps(pattern: str, text: str) -> int:
 def matches(pattern: str, text: str) -> bool:
     """Return whether a pattern matches the whole text. The caller has to check `steps` first.
 
-    RE2 comes with `koco[ray]`. Without it, Python's engine matches: that happens only in commands,
-    where users match their own text.
+    RE2 comes with `koco-deploy[ray]`. Without it, Python's engine matches: that happens only in
+    commands, where users match their own text.
 
     Raises:
         ValueError: the pattern cannot be matched.

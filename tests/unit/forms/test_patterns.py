@@ -208,7 +208,7 @@ def test_a_long_match_does_not_block_the_loop() -> None:
 
 
 def test_without_the_engine_python_matches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In commands, if `koco[ray]` is not installed. It refuses the same patterns."""
+    """In commands, if `koco-deploy[ray]` is not installed. It refuses the same patterns."""
     import sys
 
     monkeypatch.setitem(sys.modules, "re2", None)
