@@ -9,6 +9,7 @@ import pytest
 
 from koco.bootstrap import local_head, running_heads
 from tests.support.driver import Koco, calm_s, eventually
+from tests.support.long import long
 
 #: What `koco up` is promised to take (seconds), or on a machine that is busy as much more as the
 #: first one has taken.
@@ -90,10 +91,10 @@ def is_gone(process: psutil.Process) -> bool:
         ("dashboard agent",),
         ("environments' agent",),
         ("control plane",),
-        ("raylet", "GCS"),
         ("GCS", "dashboard", "control plane"),
-        ("raylet", "dashboard"),
-        ("dashboard", "control plane"),
+        pytest.param(("raylet", "GCS"), marks=long),
+        pytest.param(("raylet", "dashboard"), marks=long),
+        pytest.param(("dashboard", "control plane"), marks=long),
     ],
     ids=" and ".join,
 )
