@@ -1,0 +1,1 @@
+"""Protocols by which other agents call koco's flows: translations of koco's own API."""
