@@ -59,6 +59,8 @@ EVENTS: dict[str, Any] = {
             "after": _OPTIONAL,
             "because": _TEXT,
             "parked": {"const": True},
+            "environment_s": _SECONDS,
+            "import_s": _SECONDS,
         },
     ),
     Kind.AGENT: True,

@@ -191,6 +191,15 @@ class FailureEvent(Failure, frozen=True, kw_only=True):
     traceback: str = ""
 
 
+class RunnerStart(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the start of a runner took for which an execution waited (seconds)."""
+
+    #: Building its environment and starting its process.
+    environment_s: float
+    #: Importing the entrypoints.
+    import_s: float
+
+
 #: An execution whose processes have died so often in a row runs alone.
 _DEATHS_ALONE = 2
 

@@ -14,6 +14,7 @@ _TOOK = 7
 
 _MAGENTA = "35"
 _STYLES = {
+    **{"environment": output.YELLOW, "import": output.YELLOW},
     **{"queued": output.DIM, "starting": output.YELLOW, "running": output.CYAN},
     **{"awaiting": _MAGENTA, "sleeping": output.BLUE, "lock": _MAGENTA},
     **{"wait": output.BLUE, "task": output.YELLOW, "file": output.DIM},

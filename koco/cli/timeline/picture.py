@@ -28,6 +28,8 @@ _COLOURS = {
     "running": ("#0969da", "#4493f8"),
     "awaiting": ("#bf3989", "#db61a2"),
     "sleeping": ("#8250df", "#ab7df8"),
+    "environment": ("#9a6700", "#d29922"),
+    "import": ("#9a6700", "#d29922"),
     "step": ("#1a7f37", "#3fb950"),
     "wait": ("#8250df", "#ab7df8"),
     "lock": ("#bf3989", "#db61a2"),

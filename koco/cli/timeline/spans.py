@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from koco.client.answers import Execution
 from koco.events.model import FINAL
@@ -12,7 +12,7 @@ from koco.events.model import FINAL
 #: The spans of the execution's statuses. They follow each other, and add up to the whole.
 PHASES = ("queued", "starting", "running", "awaiting", "sleeping")
 #: The kinds of spans below them, in the order of a legend.
-PARTS = ("step", "wait", "lock", "task", "file", "child")
+PARTS = ("environment", "import", "step", "wait", "lock", "task", "file", "child")
 
 #: Kinds of events that are read. Of the others only the name of a Ray task counts.
 _KINDS = frozenset({b"meta", b"status", b"step", b"lock", b"lease", b"upload"})
@@ -95,6 +95,7 @@ class _Reader:
             self._enter("queued", at_s)
         elif isinstance(payload, dict):
             if kind == "status":
+                self._note_start(payload, at_s)
                 self._enter(str(payload.get("status")), at_s)
             elif kind == "step":
                 self._step(payload, at_s)
@@ -122,6 +123,17 @@ class _Reader:
         if self.phase:
             self.begin(("phase", ""), Span(kind=status, name="", start_s=at_s))
 
+    def _note_start(self, payload: dict[str, Any], at_s: float) -> None:
+        """Add the start of a runner for which the execution has waited until now."""
+        queued = self.open.get(("phase", ""))
+        for kind in ("import", "environment"):
+            took_s = payload.get(f"{kind}_s")
+            if queued is not None and _is_duration(took_s) and at_s > queued.start_s:
+                # It may have begun earlier, for another execution.
+                start_s = max(at_s - took_s, queued.start_s)
+                self.done.append(Span(kind=kind, name="", start_s=start_s, end_s=at_s))
+                at_s = start_s
+
     def _step(self, payload: dict[str, Any], at_s: float) -> None:
         kind, key, status = (str(payload.get(name)) for name in ("kind", "step", "status"))
         if kind == "lock":
@@ -131,7 +143,7 @@ class _Reader:
             self.begin(("step", key), span)
         else:
             took_s = payload.get("duration_s")
-            if isinstance(took_s, int | float) and 0 <= took_s < 1e9:
+            if _is_duration(took_s):
                 span = replace(span, start_s=at_s - took_s)
             self.end(("step", key), at_s, status, span)
         if isinstance(fid := payload.get("fid"), str):
@@ -270,6 +282,10 @@ def _base(span: Span) -> str:
     if span.kind == "child":
         return span.name.rpartition(" ")[0]
     return "" if span.kind == "file" else span.name
+
+
+def _is_duration(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value < 1e9
 
 
 def _name(value: Any) -> str:

@@ -38,7 +38,7 @@ from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
 from koco.sizes import MB
-from koco.store.model import Execution, FailureEvent
+from koco.store.model import Execution, FailureEvent, RunnerStart
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -327,8 +327,9 @@ class Pool:
             ):
                 runner.running.add(execution.fid)
                 runner.assigning[execution.fid] = asyncio.Event()
-                self._tasks.spawn(self._dispatch(execution, runner))
+                self._tasks.spawn(self._dispatch(execution, runner, runner.start))
                 self._guard(runner)
+            runner.start = None  # whoever comes later has not waited for it
         if self._growth is None and self.line.ready():
             loop = asyncio.get_running_loop()
             self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
@@ -346,9 +347,11 @@ class Pool:
             and left > 0
         )
 
-    async def _dispatch(self, execution: Execution, runner: Runner) -> None:
+    async def _dispatch(
+        self, execution: Execution, runner: Runner, start: RunnerStart | None
+    ) -> None:
         fid = execution.fid
-        is_assigned = await surely(lambda: self._store.executions.assign(fid, runner.id))
+        is_assigned = await surely(lambda: self._store.executions.assign(fid, runner.id, start))
         runner.assigning.pop(fid).set()
         if not is_assigned:
             # It was cancelled while it waited in line.
@@ -477,10 +480,20 @@ class Pool:
             runner.give_up("its entrypoints cannot be imported")
         else:
             runner.is_ready = True
+            runner.start = self._start_of(runner, description)
             self.runners[runner.id] = runner
             if generation < self._generation:
                 self._ensure_renewal()  # it fetched its secrets before they changed
         return description
+
+    def _start_of(self, runner: Runner, description: Description) -> RunnerStart | None:
+        """Return how long a runner took that is ready now, if executions wait for it."""
+        if not self.line:
+            return None
+        environment_s = time.monotonic() - runner.since - description.took_s
+        return RunnerStart(
+            environment_s=max(0.0, round(environment_s, 3)), import_s=round(description.took_s, 3)
+        )
 
     async def _describe(self, runner: Runner) -> Description:
         describing = asyncio.ensure_future(runner.actor.describe())

@@ -12,6 +12,7 @@ from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
 from koco.control.runners.liveness import Vigil
 from koco.errors import KocoError
 from koco.sdk.process.crash import End
+from koco.store.model import RunnerStart
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Runner:
     assigning: dict[str, asyncio.Event] = field(default_factory=dict)
     served: int = 0
     is_ready: bool = False
+    #: How it started, while executions that waited for it are given to it.
+    start: RunnerStart | None = None
     #: It is older than the control plane's process, and has not yet said which executions it holds.
     is_attaching: bool = False
     #: It takes nothing new, and leaves when nothing runs in it any longer.

@@ -29,6 +29,7 @@ from koco.store.model import (
     Filter,
     NewExecution,
     Policy,
+    RunnerStart,
     Sight,
     masked,
 )
@@ -167,12 +168,13 @@ class Executions(Repository):
         """Return how many of a service's executions are parked."""
         return await self._read(lambda db: lifecycle.count_parked(db, service))
 
-    async def assign(self, fid: str, runner: str) -> bool:
+    async def assign(self, fid: str, runner: str, start: RunnerStart | None = None) -> bool:
         """Give a queued execution to a runner (`starting`).
 
+        `start` tells how the runner started, if the execution waited for that.
         False if it is no longer queued, or its cancellation was requested.
         """
-        return await self._write(lambda db: lifecycle.assign(db, fid, runner))
+        return await self._write(lambda db: lifecycle.assign(db, fid, runner, start))
 
     async def requeue(self, fid: str, runner: str) -> bool:
         """Take back an execution that `runner` never began.

@@ -13,7 +13,7 @@ from koco.events import line
 from koco.events.model import OPEN, Kind, Status
 from koco.events.used import Used
 from koco.store.engine.protocol import Connection
-from koco.store.model import News, Policy, Topic
+from koco.store.model import News, Policy, RunnerStart, Topic
 from koco.store.sql.table import to_json
 
 #: Executions that have not ended. Phrased for an index, because there may be a million that have.
@@ -141,9 +141,15 @@ def note_used(db: Connection, now: State, used: Used) -> None:
     )
 
 
-def move(db: Connection, now: State, events: Lines, status: Status) -> None:
-    """Move an execution to a status that is not final, after some events."""
-    insert(db, now, events.then(lines(line.encode(Kind.STATUS, {"status": status}))))
+def move(
+    db: Connection, now: State, events: Lines, status: Status, start: RunnerStart | None = None
+) -> None:
+    """Move an execution to a status that is not final, after some events.
+
+    The status's own event tells of the `start` of the runner that it waited for.
+    """
+    about = msgspec.structs.asdict(start) if start else {}
+    insert(db, now, events.then(lines(line.encode(Kind.STATUS, {"status": status, **about}))))
     now_s = time.time()
     is_running = status is Status.RUNNING
     # The deadline only runs while the execution runs, not while it awaits a person.

@@ -10,7 +10,7 @@ from koco.events.model import Kind, Status
 from koco.sizes import MB
 from koco.store import usage
 from koco.store.engine.protocol import Connection
-from koco.store.model import FailureEvent, Topic
+from koco.store.model import FailureEvent, RunnerStart, Topic
 from koco.store.sql.table import payload_to_json, to_json
 from koco.store.stream import ledger, replay, waits
 from koco.store.stream.ledger import (
@@ -55,14 +55,14 @@ def may_reach(now: Status, status: Status) -> bool:
     return status.is_final or now in _REACHED_FROM[status]
 
 
-def assign(db: Connection, fid: str, runner: str) -> bool:
-    """Give a queued execution to a runner."""
+def assign(db: Connection, fid: str, runner: str, start: RunnerStart | None = None) -> bool:
+    """Give a queued execution to a runner. `start` is the runner's, if it waited for that."""
     taken = db.execute(
         "UPDATE executions SET runner = :runner, not_before = NULL"
         " WHERE fid = :fid AND status = 'queued' AND cancel_requested IS NULL",
         {"fid": fid, "runner": runner},
     )
-    return taken.rowcount > 0 and _advance(db, fid, Status.STARTING)
+    return taken.rowcount > 0 and _advance(db, fid, Status.STARTING, start)
 
 
 def requeue(db: Connection, fid: str, runner: str) -> bool:
@@ -298,12 +298,12 @@ def add(db: Connection, now: State, events: Lines, status: Status | None = None)
     _finish(db, now, status, events)
 
 
-def _advance(db: Connection, fid: str, status: Status) -> bool:
-    """Move an execution to a status; False if it cannot reach that status from here."""
+def _advance(db: Connection, fid: str, status: Status, start: RunnerStart | None = None) -> bool:
+    """Move an open execution to a status; False if it cannot reach that status from here."""
     now = state(db, fid)
     if now is None or not may_reach(now.status, status):
         return False
-    add(db, now, NONE, status)
+    ledger.move(db, now, NONE, status, start)
     return True
 
 

@@ -101,6 +101,20 @@ def test_steps_waits_locks_files_and_tasks_are_spans() -> None:
     ]
 
 
+def test_the_start_of_a_runner_is_shown_as_far_as_it_was_waited_for() -> None:
+    """Its environment and imports end where the execution is given to it."""
+    start = {"status": "starting", "environment_s": 3.5, "import_s": 1}
+    rest = [line(6, "status", {"status": "running"}), END]
+    timeline = read(BEGIN[0], line(5, "status", start), *rest)
+    expected = [("environment", "", 0.5, 4), ("import", "", 4, 5)]
+    assert told(timeline)[3:] == expected
+    began_before = {**start, "environment_s": 60.0}
+    assert told(read(BEGIN[0], line(5, "status", began_before), *rest))[3][2:] == (0, 4)
+    odd = {"status": "starting", "environment_s": "long", "import_s": -1}
+    assert len(told(read(BEGIN[0], line(5, "status", odd), *rest))) == 3
+    assert len(told(read(line(5, "status", start), *rest))) == 2
+
+
 def test_a_running_execution_has_open_bars_until_now() -> None:
     """What has not ended has no end, and lasts until now."""
     timeline = read(

@@ -23,6 +23,7 @@ from koco.store.errors import StoreError
 from koco.store.model import NewExecution
 from tests.support.pools import FakeRunner, World, eventually, soon, world
 from tests.support.releases import manifest
+from tests.support.stores import events
 
 
 def test_one_warm_runner_serves_many_executions(tmp_path: Path) -> None:
@@ -35,6 +36,29 @@ def test_one_warm_runner_serves_many_executions(tmp_path: Path) -> None:
             await w.until(execution.fid, Status.FINISHED)
         assert w.began == [execution.fid for execution in made], "in the order of their launch"
         assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_an_execution_that_waited_for_a_runner_is_told_how_that_started(tmp_path: Path) -> None:
+    """In its `starting` event: the environment and the imports. Later ones have not waited."""
+
+    async def starting(w: World) -> Any:
+        execution = await w.launch()
+        await eventually(lambda: bool(w.runners))
+        await asyncio.sleep(0.05)
+        w.importing.set()
+        await w.until(execution.fid, Status.FINISHED)
+        told = [event["payload"] for event in await events(w.store, execution)]
+        return next(each for each in told if each.get("status") == "starting")
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        await w.live(min=0)
+        told = await starting(w)
+        assert told["environment_s"] >= 0.04
+        assert told["import_s"] == 0
+        assert await starting(w) == {"status": "starting"}
 
     world(tmp_path, body)
 
@@ -580,9 +604,9 @@ def test_a_death_during_the_assignment_runs_the_execution_elsewhere(
         await w.until((await w.launch()).fid, Status.FINISHED)
         gate, assign = asyncio.Event(), w.store.executions.assign
 
-        async def late(fid: str, runner: str) -> bool:
+        async def late(fid: str, runner: str, start: Any) -> bool:
             await gate.wait()
-            return await assign(fid, runner)
+            return await assign(fid, runner, start)
 
         monkeypatch.setattr(w.store.executions, "assign", late)
         execution = await w.launch()
