@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from koco.manifest.for_agents import Example, Hints
 from koco.manifest.model import Flow, Limits, Manifest, Runner, Schedule
 from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key, wrong_type
 from koco.spelling import nearest
@@ -84,9 +85,13 @@ _CONSTRAINTS = {
 }
 
 
+#: The models of a flow's keys that are mappings.
+_OF_FLOWS: dict[KeyPath, Any] = {("limits",): Limits, ("hints",): Hints, ("examples",): Example}
+
+
 def _model_at(path: KeyPath) -> Any:
-    if path[2:3] == ("limits",):
-        return Limits
+    if path[2:3] in _OF_FLOWS:
+        return _OF_FLOWS[path[2:3]]
     if not path:
         return Manifest
     of_elements = {"flows": Flow, "schedule": Schedule}

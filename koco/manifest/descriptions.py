@@ -9,6 +9,27 @@ import msgspec
 KODOSUMI = "kodosumi"
 
 
+#: The protocols over which agents may call a flow that names none.
+EXPOSED = ("mcp", "a2a")
+
+
+class FlowHints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What calling a flow does, as far as its author says: see `koco.manifest.for_agents`."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+
+
+class FlowExample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One call of a flow, for agents to learn from."""
+
+    summary: str = ""
+    inputs: dict[str, Any] = {}
+    result: Any = None
+
+
 class FlowDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A flow of a release. The form is None if the flow takes any JSON object."""
 
@@ -28,6 +49,12 @@ class FlowDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     dialect: str = ""
     #: Whether its path shows a page of the author's, with a form that may launch something.
     page: bool = False
+    #: The JSON Schema of its result, None if its author gives none.
+    output: dict[str, Any] | None = None
+    examples: tuple[FlowExample, ...] = ()
+    hints: FlowHints = FlowHints()
+    #: The protocols over which agents may call it.
+    expose: tuple[str, ...] = EXPOSED
     #: Further metadata that the author gave.
     more: dict[str, Any] = {}
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
-from koco.manifest import cron, rules
+from koco.manifest import agent_rules, cron, for_agents, rules
 from koco.manifest.descriptions import KODOSUMI
 
 # Data from YAML and JSON has lists in place of tuples. Only the outer type is lenient.
@@ -52,6 +52,7 @@ _LockName = Annotated[str, AfterValidator(rules.check_lock_name)]
 _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
 _Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
+_Schema = Annotated[dict[str, Any], AfterValidator(agent_rules.check_json_schema)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Keep = Annotated[str, AfterValidator(rules.check_keep)]
 _Call = Annotated[str, AfterValidator(rules.check_flow_pattern), _pattern(rules.FLOW_PATTERN)]
@@ -162,6 +163,20 @@ class Flow(_Part):
         None,
         description="How long its ended executions are kept, such as 30d or 12h, or `forever`. "
         "Null for the service's `keep`.",
+    )
+    output: _Schema | None = Field(
+        None, description="The JSON Schema of its result, for agents. koco does not enforce it."
+    )
+    examples: _List[for_agents.Example] = Field(
+        (), description="Calls for agents to learn from: inputs and, if given, their result."
+    )
+    hints: for_agents.Hints = Field(
+        for_agents.Hints(), description="What calling it does, as advice for agents."
+    )
+    expose: _List[for_agents.Protocol] = Field(
+        for_agents.DEFAULT,
+        description="The protocols over which agents may call it, besides koco's own API: `mcp`, "
+        "`a2a`, `mip003`. An empty list for none.",
     )
 
 

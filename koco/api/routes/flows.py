@@ -88,6 +88,23 @@ class FlowSummary(Shape):
         )
 
 
+class FlowHints(Shape):
+    """What calling a flow does, as far as its author says."""
+
+    read_only: bool | None
+    destructive: bool | None
+    idempotent: bool | None
+    open_world: bool | None
+
+
+class FlowExample(Shape):
+    """One call of a flow, for agents to learn from."""
+
+    summary: Annotated[str, text("Greet Ada")]
+    inputs: shapes.Object
+    result: Annotated[shapes.Json, Meta(description="null if the author gives none")]
+
+
 class FlowWithForm(FlowSummary):
     """A flow, its form (null if any JSON object is accepted), and the form as JSON Schema."""
 
@@ -100,6 +117,15 @@ class FlowWithForm(FlowSummary):
     ]
     form: list[dict[str, Any]] | None
     schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
+    output: Annotated[
+        dict[str, Any] | None,
+        Meta(description="the JSON Schema of its result, if its author gives one"),
+    ]
+    examples: list[FlowExample]
+    hints: FlowHints
+    expose: Annotated[
+        tuple[str, ...], Meta(description="the protocols over which agents may call it")
+    ]
     path: str | UnsetType = UNSET
     dialect: Annotated[str | UnsetType, text("kodosumi")] = UNSET
     page: bool | UnsetType = UNSET
@@ -114,7 +140,11 @@ class FlowWithForm(FlowSummary):
             **{name: getattr(entry.flow, name) for name in _METADATA},
             calls=parts.catalog.release(entry.service).manifest.calls,
             form=entry.flow.form,
-            schema=_schema(entry),
+            output=entry.flow.output,
+            examples=[FlowExample.of(each) for each in entry.flow.examples],
+            hints=FlowHints.of(entry.flow.hints),
+            expose=entry.flow.expose,
+            schema=schema_of(entry),
             path=UNSET if path is None else path,
             dialect=entry.flow.dialect or UNSET,
             page=entry.flow.page or UNSET,
@@ -122,7 +152,7 @@ class FlowWithForm(FlowSummary):
         )
 
 
-def _schema(entry: Entry) -> dict[str, Any]:
+def schema_of(entry: Entry) -> dict[str, Any]:
     """Return the JSON Schema of a flow's inputs."""
     if entry.form is None:
         return {"type": "object"}

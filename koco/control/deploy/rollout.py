@@ -28,7 +28,8 @@ from koco.control.runners.worker import SHORT_LIVED, Runner
 from koco.control.services.catalog import Catalog, closed_by
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
-from koco.manifest.descriptions import FlowDescription
+from koco.manifest.descriptions import FlowDescription, FlowExample, FlowHints
+from koco.manifest.model import Flow
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release, ReleaseFailure
 from koco.store.store import Store
@@ -334,12 +335,23 @@ def _flows(release: Release, description: Description) -> list[FlowDescription]:
             form=description.forms[flow.name],
             summary=flow.summary,
             dialect=about.dialect,
+            **_for_agents(flow),
             **{**shared, "description": flow.description},
         )
         for flow in release.manifest.flows
     ]
     app = description.app.flows if description.app is not None else ()
     return [*(_with_defaults(flow, shared) for flow in app), *own]
+
+
+def _for_agents(flow: Flow) -> dict[str, Any]:
+    """Return what a manifest tells agents of a flow, as fields of its description."""
+    return {
+        "output": flow.output,
+        "examples": tuple(FlowExample(**each.model_dump()) for each in flow.examples),
+        "hints": FlowHints(**flow.hints.model_dump()),
+        "expose": flow.expose,
+    }
 
 
 def _with_defaults(flow: FlowDescription, shared: dict[str, Any]) -> FlowDescription:

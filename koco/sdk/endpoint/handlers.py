@@ -19,7 +19,8 @@ import msgspec
 from koco.errors import DeployError, InputsError, KocoError, UsageError
 from koco.events import datetimes, line
 from koco.forms import Element, Model
-from koco.manifest.descriptions import FlowDescription
+from koco.manifest import agent_rules
+from koco.manifest.descriptions import FlowDescription, FlowExample, FlowHints
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
 
@@ -37,6 +38,12 @@ _RETRY_LENGTH = 40
 
 #: The metadata of a flow that are texts.
 _TEXTS = ("summary", "description", "version", "author", "organization")
+
+#: The metadata of a flow for agents, and their types.
+_FOR_AGENTS: dict[str, Any] = {
+    **{"output": dict[str, Any], "examples": tuple[FlowExample, ...]},
+    **{"hints": FlowHints, "expose": tuple[str, ...]},
+}
 
 #: The parameters that each kind of handler may have.
 _OFFERS: dict[str, tuple[str, ...]] = {
@@ -173,7 +180,25 @@ def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
                 plain[key] = value
     about = {key: plain.pop(key) for key in _TEXTS if isinstance(plain.get(key), str)}
     tags = plain.pop("tags", ())
-    return {**about, "tags": tuple(map(str, tags)), "more": plain}
+    agents = _facts_for_agents(path, {key: plain.pop(key) for key in _FOR_AGENTS if key in plain})
+    return {**about, **agents, "tags": tuple(map(str, tags)), "more": plain}
+
+
+def _facts_for_agents(path: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what an author tells agents of a flow, as fields of its description.
+
+    Raises:
+        DeployError: a value has the wrong shape.
+    """
+    try:
+        found = {key: msgspec.convert(given[key], _FOR_AGENTS[key]) for key in given}
+        for name in found.get("expose", ()):
+            agent_rules.check_protocol(name)
+        if "output" in found:
+            agent_rules.check_json_schema(found["output"])
+    except ValueError as exc:
+        raise DeployError(f"enter {path!r}: {exc}", hint=getattr(exc, "hint", None)) from exc
+    return found
 
 
 def _launch_order(launch: Launch, service: str) -> dict[str, Any]:

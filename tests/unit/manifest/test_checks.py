@@ -50,7 +50,8 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "flows": [
             FLOW
             | {"summary": "", "description": "", "inputs": None, "limits": {}, "durable": False}
-            | {"keep": None}
+            | {"keep": None, "output": None, "examples": [], "expose": ["mcp", "a2a"]}
+            | {"hints": dict.fromkeys(("read_only", "destructive", "idempotent", "open_world"))}
         ],
         "runtime": {
             **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
@@ -428,3 +429,33 @@ def _models(model: Any) -> list[Any]:
     from koco.manifest.model import Flow, Runner, Runtime
 
     return [model, Flow, Runner, Runtime]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"expose": ["rpc"]}, "flows[0].expose[0]: there is no protocol 'rpc' (hint: one of:"),
+        ({"hints": {"readonly": True}}, "hint: did you mean 'read_only'?"),
+        ({"hints": {"read_only": "yes"}}, "expected true or false"),
+        ({"output": {"type": "text"}}, "flows[0].output: is no JSON Schema: there is no type"),
+        ({"output": {"properties": {"a": 1}}}, "it has 1 in a schema's place"),
+        ({"output": {"anyOf": [{"type": ["null", "int"]}]}}, "there is no type 'int'"),
+        ({"examples": [{"input": {}}]}, "hint: did you mean 'inputs'?"),
+        ({"examples": [{"inputs": {"a": float("inf")}}]}, "must hold finite numbers"),
+    ],
+)
+def test_says_what_is_wrong_with_a_key_for_agents(change: dict[str, Any], problem: str) -> None:
+    """Here rather than in each agent, which would refuse the whole list of flows."""
+    (found,) = find_problems(flow(**change))
+    assert problem in found
+
+
+def test_takes_the_keys_for_agents() -> None:
+    """They survive the way to the control plane."""
+    given = flow(
+        output={"type": "object", "properties": {"a": {"type": ["string", "null"]}, "b": True}},
+        examples=[{"summary": "Ada", "inputs": {"who": "Ada"}, "result": "Hello, Ada"}],
+        hints={"read_only": True},
+        expose=["mip003"],
+    )
+    assert load.to_wire(load.check(given))["flows"] == given["flows"]

@@ -129,6 +129,7 @@ FLOW = {"name": "a", "entrypoint": "a:b"}
         *({"flows": [FLOW | {"inputs": [each]}]} for each in ({"name": "x"}, {"type": "txt"})),
         {"flows": [FLOW | {"inputs": [{"type": "text", "name": "x", "labl": "y"}]}]},
         {"flows": [FLOW | {"inputs": [{"type": "select", "name": "x", "option": []}]}]},
+        *({"flows": [FLOW | each]} for each in ({"expose": ["x"]}, {"hints": {"x": True}})),
     ],
 )
 def test_the_schema_refuses_invalid_manifests(change: dict[str, Any]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from koco.control.services.catalog import Catalog
+from koco.manifest.descriptions import FlowHints
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow, manifest
 
 FLOWS = (
     flow("invoice", tags=("money", "monthly"), summary="Writes invoices", author="Ada Lovelace"),
     flow("report", tags=("monthly",), description="A *Report* for the board"),
-    flow("hymn"),
+    flow("hymn", output={"type": "string"}, hints=FlowHints(idempotent=True), expose=("a2a",)),
 )
 
 
@@ -94,3 +95,14 @@ def test_a_flow_says_whether_it_is_durable_and_what_it_calls(api: Api) -> None:
     with api.http("ada") as client:
         found = client.get("/v1/flows/office/invoice").json()
     assert (found["durable"], found["calls"]) == (True, ["bank/*"])
+
+
+def test_a_flow_says_what_its_author_tells_agents(api: Api) -> None:
+    """Its result's schema, hints, examples, and the protocols over which they may call it."""
+    with api.http("ada") as client:
+        hymn, report = (
+            client.get(f"/v1/flows/office/{each}").json() for each in ("hymn", "report")
+        )
+    assert (hymn["output"], hymn["expose"], hymn["examples"]) == ({"type": "string"}, ["a2a"], [])
+    assert hymn["hints"]["idempotent"] is True
+    assert (report["output"], report["expose"]) == (None, ["mcp", "a2a"])

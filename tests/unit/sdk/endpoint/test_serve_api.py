@@ -17,6 +17,7 @@ from koco import forms as F  # noqa: N812 - as flows import it
 from koco.errors import DeployError, NotFoundError, UsageError
 from koco.events import datetimes
 from koco.events.line import encode_payload
+from koco.manifest.descriptions import FlowExample, FlowHints
 from koco.sdk.endpoint import serving, signing
 from koco.sdk.endpoint.handlers import ANSWER
 from koco.testing import Outcome
@@ -402,6 +403,21 @@ def test_invalid_routes_are_refused_where_they_are_written() -> None:
         with pytest.raises(DeployError) as caught:
             make()
         assert caught.value.hint
+
+
+def test_a_route_tells_agents_of_its_flow() -> None:
+    """With the same keys as a manifest, checked in the same way."""
+    app = ServeAPI()
+    said = {"output": {"type": "object"}, "expose": ["mcp"], "hints": {"read_only": True}}
+    app.enter("/", **said, examples=[{"inputs": {"a": 1}}], mood="good")(run)
+    found = app.enters["/"].describe("svc")
+    assert (found.output, found.expose, found.more) == (said["output"], ("mcp",), {"mood": "good"})
+    assert found.hints == FlowHints(read_only=True)
+    assert found.examples == (FlowExample(inputs={"a": 1}),)
+    wrong: dict[str, Any]
+    for wrong in ({"expose": ["rpc"]}, {"hints": {"safe": True}}, {"output": {"type": "x"}}):
+        with pytest.raises(DeployError, match="enter '/x': "):
+            app.enter("/x", **wrong)
 
 
 bare = fastapi.FastAPI()
