@@ -34,6 +34,8 @@ class _Notes(msgspec.Struct):
     """The details of a request that only its route knows."""
 
     who: str = ""
+    #: What it does, if that does not follow from its route.
+    action: str = ""
     target: str = ""
     detail: dict[str, Any] = {}
     #: The code of the error that refuses it.
@@ -44,9 +46,15 @@ class _Notes(msgspec.Struct):
     body: bytes | None = None
 
 
-def add(connection: Connection, *, who: str = "", target: str = "", **detail: Any) -> None:
-    """Add details to the audit entry of a request."""
+def add(
+    connection: Connection, *, who: str = "", action: str = "", target: str = "", **detail: Any
+) -> None:
+    """Add details to the audit entry of a request.
+
+    A route with `reads=True` only has an entry if it adds its `action`.
+    """
     notes = _notes(connection.scope)
+    notes.action = action or notes.action
     notes.detail = {**notes.detail, **detail}
     notes.who, notes.target = who or notes.who, target or notes.target
 
@@ -64,7 +72,7 @@ def launch_entry(request: Request, **detail: Any) -> AuditEntry:
 
 
 def note_code(connection: Connection, code: str) -> None:
-    """Note the code of the error that refuses a request."""
+    """Note the code of the error that refuses a request, whatever the status of its answer."""
     _notes(connection.scope).code = code
 
 
@@ -80,7 +88,7 @@ async def record(message: Any, scope: Any) -> None:
         return
     status = message["status"]
     parts: Parts = scope["app"].state.parts
-    outcome = "ok" if status < 400 else notes.code or f"http_{status}"
+    outcome = notes.code or ("ok" if status < 400 else f"http_{status}")
     entry = _entry(scope, outcome, _action(scope), notes.detail)
     try:
         await parts.audit.note(entry)
@@ -107,9 +115,18 @@ def _is_logged(scope: Any, status: int) -> bool:
         return status in _REFUSED or bool(notes.who)
     if not caller.name:
         return False  # public routes of a service: its own business
-    if status < 400 and (notes.is_written or caller.fid is not None):
+    if status < 400 and not notes.code and (notes.is_written or caller.fid is not None):
         return False  # the flow's events already show its own files
-    return status == 403 or (scope["method"] not in cookies.SAFE and _action(scope) not in _READING)
+    return status == 403 or _is_change(scope)
+
+
+def _is_change(scope: Any) -> bool:
+    """Whether a request would change something."""
+    if _notes(scope).action:
+        return True
+    handler = scope.get("route_handler")
+    reads = handler is not None and handler.opt.get("reads")
+    return not reads and scope["method"] not in cookies.SAFE and _action(scope) not in _READING
 
 
 def _entry(scope: Any, outcome: str, action: str, detail: dict[str, Any]) -> AuditEntry:
@@ -130,6 +147,8 @@ def _entry(scope: Any, outcome: str, action: str, detail: dict[str, Any]) -> Aud
 
 
 def _action(scope: Any) -> str:
+    if action := _notes(scope).action:
+        return action
     handler = scope.get("route_handler")
     name: str = handler.fn.__name__ if handler is not None else "unknown"
     return name

@@ -49,11 +49,7 @@ def requires(scope: str, *, read: Callable[[Connection], str] | None = None) -> 
         caller = await _authenticate(connection, (read or read_secret)(connection))
         # Set before the check, because the audit log names refused callers, too.
         connection.scope["auth"] = caller
-        if not caller.may(scope):
-            raise NotAllowedError(
-                f"{caller.name!r} has no scope {scope!r}",
-                hint=f"it has: {', '.join(sorted(caller.scopes)) or 'none'}",
-            )
+        require_scope(caller, scope)
 
     return _with_scope(guard, scope)
 
@@ -193,6 +189,15 @@ def find_flow(request: Request, name: str) -> Entry:
     if "/" in name:
         require_flow(caller, name)
     return request.parts.catalog.find(name, sees=caller.reaches)
+
+
+def require_scope(caller: Caller, scope: str) -> None:
+    """Refuse a caller without a scope."""
+    if not caller.may(scope):
+        raise NotAllowedError(
+            f"{caller.name!r} has no scope {scope!r}",
+            hint=f"it has: {', '.join(sorted(caller.scopes)) or 'none'}",
+        )
 
 
 def sees(caller: Caller, release: Release) -> bool:

@@ -256,11 +256,18 @@ async def launch_entry(
 
 
 async def accept(
-    request: Request, entry: Entry, inputs: dict[str, Any], *, call: Call | None = None
+    request: Request,
+    entry: Entry,
+    inputs: dict[str, Any],
+    *,
+    call: Call | None = None,
+    key: str | None = None,
+    tags: tuple[str, ...] = (),
 ) -> tuple[model.Execution, bool]:
     """Launch a flow for a request; return the execution, and whether it is new.
 
-    `call` is the request itself if it is to the flow's own path.
+    `call` is the request itself if it is to the flow's own path. `key` is the idempotency key if
+    it is not in the header. `tags` are added to the flow's.
 
     Raises as `Launches.launch` does, and refuses a flow that is not the caller's.
     """
@@ -269,12 +276,13 @@ async def accept(
         entry,
         inputs,
         user=request.auth.name,
-        key=request.headers.get("idempotency-key"),
+        key=key or request.headers.get("idempotency-key"),
         about={"request": request.auth.request},
         audited=audit.launch_entry(request),
         call=call,
         as_browser=call is None and bool(_PREFILLED.search(request.headers.get("prefer", ""))),
         asker=request.asker,
+        tags=tags,
     )
 
 

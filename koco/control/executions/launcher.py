@@ -72,6 +72,7 @@ class Launches:
         as_browser: bool = False,
         asker: Asker | None = None,
         parent: str | None = None,
+        tags: tuple[str, ...] = (),
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
@@ -79,7 +80,7 @@ class Launches:
         audit log. `call` is the request to the flow's own path, if the launch is one. With
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
         first, as a browser sends them, unless `inputs` has the field. `parent` is the fid of the
-        execution that launches it.
+        execution that launches it. `tags` are added to those of the flow.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it;
         but files are fetched from URLs only while `asker` is there. An asker who has lost access
@@ -103,7 +104,10 @@ class Launches:
             sent = _complete(entry, inputs) if as_browser else inputs
             new = await self._decide(entry, sent, user, call, asker)
             about_it = {**new.about, **(about or {})}
-            return msgspec.structs.replace(new, about=about_it, audited=audited, parent=parent)
+            its_tags = tuple(dict.fromkeys((*new.tags, *tags)))
+            return msgspec.structs.replace(
+                new, about=about_it, audited=audited, parent=parent, tags=its_tags
+            )
 
         return await self._tasks.finish(self._once(user, key, digest, decide, asker))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Response, get
@@ -98,12 +99,23 @@ def outcome_of(snapshot: Snapshot) -> Result:
 
 async def wait_for_end(parts: Parts, execution: Execution, *, timeout_s: float) -> Execution:
     """Return an execution once it has ended, or as it is when the time is over."""
+    return await wait_until(parts, execution, lambda now: now.status.is_final, timeout_s=timeout_s)
+
+
+async def wait_until(
+    parts: Parts,
+    execution: Execution,
+    is_enough: Callable[[Execution], bool],
+    *,
+    timeout_s: float,
+) -> Execution:
+    """Return an execution once `is_enough` is true of it, or as it is when the time is over."""
     news = asyncio.Event()
     parts.spooler.watch(execution.fid, news)
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not (await parts.store.executions.get(execution.fid)).status.is_final:
+                while not is_enough(await parts.store.executions.get(execution.fid)):
                     await news.wait()
                     news.clear()
     finally:
