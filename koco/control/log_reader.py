@@ -4,10 +4,10 @@ import asyncio
 import logging
 import os
 import re
-import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -201,7 +201,7 @@ async def read(
 
 def _entry(head: "re.Match[bytes]", body: bytes, cursor: str) -> Entry:
     second, milli, level, logger, found = head.groups()
-    seconds = time.mktime(time.strptime(second.decode(), "%Y-%m-%d %H:%M:%S"))
+    seconds = datetime.fromisoformat(second.decode()).timestamp()  # in local time, as it is written
     message = body.decode("utf-8", "replace").removesuffix("\n").replace("\n  ", "\n")
     request = found.decode() if found and found != b"-" else None
     fids = _FID.findall(message)
