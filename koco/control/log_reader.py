@@ -97,19 +97,23 @@ class Files:
             # A line may be written at this moment.
             data = data[: data.rfind(b"\n") + 1]
             if data:
-                return self._split(data, is_cut=len(data) > _PIECE_BYTES // 2)
-            if not self._go_on():
+                if entries := self._split(data, is_cut=len(data) > _PIECE_BYTES // 2):
+                    return entries
+            elif not self._go_on():
                 return []
 
     def _split(self, data: bytes, *, is_cut: bool) -> list[Entry]:
-        """Return the entries in some data; the last one only if no more of it may follow."""
+        """Return the entries in some data; the last one only if no more of it may follow.
+
+        Lines before the first entry are left out: they are the rest of a long one.
+        """
         heads = list(_HEAD.finditer(data))
         ends = [each.start() for each in heads[1:]] + [len(data)]
         if is_cut and len(heads) > 1:
             heads, ends = heads[:-1], ends[:-1]
         entries = [
             _entry(head, data[head.end() : end], f"{self._inode}.{self._offset + end}")
-            for head, end in zip(heads, ends, strict=True)
+            for head, end in zip(heads, ends, strict=False)  # no head: only such a rest
         ]
         self._offset += ends[-1]
         return entries

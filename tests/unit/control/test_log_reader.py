@@ -78,6 +78,18 @@ def test_large_logs_come_in_pieces(handler: log_file.Handler, tmp_path: Path) ->
     assert [each.message for each in stored(tmp_path / "control.log")][:60] == texts[:60]
 
 
+def test_an_entry_longer_than_a_piece_is_shortened(
+    handler: log_file.Handler, tmp_path: Path
+) -> None:
+    """Its first lines are there, also if nothing follows it, and so is the entry after it."""
+    log.info("\n".join(["z" * 100] * 4000))
+    [long] = stored(tmp_path / "control.log")
+    assert len(long.message) > 200_000 and set(long.message) == {"z", "\n"}
+    log.info("after")
+    assert [each.message for each in stored(tmp_path / "control.log")] == [long.message, "after"]
+    assert [each.message for each in stored(tmp_path / "control.log", long.cursor)] == ["after"]
+
+
 def test_a_follower_gets_what_is_written(handler: log_file.Handler, tmp_path: Path) -> None:
     """After the last ones of what was there; only from the level on."""
 
