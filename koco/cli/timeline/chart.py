@@ -32,7 +32,7 @@ def draw(timeline: Timeline, spans: Sequence[Span]) -> list[str]:
     for span, label in zip(spans, labels, strict=True):
         shown = label if len(label) <= room else f"{label[: room - 1]}…"
         bar = _bar(span, timeline, width)
-        took = times.exact(span.duration_s(timeline.end_s)) if span.kind != "file" else ""
+        took = took_of(span, timeline)
         style = _STATUS_STYLES.get(span.status) or _STYLES.get(span.kind, output.GREEN)
         lines.append(f"{shown:{room}} {output.paint(bar, style)} {took:>{_TOOK}}".rstrip())
     return lines
@@ -43,16 +43,21 @@ def label_of(span: Span) -> str:
     return output.inline(f"{span.kind} {span.name}".strip())
 
 
+def took_of(span: Span, timeline: Timeline) -> str:
+    """Return how long a span took, or takes; nothing of a file, which is a moment."""
+    return times.exact(span.duration_s(timeline.end_s)) if span.kind != "file" else ""
+
+
 def title(timeline: Timeline) -> str:
     """Return which execution it is, its status, and how long it took."""
-    took = times.exact(timeline.end_s - timeline.start_s)
+    took = times.exact(timeline.whole_s)
     so_far = " so far" if timeline.is_open else ""
     return f"{timeline.fid} {output.inline(timeline.flow)} {timeline.status}, {took}{so_far}"
 
 
 def totals(timeline: Timeline) -> str:
     """Return how long the execution had each status."""
-    whole_s = timeline.end_s - timeline.start_s or 1.0
+    whole_s = timeline.whole_s or 1.0
     return ", ".join(
         f"{name} {times.exact(spent_s)} ({spent_s / whole_s:.0%})"
         for name, spent_s in timeline.totals()
@@ -61,17 +66,16 @@ def totals(timeline: Timeline) -> str:
 
 def _scale(timeline: Timeline, width: int) -> str:
     """Return the times below which the bars stand: the start, the middle and the end."""
-    whole_s = timeline.end_s - timeline.start_s
-    middle, end = times.exact(whole_s / 2), times.exact(whole_s)
+    middle, end = times.exact(timeline.whole_s / 2), times.exact(timeline.whole_s)
     half = width // 2
     return f"{'0':{half}}{middle:<{width - half - len(end)}}{end}"
 
 
 def _bar(span: Span, timeline: Timeline, width: int) -> str:
     """Return a bar: `█` where the span lasts, `▶` at its end if it has none yet."""
-    whole_s = timeline.end_s - timeline.start_s or 1.0
+    whole_s = timeline.whole_s or 1.0
     cells = bytearray(width)
-    for start_s, end_s in span.pieces or ((span.start_s, span.end_s),):
+    for start_s, end_s in span.stretches:
         first = _cell(start_s - timeline.start_s, whole_s, width)
         last_s = timeline.end_s if end_s is None else end_s
         # A moment has a cell as well.

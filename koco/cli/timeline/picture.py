@@ -95,10 +95,10 @@ def _style() -> str:
 
 
 def _scale(timeline: Timeline, height: int) -> list[str]:
-    whole_s, parts = timeline.end_s - timeline.start_s, []
+    parts = []
     for number in range(5):
         x = _NAMES + _BARS * number / 4
-        at = _text("0" if not number else times.exact(whole_s * number / 4))
+        at = _text("0" if not number else times.exact(timeline.whole_s * number / 4))
         anchor = ("start", "middle", "middle", "middle", "end")[number]
         parts.append(f'<line class="line" x1="{x}" x2="{x}" y1="{_TOP - 8}" y2="{height - 8}"/>')
         place = f'x="{x}" y="{_TOP - 14}" text-anchor="{anchor}"'
@@ -107,17 +107,17 @@ def _scale(timeline: Timeline, height: int) -> list[str]:
 
 
 def _row(timeline: Timeline, span: Span, y: int) -> list[str]:
-    whole_s = timeline.end_s - timeline.start_s or 1.0
+    whole_s = timeline.whole_s or 1.0
     name = chart.label_of(span)
     shown = name if len(name) <= 34 else f"{name[:33]}…"
     colour = "error" if span.status in _FAILED and span.kind not in PHASES else span.kind
-    took = times.exact(span.duration_s(timeline.end_s)) if span.kind != "file" else ""
+    took = chart.took_of(span, timeline)
     about = ", ".join(each for each in (name, took, span.status) if each)
     parts = [
         f"<g><title>{_text(about)}</title>",
         f'<text x="12" y="{y + 15}">{_text(shown)}</text>',
     ]
-    for start_s, end_s in (span.pieces or ((span.start_s, span.end_s),))[:_PIECES]:
+    for start_s, end_s in span.stretches[:_PIECES]:
         x = _NAMES + _BARS * (start_s - timeline.start_s) / whole_s
         last_s = timeline.end_s if end_s is None else end_s
         end_x = _NAMES + _BARS * (last_s - timeline.start_s) / whole_s

@@ -36,11 +36,15 @@ class Span:
     status: str = ""
     pieces: tuple[tuple[float, float | None], ...] = ()
 
+    @property
+    def stretches(self) -> tuple[tuple[float, float | None], ...]:
+        """The stretches that are drawn: those of a group, else its own."""
+        return self.pieces or ((self.start_s, self.end_s),)
+
     def duration_s(self, now_s: float) -> float:
         """Return how long it took, or takes by now; of a group, all its parts together."""
         return sum(
-            (now_s if end_s is None else end_s) - start_s
-            for start_s, end_s in self.pieces or ((self.start_s, self.end_s),)
+            (now_s if end_s is None else end_s) - start_s for start_s, end_s in self.stretches
         )
 
 
@@ -59,6 +63,11 @@ class Timeline:
     def is_open(self) -> bool:
         """Whether the execution has not ended."""
         return self.status not in FINAL
+
+    @property
+    def whole_s(self) -> float:
+        """How long all of it is (seconds)."""
+        return self.end_s - self.start_s
 
     def totals(self) -> list[tuple[str, float]]:
         """Return how long the execution had each status, in their order (seconds)."""
@@ -260,7 +269,7 @@ def _group(spans: Sequence[Span], key: Any) -> list[Span]:
 def _join(members: Sequence[Span], name: str) -> Span:
     if len(members) == 1:
         return members[0]
-    pieces = [piece for span in members for piece in (span.pieces or ((span.start_s, span.end_s),))]
+    pieces = [piece for span in members for piece in span.stretches]
     ends = [end_s for _, end_s in pieces]
     last_s = None if None in ends else max(end_s for end_s in ends if end_s is not None)
     statuses = {span.status for span in members}
