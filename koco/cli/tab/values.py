@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from koco.cli import connection
 from koco.client import context_file
+from koco.events.model import OPEN, Status
 
 #: A value, and what a shell that can shows beside it.
 Candidate = tuple[str, str]
@@ -23,8 +24,8 @@ _READ, _LIMIT = 1 << 20, 50
 #: What asks the shell for paths.
 FILES: list[Candidate] = [(":files", "")]
 
-_ENDED = "finished,error,cancelled"
-_OPEN = "queued,starting,running,awaiting,sleeping"
+_ENDED = ",".join(each for each in Status if each.is_final)
+_OPEN = ",".join(OPEN)
 
 #: Command -> the statuses of the executions that it is for.
 _STATUSES = {
@@ -106,7 +107,7 @@ def _releases(given: list[str]) -> list[Candidate]:
 
 
 def _statuses() -> list[Candidate]:
-    return [(each, "") for each in (*_OPEN.split(","), *_ENDED.split(","))]
+    return [(each.value, "") for each in Status]
 
 
 def _contexts() -> list[Candidate]:
