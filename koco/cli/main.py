@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from koco import __version__
-from koco.cli import connection, panels
+from koco.cli import connection
 from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
@@ -146,6 +146,8 @@ class Registry(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands without importing any of them."""
+        from koco.cli import panels  # only for help
+
         names = self.list_commands(ctx)
         for title, panel in ({"Commands": names} if self.prefix else panels.sort(names)).items():
             with formatter.section(title):

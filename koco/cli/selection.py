@@ -1,18 +1,12 @@
-"""Selecting many executions by filters: the options, and a look at how many they select."""
+"""The options of commands that select executions: fids, or filters."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
 import typer
 
-from koco.cli import pages, words
 from koco.cli.terminal import times
-from koco.client.client import Client
 from koco.errors import UsageError
-from koco.plurals import counted
-
-#: As far as selected executions are counted before a person is asked.
-_COUNTED = 1000
 
 #: The executions that a command of many acts on.
 Fids = Annotated[
@@ -112,6 +106,8 @@ def make_filters(
     Raises:
         UsageError: a status or a time is invalid.
     """
+    from koco.cli import words  # tables that help does not need
+
     return Filters(
         statuses=words.statuses(status or ()),
         flow=flow,
@@ -137,17 +133,3 @@ def require_one(fids: Sequence[str], filters: Selection | None) -> None:
         raise UsageError(
             "fids and filters contradict each other", hint="give either fids or filters"
         )
-
-
-def count(
-    client: Client, filters: Selection, statuses: Sequence[str], *, retried: bool | None = None
-) -> str:
-    """Return how many executions are selected, in words: those of `statuses` by default.
-
-    The text is empty if there are none. `retried` is as in `Client.executions`.
-    """
-    wanted = {**filters, "statuses": filters["statuses"] or statuses, "retried": retried}
-    found = pages.gather(client.executions, _COUNTED, **wanted)
-    if found["next"]:
-        return f"more than {_COUNTED} executions"
-    return counted(len(found["items"]), "execution") if found["items"] else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
-from koco.client import answers, local_files
+from koco.client import answers
 from koco.client.context_file import Context
 from koco.client.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
@@ -661,11 +661,13 @@ class Client:
         Raises:
             UnreachableError: the connection broke. The backup is incomplete then.
         """
+        from koco.client.local_files import CHUNK_BYTES  # hashlib, which few commands need
+
         headers = {"Accept": "application/x-tar"}
         with self._transport.stream(
             "/v1/backup", method="POST", query={}, headers=headers, silence_s=_COPY_S
         ) as incoming:
-            yield from incoming.pieces(local_files.CHUNK_BYTES)
+            yield from incoming.pieces(CHUNK_BYTES)
 
     def me(self) -> answers.Me:
         """Return the owner of the context's key or session, and its permissions."""

@@ -2,17 +2,17 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from koco.cli import connection, pages, selection
-from koco.cli.live.feed import Feed
-from koco.cli.live.listing import Listing
-from koco.cli.live.watch import Show, draw, print_changes
 from koco.cli.terminal import execution_table, output
 from koco.client.answers import Execution
 from koco.errors import UsageError
+
+if TYPE_CHECKING:
+    from koco.cli.live.watch import Show
 
 
 def command(
@@ -94,7 +94,12 @@ def _show(items: Sequence[Execution], names: Sequence[str] | None) -> None:
         execution_table.draw(items)
 
 
-def _watch(filters: dict[str, Any], limit: int, show: Show, *, as_json: bool) -> NoReturn:
+def _watch(filters: dict[str, Any], limit: int, show: "Show", *, as_json: bool) -> NoReturn:
+    # Only a list that stays needs them.
+    from koco.cli.live.feed import Feed
+    from koco.cli.live.listing import Listing
+    from koco.cli.live.watch import draw, print_changes
+
     connection.connect().changes(since="now")  # whether it is there at all
     connect = functools.partial(connection.connect, away_s=0.0)
     client, feed = connect(), Feed(connect)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from koco.cli import selection
+from koco.cli import pages, selection
 from koco.cli.inputs import prompt
 from koco.cli.many import backoff
 from koco.cli.terminal import output
@@ -16,6 +16,8 @@ from koco.plurals import counted
 _PIECES = 1_000_000
 #: How many fids go into one request.
 _NAMED = 100
+#: As far as selected executions are counted before a person is asked.
+_COUNTED = 1000
 
 
 class Action(NamedTuple):
@@ -69,7 +71,7 @@ def confirm(
     """
     if yes:
         return True
-    names = selection.count(client, filters, action.statuses, retried=retried)
+    names = _count(client, filters, action.statuses, retried=retried)
     if not names:
         output.note(f"no {action.which} matches; nothing was {action.done}")
         return False
@@ -130,6 +132,20 @@ def report(outcomes: Iterator[Outcome], action: Action, *, as_json: bool) -> tup
         else:
             output.note(f"{each.fid} skipped: {each.reason}")
     return count, codes.pop() if len(codes) == 1 else min(len(codes), 1)
+
+
+def _count(
+    client: Client, filters: selection.Selection, statuses: Sequence[str], *, retried: bool | None
+) -> str:
+    """Return how many executions are selected, in words: those of `statuses` by default.
+
+    The text is empty if there are none. `retried` is as in `Client.executions`.
+    """
+    wanted = {**filters, "statuses": filters["statuses"] or statuses, "retried": retried}
+    found = pages.gather(client.executions, _COUNTED, **wanted)
+    if found["next"]:
+        return f"more than {_COUNTED} executions"
+    return counted(len(found["items"]), "execution") if found["items"] else ""
 
 
 def _print_done(each: Outcome, action: Action, *, as_json: bool) -> None:

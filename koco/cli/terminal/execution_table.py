@@ -1,6 +1,5 @@
 """Executions as a table: for people, as wide as their terminal, or with named columns."""
 
-import csv
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -130,6 +129,8 @@ def parse(names: str | None) -> tuple[str, ...] | None:
 
 def print_csv(items: Iterable[Execution], names: Sequence[str] | None) -> None:
     """Write executions as CSV with a header. What is not known is empty."""
+    import csv  # only for this
+
     names = names or _PLAIN
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
