@@ -31,5 +31,4 @@ def report(changed: Sequence[ChangedSetting], *, as_json: bool) -> None:
             same = " (as before)" if before == after else f" (was {before})"
             output.print_line(f"{each['name']}  {after}{same}")
     else:
-        rows = [(each["name"], value(each["before"]), value(each["value"])) for each in changed]
-        output.print_table(("name", "before", "value"), rows)
+        output.print_fields(("name", "before", "value"), changed, value)

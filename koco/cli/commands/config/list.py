@@ -26,11 +26,7 @@ def command(
     if as_json:
         output.print_items(items)
     elif not output.is_terminal():
-        rows = [
-            [setting_text.value(each[key]) for key in ("name", "value", "default")]
-            for each in items
-        ]
-        output.print_table(("name", "value", "default"), rows)
+        output.print_fields(("name", "value", "default"), items, setting_text.value)
     elif items:
         output.print_table(
             ("NAME", "VALUE", "DEFAULT"),

@@ -30,8 +30,8 @@ def command(
         return
     if not output.is_terminal():
         names = ("id", "flow", "cron", "timezone", "next", "last", "fid", "paused")
-        rows = [[*_facts(each), "yes" if each.get("paused") else "no"] for each in items]
-        output.print_table(names, rows)
+        rows = [{**each, "paused": "yes" if each.get("paused") else "no"} for each in items]
+        output.print_fields(names, rows, lambda value: value or "-")
     elif items:
         columns = ("ID", "FLOW", "CRON", "ZONE", "NEXT", "LAST", "RUN")
         output.print_table(columns, [_row(each) for each in items], styles=_STYLES, widest="FLOW")
@@ -42,17 +42,6 @@ def command(
             output.note(f"{each['id']} {each['flow']}: {text}")
         if paused := each.get("paused"):
             output.note(f"{each['id']} {each['flow']}: {schedule_text.pause(paused)}")
-
-
-def _facts(each: ScheduleOfFlow) -> list[str]:
-    shown = (each["next"], each["last"], each["fid"])
-    return [
-        each["id"],
-        each["flow"],
-        each["cron"],
-        each["timezone"],
-        *(text or "-" for text in shown),
-    ]
 
 
 def _row(each: ScheduleOfFlow) -> list[str]:
