@@ -39,6 +39,10 @@ Flows = Annotated[
     typer.Option("--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."),
 ]
 
+#: The schedules that a command changes.
+Schedules = Annotated[
+    list[str], typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows.")
+]
 
 #: The environment of the project, and further `.env` files.
 Env = Annotated[

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from koco.cli.terminal import times
+from koco.cli.terminal import output, times
 from koco.client.answers import FlowLimits, Load, Paused, Schedule, ScheduleOfFlow
 from koco.plurals import counted
 
@@ -29,10 +29,14 @@ def pause(paused: Paused) -> str:
     return f"paused{whole} by {paused['by']} at {times.at(paused['created'])}"
 
 
-def changed(each: ScheduleOfFlow, done: str) -> str:
-    """Return what was done to a schedule, and what follows from it."""
-    following = f", next {times.at(each['next'])}" if each["next"] else ""
-    return f"{each['id']}\t{each['flow']}\t{each['cron']}\t{done}{following}"
+def report(changed: Sequence[ScheduleOfFlow], done: str, *, as_json: bool) -> None:
+    """Print changed schedules, each with what was done to it and its next time."""
+    if as_json:
+        output.print_items(changed)
+        return
+    for each in changed:
+        following = f", next {times.at(each['next'])}" if each["next"] else ""
+        output.print_line(f"{each['id']}\t{each['flow']}\t{each['cron']}\t{done}{following}")
 
 
 def troubles(each: Schedule | ScheduleOfFlow) -> list[str]:

@@ -5,14 +5,12 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection
-from koco.cli.terminal import output, schedule_text
+from koco.cli.arguments import Schedules
+from koco.cli.terminal import schedule_text
 
 
 def command(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows."),
-    ],
+    names: Schedules,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Pause schedules.
@@ -25,8 +23,4 @@ def command(
     """
     client = connection.connect()
     items = [each for name in names for each in client.change_schedule(name, paused=True)]
-    if as_json:
-        output.print_items(items)
-        return
-    for each in items:
-        output.print_line(schedule_text.changed(each, "paused"))
+    schedule_text.report(items, "paused", as_json=as_json)

@@ -5,14 +5,12 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection
-from koco.cli.terminal import output, schedule_text
+from koco.cli.arguments import Schedules
+from koco.cli.terminal import schedule_text
 
 
 def command(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows."),
-    ],
+    names: Schedules,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Resume schedules.
@@ -24,8 +22,4 @@ def command(
     """
     client = connection.connect()
     items = [each for name in names for each in client.change_schedule(name, paused=False)]
-    if as_json:
-        output.print_items(items)
-        return
-    for each in items:
-        output.print_line(schedule_text.changed(each, "resumed"))
+    schedule_text.report(items, "resumed", as_json=as_json)
