@@ -99,8 +99,7 @@ def _draw(items: list[Usage], groups: list[str]) -> None:
             *(str(dict(item).get(name) or "-") for name in groups),
             f"{item['executions']:,}",
             times.short(item["duration_s"]),
-            *(_duration(item[name]) for name in ("p50_s", "p95_s")),
-            _amount(item, "cpu_s", times.short),
+            *(_amount(item, name, times.short) for name in ("p50_s", "p95_s", "cpu_s")),
             _amount(item, "peak_memory_bytes", format_size),
             _amount(item, "ray_tasks", "{:,}".format),
             _amount(item, "stored_bytes", format_size),
@@ -113,13 +112,9 @@ def _draw(items: list[Usage], groups: list[str]) -> None:
 
 
 def _amount(item: Usage, name: str, text: Callable[[Any], str]) -> str:
-    """Return a sum, which an older control plane does not know."""
+    """Return a sum, or `-` if there is none: older control planes do not know all of them."""
     value = dict(item).get(name)
     return "-" if value is None else text(value)
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else times.short(seconds)
 
 
 def _text(value: object) -> str:

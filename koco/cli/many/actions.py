@@ -21,7 +21,7 @@ _COUNTED = 1000
 
 
 class Action(NamedTuple):
-    """What is done to executions, and how a person is told."""
+    """Something to do to many executions, and the words in which a person is told."""
 
     verb: str
     #: What was done to an execution. The member of the API's answer has the same name.
