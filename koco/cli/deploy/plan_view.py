@@ -199,5 +199,4 @@ def _cut(line: str, stream: TextIO) -> str:
     """Return a line cut to fit a terminal, after its indent of four columns."""
     if not output.is_terminal(stream):
         return line  # uncut, so that a log can be searched
-    width = output.room(stream, indent=4)
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    return output.shortened(line, output.room(stream, indent=4))

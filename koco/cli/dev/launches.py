@@ -107,9 +107,7 @@ class Launches:
             shown = f"{error['type']}: {error['message']}"
         else:
             shown = json.dumps(found.get("result"), ensure_ascii=False)
-        shown = output.inline(shown)
-        shown = shown if len(shown) <= _RESULT else f"{shown[: _RESULT - 1]}…"
-        return f"{found['status']}: {shown}"
+        return f"{found['status']}: {output.shortened(output.inline(shown), _RESULT)}"
 
     def _launch(self, flow: str, values: dict[str, Any]) -> None:
         if self._running is not None:

@@ -271,5 +271,4 @@ def _cut(text: str) -> str:
     text = output.inline(text)
     if not output.is_terminal(sys.stderr):
         return text
-    width = output.room(sys.stderr)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return output.shortened(text, output.room(sys.stderr))

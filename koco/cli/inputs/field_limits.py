@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from koco.cli.terminal import output
 from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputPassword, Select
 from koco.forms.elements.base import to_json
 from koco.forms.elements.fields import exclusive_limit
@@ -84,8 +85,7 @@ def format_value(field: Field, value: Any) -> str:
     if isinstance(field, InputFiles):
         value = ", ".join(value) if isinstance(value, list) else value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return output.shortened(" ".join(text.split()), _SHOWN)
 
 
 def _between(field: Field, low: str, high: str) -> str:

@@ -165,13 +165,8 @@ def _rest_of(step: dict[str, Any], status: str) -> str:
         case "error":
             return str(error or step.get("preview") or "")
         case "finished":
-            return _shorten(step.get("preview") or step.get("fid") or "")
+            return output.shortened(str(step.get("preview") or step.get("fid") or ""), _PREVIEW)
     return status if is_drawn else ""
-
-
-def _shorten(text: Any) -> str:
-    shown = str(text)
-    return shown if len(shown) <= _PREVIEW else f"{shown[: _PREVIEW - 1]}…"
 
 
 def _at(time: Any) -> str:

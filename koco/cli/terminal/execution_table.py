@@ -186,7 +186,7 @@ def fit(items: Sequence[_Facts], room: int) -> tuple[list[str], list[list[str]]]
     if "WHY" in table:
         rest = room - sum(needed.values()) - _GAP * (len(needed) - 1)
         most = needed["FLOW"] + max(rest, 0)
-        table["FLOW"] = [_shorten(cell, most) for cell in table["FLOW"]]
+        table["FLOW"] = [output.shortened(cell, most) for cell in table["FLOW"]]
     return list(table), [list(row) for row in zip(*table.values(), strict=True)]
 
 
@@ -214,7 +214,3 @@ def _columns_of(items: Sequence[_Facts]) -> dict[str, list[str]]:
 
 def _progress(facts: _Facts) -> str:
     return "" if facts["status"] in FINAL else progress_text.brief(facts.get("progress"))
-
-
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -142,6 +142,11 @@ def inline(text: str) -> str:
     return _BREAKS.sub(lambda found: _SHORT.get(found[0]) or _escape(found), text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Return text of at most `most` characters; `…` is the last one if the rest was cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def harmless_json(text: str) -> str:
     """Do the same for JSON: control characters are escaped, and the value stays the same."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

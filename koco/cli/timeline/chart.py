@@ -30,10 +30,10 @@ def draw(timeline: Timeline, spans: Sequence[Span]) -> list[str]:
     width = max(_BARS, output.room() - room - _TOOK - 3)
     lines.append(f"{'':{room}} {_scale(timeline, width)}")
     for span, label in zip(spans, labels, strict=True):
-        shown = label if len(label) <= room else f"{label[: room - 1]}…"
         bar = _bar(span, timeline, width)
         took = took_of(span, timeline)
         style = _STATUS_STYLES.get(span.status) or _STYLES.get(span.kind, output.GREEN)
+        shown = output.shortened(label, room)
         lines.append(f"{shown:{room}} {output.paint(bar, style)} {took:>{_TOOK}}".rstrip())
     return lines
 

@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from koco.cli.terminal import times
+from koco.cli.terminal import output, times
 from koco.cli.timeline import chart
 from koco.cli.timeline.spans import PHASES, Span, Timeline
 
@@ -109,13 +109,12 @@ def _scale(timeline: Timeline, height: int) -> list[str]:
 def _row(timeline: Timeline, span: Span, y: int) -> list[str]:
     whole_s = timeline.whole_s or 1.0
     name = chart.label_of(span)
-    shown = name if len(name) <= 34 else f"{name[:33]}…"
     colour = "error" if span.status in _FAILED and span.kind not in PHASES else span.kind
     took = chart.took_of(span, timeline)
     about = ", ".join(each for each in (name, took, span.status) if each)
     parts = [
         f"<g><title>{_text(about)}</title>",
-        f'<text x="12" y="{y + 15}">{_text(shown)}</text>',
+        f'<text x="12" y="{y + 15}">{_text(output.shortened(name, 34))}</text>',
     ]
     for start_s, end_s in span.stretches[:_PIECES]:
         x = _NAMES + _BARS * (start_s - timeline.start_s) / whole_s
