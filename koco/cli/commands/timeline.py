@@ -11,7 +11,7 @@ import typer
 
 from koco.cli import arguments, connection, pages
 from koco.cli.arguments import Fid
-from koco.cli.terminal import output
+from koco.cli.terminal import output, times
 from koco.cli.timeline import chart, picture, spans
 from koco.cli.timeline.spans import Span, Timeline
 from koco.client.client import Client
@@ -111,5 +111,4 @@ def _wire(timeline: Timeline) -> dict[str, Any]:
 
 
 def _time(at_s: float) -> str:
-    then = datetime.fromtimestamp(at_s, UTC)
-    return then.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return times.rfc3339(datetime.fromtimestamp(at_s, UTC))

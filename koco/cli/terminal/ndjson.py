@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from koco.cli.terminal import output
+from koco.cli.terminal import output, times
 from koco.errors import Interrupted, KocoError, unexpected
 from koco.tokens import mask_all
 
 
 def emit(kind: str, payload: dict[str, Any]) -> None:
     """Write a line to stdout at once."""
-    ts = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    ts = times.rfc3339(datetime.now(UTC))
     output.print_ndjson({"ts": ts, "kind": kind, "payload": payload})
 
 

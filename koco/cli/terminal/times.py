@@ -80,6 +80,11 @@ def moment(text: str | None, option: str) -> str | None:
     except (ValueError, OverflowError) as exc:
         hint = "24h or 7d ago, yesterday, monday, 14:30, or a time such as 2026-01-31T14:30"
         raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
+    return rfc3339(at)
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time in UTC as the API writes it: `2026-01-31T14:30:00.000000Z`."""
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
