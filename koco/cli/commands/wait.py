@@ -1,6 +1,5 @@
 """`koco wait`: wait until executions have ended, or have another status."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -15,7 +14,7 @@ from koco.cli.many import statuses
 from koco.cli.terminal import event_view, notify, output, times
 from koco.client.answers import Execution
 from koco.client.client import Client
-from koco.errors import ConflictError, Interrupted, TimedOutError, UsageError
+from koco.errors import ConflictError, TimedOutError, UsageError
 from koco.events.model import FINAL, Status
 
 
@@ -149,10 +148,7 @@ def _wait_until(
             if not left:
                 return
     except KeyboardInterrupt:
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
-        output.note("the executions go on")
-        raise typer.Exit(Interrupted.exit_code) from None
+        raise event_view.interrupted("the executions go on") from None
 
 
 def _wait(client: Client, fids: list[str], *, no_input: bool) -> Iterator[tuple[str, str]]:

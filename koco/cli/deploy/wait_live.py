@@ -4,7 +4,6 @@ At a terminal, progress is a line that changes; elsewhere it is a line every ten
 release waits for room on a node, that is reported once, as soon as it is known.
 """
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -140,8 +139,7 @@ def settle(
         waiting.line.clear()
         if not pending:  # all are live, and were only checked again
             raise
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
+        output.begin_line()
         goes_on, again = _goes_on(pending[0])
         raise Interrupted(goes_on, hint=again) from None
     except UnreachableError as exc:

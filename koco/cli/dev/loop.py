@@ -88,8 +88,7 @@ class Loop:
                     if code is not None:
                         return code
         except KeyboardInterrupt:
-            if output.is_terminal(sys.stderr):
-                output.note("")  # after the `^C` that a terminal shows
+            output.begin_line()
             return Interrupted.exit_code
         finally:
             self._clean_up()

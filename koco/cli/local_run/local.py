@@ -2,10 +2,7 @@
 
 import getpass
 import secrets
-import sys
 from typing import Any, cast
-
-import typer
 
 from koco.cli import approvals
 from koco.cli.inputs import file_inputs, key_values, prompt
@@ -22,7 +19,6 @@ from koco.errors import (
     ConflictError,
     DeployError,
     InputsError,
-    Interrupted,
     KocoError,
     NotFoundError,
     TimedOutError,
@@ -119,10 +115,7 @@ def _follow(
             event_view.show(execution.start(), view, on_lock=lambda: _answer(desk, asks=asks))
     except KeyboardInterrupt:
         execution.cancel()
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
-        output.note("cancelled")
-        raise typer.Exit(Interrupted.exit_code) from None
+        raise event_view.interrupted("cancelled") from None
     except BaseException:
         execution.cancel()
         raise

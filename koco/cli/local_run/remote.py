@@ -2,12 +2,9 @@
 
 import os
 import secrets
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from koco.cli import approvals, connection
 from koco.cli.inputs import file_inputs, key_values, prompt
@@ -17,7 +14,7 @@ from koco.cli.local_run.source import Source
 from koco.cli.own.services import Services
 from koco.cli.terminal import event_view, output, times
 from koco.client.client import Client
-from koco.errors import InputsError, Interrupted
+from koco.errors import InputsError
 from koco.manifest.rules import slug
 from koco.project.project import Target
 
@@ -60,10 +57,7 @@ def run(
             output.print_ndjson(client.result(fid))
         return event_view.EXIT_CODES[stream.status or "error"]
     except KeyboardInterrupt:
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
-        output.note("cancelled; removing it…")
-        raise typer.Exit(Interrupted.exit_code) from None
+        raise event_view.interrupted("cancelled; removing it…") from None
     finally:
         services.remove()
 

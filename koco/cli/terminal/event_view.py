@@ -106,10 +106,15 @@ def interruptible(stream: Stream) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
-        output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` follows it again")
-        raise typer.Exit(Interrupted.exit_code) from None
+        goes_on = f"{stream.fid} goes on; `koco logs -f {stream.fid}` follows it again"
+        raise interrupted(goes_on) from None
+
+
+def interrupted(text: str) -> typer.Exit:
+    """Say what becomes of an execution after Ctrl-C, and return what ends the command."""
+    output.begin_line()
+    output.note(text)
+    return typer.Exit(Interrupted.exit_code)
 
 
 class Heartbeats:

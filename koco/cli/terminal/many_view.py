@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
 
-import typer
-
 from koco.cli.terminal import event_view, output
 from koco.cli.terminal.event_view import View
 from koco.client.many_stream import LineOfMany, ManyStream
-from koco.errors import Interrupted
 from koco.plurals import counted
 
 #: How much of a fid, and at most of a flow's name, stands before a line (characters).
@@ -60,10 +57,7 @@ def follow(stream: ManyStream, view: View) -> None:
     try:
         show(stream, view)
     except KeyboardInterrupt:
-        if output.is_terminal(sys.stderr):
-            output.note("")  # after the `^C` that a terminal shows
-        output.note("the executions go on")
-        raise typer.Exit(Interrupted.exit_code) from None
+        raise event_view.interrupted("the executions go on") from None
 
 
 def show(stream: ManyStream, view: View) -> None:

@@ -189,6 +189,12 @@ def note(text: str) -> None:
     _write(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
 
 
+def begin_line() -> None:
+    """Begin a line on stderr after Ctrl-C, for which a terminal shows `^C`."""
+    if is_terminal(sys.stderr):
+        note("")
+
+
 class StatusLine:
     """A line on stderr that changes, if stderr is a terminal; otherwise nothing.
 
