@@ -202,10 +202,10 @@ def last_of_kind(kind: Kind, body: bytes) -> bytes | None:
     mark, end = _KINDS[kind], len(body)
     while (at := body.rfind(mark, 0, end)) >= 0:
         start = body.rfind(b"\n", 0, at) + 1
-        if at - start == _KIND_AT - len(b'","kind":"'):
+        if body.startswith(mark, start + _KIND_AT - len(b'","kind":"')):
             stop = body.find(b"\n", at)
             return body[start:] if stop < 0 else body[start:stop]
-        end = at  # it is a part of a payload
+        end = start  # it is a part of a payload, which may have many more
     return None
 
 

@@ -1,5 +1,6 @@
 """How far a flow says it is."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -94,3 +95,13 @@ def test_finds_the_last_progress_among_other_lines() -> None:
     assert line.last_of_kind(Kind.PROGRESS, lines[2]) == lines[2]
     assert line.last_of_kind(Kind.PROGRESS, b"\n".join(lines[3:])) is None
     assert line.last_of_kind(Kind.PROGRESS, b"") is None
+
+
+def test_a_payload_with_many_lookalikes_is_passed_over_at_once() -> None:
+    """The commit of each batch looks for progress, and all others wait for it."""
+    event = line.encode(Kind.RESULT, [{"a": "x", "kind": "progress", "b": 1}] * 60_000)
+    body = b"\n".join([line.encode(Kind.PROGRESS, {"done": 1}), event])
+    began = time.thread_time()
+    found = line.last_of_kind(Kind.PROGRESS, body)
+    assert time.thread_time() - began < 0.2
+    assert found == body.partition(b"\n")[0]
