@@ -8,7 +8,6 @@ import ray
 
 from koco.cluster import node_processes
 from koco.control.events.spooler import Spooler
-from koco.control.runners.concurrency import durable_flows
 from koco.control.services.secrets import Vault
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NoRoomError
@@ -83,7 +82,7 @@ class LastWords:
             return  # it has been removed
         masks = await self._vault.masks(release)
         lines = [line.encode(kind, masks.text(text)) for kind, text in tail.lines]
-        if execution.flow in durable_flows(release):
+        if execution.policy.durable:
             # They were in the pipes: the replay looks for them there.
             lines = [line.with_member(each, "at", PIPE.encode()) for each in lines]
         body = b"\n".join(lines)
