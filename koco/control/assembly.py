@@ -188,7 +188,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         histories=Histories(store, blobs=blobs, opener=vault.opener),
         launches=launches,
         schedules=schedules,
-        schedule_orders=ScheduleOrders(schedules, store=store, catalog=catalog, launches=launches),
+        schedule_orders=ScheduleOrders(schedules, store=store, catalog=catalog),
         vault=vault,
         release_tokens=release_tokens,
         audit=audit,

@@ -68,9 +68,7 @@ async def complete(
     parts.waits = Waits(store, parts.spooler, waiters=Waiters(), children=children)
     parts.histories = Histories(store, blobs=parts.files.blobs, opener=parts.vault.opener)
     parts.schedules = Schedules(store, catalog, parts.launches)
-    parts.schedule_orders = ScheduleOrders(
-        parts.schedules, store=store, catalog=catalog, launches=parts.launches
-    )
+    parts.schedule_orders = ScheduleOrders(parts.schedules, store=store, catalog=catalog)
     parts.vault = Vault(store, api.data_dir)
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
     parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)

@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from koco.control.access.asker import Asker
-from koco.control.executions.launcher import Launches
 from koco.control.executions.scheduling.schedules import Schedules, Watch
 from koco.control.services.catalog import Catalog
 from koco.errors import ConflictError, NotFoundError
-from koco.events import line
 from koco.store.model import AuditEntry, Execution
 from koco.store.schedules import EACH
 from koco.store.store import Store
@@ -24,13 +22,10 @@ class ScheduleOrders:
     all of its schedules.
     """
 
-    def __init__(
-        self, schedules: Schedules, *, store: Store, catalog: Catalog, launches: Launches
-    ) -> None:
+    def __init__(self, schedules: Schedules, *, store: Store, catalog: Catalog) -> None:
         self._schedules = schedules
         self._store = store
         self._catalog = catalog
-        self._launches = launches
 
     def visible(self, sees: Sees, name: str | None = None) -> list[Watch]:
         """Return the schedules that a caller may see: all, or those of a name.
@@ -86,21 +81,12 @@ class ScheduleOrders:
             Others: see `visible` and `Launches.launch`.
         """
         watch = self._one(name, sees)
-        entry = watch.entry
         known = None if key is None else await self._store.executions.find_by_key(user, key)
-        if known is None and not entry.overlap:
+        if known is None and not watch.entry.overlap:
             await self._require_no_open_run(watch)
         now_s = time.time()
-        about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(now_s)}
-        execution, is_new = await self._launches.launch(
-            self._catalog.find(watch.flow),
-            entry.inputs,
-            user=user,
-            key=key,
-            about={"schedule": about},
-            audited=audited,
-            as_browser=True,
-            asker=asker,
+        execution, is_new = await self._schedules.launch(
+            watch, now_s, user=user, key=key, audited=audited, asker=asker
         )
         if is_new:
             await self._schedules.note_run(watch, execution.fid, now_s)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from koco.control import clock
+from koco.control.access.asker import Asker
 from koco.control.executions.launcher import Launches
 from koco.control.executions.scheduling import schedule_spec
 from koco.control.executions.scheduling.launch_pace import Pace
@@ -25,7 +26,7 @@ from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.manifest import cron, model
-from koco.store.model import AuditEntry, Release, Schedule, SchedulePause
+from koco.store.model import AuditEntry, Execution, Release, Schedule, SchedulePause
 from koco.store.schedules import EACH
 from koco.store.store import Store
 
@@ -160,6 +161,30 @@ class Schedules:
                 watch.task = None
         self._stir.set()
 
+    async def launch(
+        self,
+        watch: Watch,
+        due: float,
+        *,
+        user: str,
+        key: str | None,
+        audited: AuditEntry,
+        asker: Asker | None = None,
+    ) -> tuple[Execution, bool]:
+        """Launch a schedule's flow on the release that is live now. See `Launches.launch`."""
+        entry = watch.entry
+        about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(due)}
+        return await self._launches.launch(
+            self._catalog.find(watch.flow),
+            entry.inputs,
+            user=user,
+            key=key,
+            about={"schedule": about},
+            audited=audited,
+            as_browser=True,
+            asker=asker,
+        )
+
     async def note_run(self, watch: Watch, fid: str, now_s: float) -> None:
         """Record that a person launched a schedule's flow: that is its last run now."""
         await self._put(watch, msgspec.structs.replace(watch.state, ran=now_s, fid=fid))
@@ -280,18 +305,9 @@ class Schedules:
         watch.trying, watch.trouble, watch.tries = None, None, 0
 
     async def _launch(self, watch: Watch, due: float, key: str) -> str:
-        """Launch the flow on the release that is live now; return the fid."""
-        entry = watch.entry
-        about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(due)}
-        execution, _ = await self._launches.launch(
-            self._catalog.find(watch.flow),
-            entry.inputs,
-            user=USER,
-            key=key,
-            about={"schedule": about},
-            audited=AuditEntry(action="launch", who=USER),
-            as_browser=True,
-        )
+        """Launch the flow because it is due; return the fid."""
+        audited = AuditEntry(action="launch", who=USER)
+        execution, _ = await self.launch(watch, due, user=USER, key=key, audited=audited)
         log.info("%s: launched", _describe_launch(watch, due), extra={"fid": execution.fid})
         return execution.fid
 
