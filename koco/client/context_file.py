@@ -19,6 +19,7 @@ from typing import Any
 
 from koco import tokens
 from koco.client.url import check, host
+from koco.disk_sync import sync
 from koco.errors import NotFoundError, UnreachableError, UsageError
 
 #: The name of the context of the control plane that `koco up` starts on this machine. It has the
@@ -451,8 +452,4 @@ def _write(document: dict[str, Any], path: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # only this makes the new name durable
-    finally:
-        os.close(folder)
+    sync(target.parent)

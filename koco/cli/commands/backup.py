@@ -11,6 +11,7 @@ import typer
 from koco.cli import connection
 from koco.cli.terminal import output
 from koco.client.client import Client
+from koco.disk_sync import sync
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.plurals import counted
 from koco.sizes import format_size
@@ -40,7 +41,7 @@ def command(
 
         head = archive.read(part)
         part.replace(file)
-        _sync(file.absolute().parent)
+        sync(file.absolute().parent)
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise KocoError(f"{file} has no room: {exc.strerror}; nothing was written") from exc
@@ -63,11 +64,3 @@ def _receive(client: Client, part: Path) -> None:
             out.write(piece)
         out.flush()
         os.fsync(out.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

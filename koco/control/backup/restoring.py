@@ -14,6 +14,7 @@ from pathlib import Path
 from koco.control.backup import archive
 from koco.control.backup.archive import BackupError, Head, Member
 from koco.control.storage import digests
+from koco.disk_sync import sync
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.store.store import Store
 from koco.store.version import require_known
@@ -103,23 +104,15 @@ def _move_away(data_dir: Path) -> Path | None:
     former.mkdir(mode=0o700)
     for path in there:
         path.rename(former / path.name)
-    _sync(former)
-    _sync(data_dir)
+    sync(former)
+    sync(data_dir)
     return former
 
 
 def _move_in(unpacked: Path, data_dir: Path) -> None:
     for folder in (*unpacked.glob("blobs/*"), unpacked / "blobs", unpacked):
-        _sync(folder)
+        sync(folder)
     for name in ("blobs", archive.KEY, archive.STORE):
         if (path := unpacked / name).exists():
             path.rename(data_dir / name)
-            _sync(data_dir)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(data_dir)

@@ -18,6 +18,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from koco.disk_sync import sync
 from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.manifest import rules
@@ -266,11 +267,7 @@ class Vault:
             file.write(base64.b64encode(AESGCM.generate_key(_KEY_BITS)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self._path.parent)
 
 
 def users_of(name: str, releases: list[Release]) -> list[Release]:

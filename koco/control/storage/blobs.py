@@ -24,6 +24,7 @@ from koco.control.storage import digests
 from koco.control.storage.disk import Disk, no_room
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
+from koco.disk_sync import sync
 from koco.errors import ConflictError, LimitError, NotFoundError, UnauthorizedError, UsageError
 from koco.events import line
 from koco.sizes import MB
@@ -331,13 +332,8 @@ async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
 def _move(part: Path, blob: Path) -> None:
     blob.parent.mkdir(exist_ok=True, mode=0o700)
     part.replace(blob)
-    # The names are durable only after this.
-    for directory in (blob.parent, blob.parent.parent):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync(blob.parent)
+    sync(blob.parent.parent)
 
 
 def _write(part: Part, data: bytes, sha256: str, blob: Path) -> None:

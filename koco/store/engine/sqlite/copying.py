@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from koco.disk_sync import sync
 from koco.store.engine.sqlite.connection import Connection
 from koco.store.engine.sqlite.writer import failure
 
@@ -60,18 +61,10 @@ def _copy(
             # As one file: a reader of the copy then makes no log beside it.
             target.execute("PRAGMA journal_mode = DELETE")
             target.execute("PRAGMA wal_checkpoint")
-        _sync(to)
+        sync(to)
     except BaseException as exc:
         to.unlink(missing_ok=True)
         if isinstance(exc, sqlite3.Error):
             raise failure(exc, "the store could not be copied") from exc
         raise
     return found
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
