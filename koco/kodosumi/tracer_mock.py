@@ -35,14 +35,14 @@ class TracerMock(Tracer):
         """The execution's files by path, as the code has left them."""
         return self._memory.files
 
-    def emit_sync(self, kind: Kind, payload: Any) -> None:
-        """Keep an event and print it."""
-        super().emit_sync(kind, payload)
+    # All that a tracer writes goes through these two.
+
+    def _put(self, kind: Kind, payload: Any) -> None:
+        super()._put(kind, payload)
         self._print()
 
-    async def emit(self, kind: Kind, payload: Any) -> None:
-        """Keep an event and print it."""
-        await super().emit(kind, payload)
+    async def _put_async(self, kind: Kind, payload: Any) -> None:
+        await super()._put_async(kind, payload)
         self._print()
 
     def _print(self) -> None:

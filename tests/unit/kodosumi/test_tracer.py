@@ -130,6 +130,10 @@ def test_the_mock_prints_its_events(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     assert printed.out == 'result: # A\nresult: {"a":1}\n'
     assert printed.err == "stderr: oh\n"
+    tracer.progress_sync(1, 2)
+    asyncio.run(tracer.progress(2, 2))
+    told = 'progress: {"done":1,"total":2}\nprogress: {"done":2,"total":2}\n'
+    assert capsys.readouterr().out == told
 
 
 def test_init_and_shutdown_do_nothing() -> None:
