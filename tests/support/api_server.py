@@ -35,7 +35,8 @@ from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.tasks import Tasks
-from koco.store.model import Key, NewExecution
+from koco.events.model import Status
+from koco.store.model import FailureEvent, Key, NewExecution
 from koco.store.store import Store
 from tests.support.contract import contract
 from tests.support.releases import manifest
@@ -79,9 +80,15 @@ class Api:
         """Change the store's file directly."""
         self.call(self.parts.store.engine.write(lambda db: db.execute(statement)))
 
-    def execution(self, user: str = "ada") -> str:
-        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user=user)
-        fid: str = self.call(self.parts.store.executions.create(new))[0].fid
+    def execution(
+        self, ended: Status | None = None, error: FailureEvent | None = None, **more: Any
+    ) -> str:
+        """Make an execution that waits, or has ended with this status; return its fid."""
+        fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
+        executions = self.parts.store.executions
+        fid: str = self.call(executions.create(NewExecution(**{**fields, **more})))[0].fid
+        if ended is not None:
+            self.call(executions.settle(fid, ended, error))
         return fid
 
     def upload(self, data: bytes, key: str = "ada") -> str:

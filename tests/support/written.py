@@ -5,7 +5,6 @@ from typing import Any
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
-from koco.store.model import NewExecution
 from tests.support.api_server import Api
 
 
@@ -13,11 +12,8 @@ class Written:
     """An execution; `write` adds lines of its output, at a time (seconds since the epoch)."""
 
     def __init__(self, api: Api, flow: str = "svc/flow", **more: Any) -> None:
-        service = flow.partition("/")[0]
-        fields = {"flow": flow, "service": service, "release": 1, "inputs": {}, "user": "ada"}
-        new = NewExecution(**{**fields, **more})
         self.api = api
-        self.fid: str = api.call(api.parts.store.executions.create(new))[0].fid
+        self.fid = api.execution(flow=flow, service=flow.partition("/")[0], **more)
         self.count = 0
         api.parts.spooler.wake(self.fid)
 

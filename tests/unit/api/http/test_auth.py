@@ -273,8 +273,8 @@ def test_lists_show_only_the_callers_own(api: Api) -> None:
     """Executions, locks and counts. A key that sees all executions gets all of them."""
     api.admit("quiet", "launch")
     fid = new_execution(api)
-    api.call(api.parts.store.executions.settle(api.execution("quiet"), Status.CANCELLED))
-    mine = api.execution("quiet")
+    api.execution(Status.CANCELLED, user="quiet")
+    mine = api.execution(user="quiet")
     for path in ("/v1/executions", "/v1/locks", "/v1/changes"):
         for who in ("admin", "quiet", "narrow"):
             with api.http(who) as client:
@@ -312,7 +312,7 @@ def test_latest_is_the_callers_own(api: Api) -> None:
     with api.http("boss") as client:
         none = client.get("/v1/executions/latest")
         assert (none.status_code, "of yours" in none.json()["detail"]) == (404, True)
-        mine = api.execution("boss")
+        mine = api.execution(user="boss")
         new_execution(api)
         assert client.get("/v1/executions/latest").json()["fid"] == mine
         # By its fid, or the beginning of it, it is still anybody's that may see it.

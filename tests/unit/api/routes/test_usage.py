@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from koco.events.model import Status
-from koco.store.model import NewExecution
 from tests.support.api_server import Api, serving
 
 
@@ -24,10 +23,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def make(api: Api, user: str, flow: str, status: str | None) -> None:
-    new = NewExecution(flow=flow, service="svc", release=1, inputs={}, user=user)
-    fid = api.call(api.parts.store.executions.create(new))[0].fid
-    if status:
-        api.call(api.parts.store.executions.settle(fid, Status(status)))
+    api.execution(Status(status) if status else None, flow=flow, user=user)
 
 
 def usage(api: Api, key: str = "dora", **params: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from koco.control.executions import bulk
 from koco.events.model import Status
-from koco.store.model import AuditQuery, NewExecution
+from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 
 
@@ -19,12 +19,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def make(api: Api, *, ended: bool = True, **more: Any) -> str:
-    fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
-    new = NewExecution(**{**fields, **more})
-    fid: str = api.call(api.parts.store.executions.create(new))[0].fid
-    if ended:
-        api.call(api.parts.store.executions.settle(fid, Status.FINISHED))
-    return fid
+    return api.execution(Status.FINISHED if ended else None, **more)
 
 
 def ask(api: Api, action: str, key: str = "ada", *, code: int = 200, **params: Any) -> Any:

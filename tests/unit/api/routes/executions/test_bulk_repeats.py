@@ -20,13 +20,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def make(api: Api, status: Status = Status.ERROR, **more: Any) -> str:
-    fields = {"flow": "svc/flow", "service": "svc", "release": 2, "inputs": {}, "user": "ada"}
-    new = NewExecution(**{**fields, **more})
-    fid: str = api.call(api.parts.store.executions.create(new))[0].fid
-    if status.is_final:
-        error = FailureEvent(type="X", message="x") if status == Status.ERROR else None
-        api.call(api.parts.store.executions.settle(fid, status, error))
-    return fid
+    error = FailureEvent(type="X", message="x") if status == Status.ERROR else None
+    return api.execution(status if status.is_final else None, error, release=2, **more)
 
 
 def ask(api: Api, action: str, key: str = "", *, code: int = 200, **params: Any) -> Any:

@@ -11,7 +11,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.errors import InputsError
 from koco.events.model import Status
-from koco.store.model import Answer, FailureEvent, File, NewExecution, NewFile, Policy
+from koco.store.model import Answer, FailureEvent, File, NewFile, Policy
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow, manifest
 
@@ -29,11 +29,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def make(api: Api, *, ended: bool = True, **more: Any) -> str:
-    fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
-    new = NewExecution(**{**fields, **more})
-    fid: str = api.call(api.parts.store.executions.create(new))[0].fid
+    fid = api.execution(Status.CANCELLED if ended else None, **more)
     if ended:
-        api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
         api.parts.spooler.wake(fid)
     return fid
 

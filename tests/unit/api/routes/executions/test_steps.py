@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from koco.events.model import Status
 from koco.events.steps import StepKind, StepRecord, StepStatus, encode_line, split_line
 from koco.events.wire import Batch
 from koco.store import past
-from koco.store.model import FailureEvent, NewExecution, NewWait, Recorded
+from koco.store.model import FailureEvent, NewWait, Recorded
 from tests.support.api_server import Api, serving
 from tests.support.releases import flow
 from tests.support.whole_api import complete
@@ -27,12 +28,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def make(api: Api, **more: object) -> str:
+def make(api: Api, **more: Any) -> str:
     """Make an execution of Ada's that runs, with two steps, and return its fid."""
-    fields = {"flow": "svc/flow", "service": "svc", "release": 2, "inputs": {}, "user": "ada"}
-    fid: str = api.call(api.parts.store.executions.create(NewExecution(**{**fields, **more})))[
-        0
-    ].fid
+    fid = api.execution(**{"release": 2, **more})
     start = Batch(fid, "p", 1, 0, b"", status=Status.RUNNING)
     api.call(api.parts.store.events.append([start]))
     record(api, fid, 1, "fetch:0", StepStatus.FINISHED)
