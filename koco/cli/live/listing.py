@@ -32,7 +32,6 @@ class Listing:
     items: list[Execution] = field(default_factory=list)
     has_more: bool = False
     trouble: str = ""
-    _known: dict[str, Execution] = field(default_factory=dict)
 
     def refresh(self) -> Difference:
         """Look again, and return what is different.
@@ -41,14 +40,12 @@ class Listing:
         """
         try:
             page = self.ask()
-            missing = self._known.keys() - {each["fid"] for each in page["items"]}
-            difference = self._compare(page["items"], missing)
+            difference = self._compare(page["items"])
         except UnreachableError as exc:
             self.trouble = f"{exc.message}: trying again"
             return Difference()
         self.items, self.trouble = page["items"], ""
         self.has_more = page["next"] is not None
-        self._known = {each["fid"]: each for each in page["items"]}
         return difference
 
     @property
@@ -58,8 +55,10 @@ class Listing:
             return 1.0
         return _BUSY_S if any(_is_busy(each) for each in self.items) else _IDLE_S
 
-    def _compare(self, items: Sequence[Execution], missing: set[str]) -> Difference:
-        changed = [each for each in items if self._known.get(each["fid"]) != each]
+    def _compare(self, items: Sequence[Execution]) -> Difference:
+        known = {each["fid"]: each for each in self.items}
+        missing = known.keys() - {each["fid"] for each in items}
+        changed = [each for each in items if known.get(each["fid"]) != each]
         gone, deleted = [], []
         for fid in missing:
             if self.client is None:
@@ -70,7 +69,7 @@ class Listing:
                 deleted.append(fid)
                 continue
             # The others only made room for newer ones.
-            if now["status"] != self._known[fid]["status"]:
+            if now["status"] != known[fid]["status"]:
                 gone.append(now)
         return Difference(changed[::-1], gone, deleted)
 

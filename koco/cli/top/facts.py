@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from koco.cli import selection
-from koco.cli.terminal import output, progress_text, times
+from koco.cli.terminal import execution_table, output, progress_text, times
 from koco.client.answers import Execution, Overview, Runner
 from koco.client.client import Client
 from koco.errors import NotFoundError, UsageError
 from koco.events.model import FINAL
+from koco.plurals import counted
 from koco.sizes import format_size
 
 #: How many executions are fetched at first, and further ones at the end of the list.
@@ -114,7 +115,7 @@ def heading(overview: Overview) -> str:
     free = sum((node.get("free") or node.get("resources") or {}).get("CPU", 0) for node in alive)
     counts = overview["executions"].items()
     live = ", ".join(f"{many} {name}" for name, many in counts if many and name not in FINAL)
-    nodes = f"{len(alive)} node{'s' if len(alive) != 1 else ''}, {free:g}/{cores:g} CPUs free"
+    nodes = f"{counted(len(alive), 'node')}, {free:g}/{cores:g} CPUs free"
     return output.inline(f"koco {plane['version']} · {nodes} · {live or 'nothing is running'}")
 
 
@@ -150,14 +151,13 @@ def row(execution: Execution) -> dict[str, str]:
     error = execution["error"] or {}
     why = execution.get("waits") or error.get("message") or ""
     used: Mapping[str, Any] = execution.get("used") or {}
-    started, cpu_s, memory = execution["started"], used.get("cpu_s"), used.get("peak_memory_bytes")
-    took = times.seconds(started, execution["finished"]) if started else None
+    cpu_s, memory = used.get("cpu_s"), used.get("peak_memory_bytes")
     return {
         "FID": execution["fid"],
         "FLOW": output.inline(execution["flow"]),
         "STATUS": execution["status"],
         "AGE": times.short(times.seconds(execution["created"])),
-        "TOOK": "-" if took is None else times.short(took),
+        "TOOK": execution_table.took(dict(execution)),
         "DONE": progress_text.brief(execution.get("progress")),
         "CPU": "-" if cpu_s is None else times.short(cpu_s),
         "MEM": "-" if memory is None else format_size(memory),
