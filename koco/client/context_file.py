@@ -281,6 +281,13 @@ def _trim(text: str | None) -> str:
     return (text or "").strip()
 
 
+def environments() -> list[str]:
+    """Return the names of the environments of the project here; none without a project."""
+    path = _project_file()
+    tables = _parse(path).get("env", {}) if path else {}
+    return list(tables) if isinstance(tables, dict) else []
+
+
 def restart_wait_s() -> float | None:
     """Return the value of KOCO_RESTART_WAIT (seconds); None if it is not set.
 

@@ -1,16 +1,15 @@
 """The values that a word of a command line may have: from the control plane, or from this machine.
 
-No client is made: `import httpx` alone would take longer than a person wants to wait for a Tab.
+Little is imported: neither a client (`import httpx` alone would take longer than a person wants to
+wait for a Tab) nor `http.client`, which imports a parser of e-mails.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
-from koco.cli import connection
-from koco.client import context_file
-from koco.events.model import OPEN, Status
+from koco.cli.tab.table import Table
 
 #: A value, and what a shell that can shows beside it.
 Candidate = tuple[str, str]
@@ -18,128 +17,130 @@ Candidate = tuple[str, str]
 #: How long a control plane may take (seconds) before nothing is offered.
 PATIENCE_S = 2.0
 
-#: The size of an answer that is read (bytes), and its number of executions.
-_READ, _LIMIT = 1 << 20, 50
+#: The number of executions, or releases, that are offered.
+_LIMIT = 50
 
 #: What asks the shell for paths.
 FILES: list[Candidate] = [(":files", "")]
 
-_ENDED = ",".join(each for each in Status if each.is_final)
-_OPEN = ",".join(OPEN)
-
-#: Command -> the statuses of the executions that it is for.
+#: Command -> which executions it is for: of these statuses in the table, or of this one.
 _STATUSES = {
-    **{"cancel": _OPEN, "stack": _OPEN, "wait": _OPEN, "send": _OPEN, "answer": "awaiting"},
-    **{"retry": _ENDED, "resume": _ENDED, "delete": _ENDED},
+    **dict.fromkeys(("cancel", "stack", "wait", "send"), "open"),
+    **dict.fromkeys(("retry", "resume", "delete"), "final"),
+    "answer": "awaiting",
+}
+
+#: Command -> the path of the list that has its names.
+_NAMES = {
+    **dict.fromkeys(("secret set", "secret unset"), "/v1/secrets"),
+    **dict.fromkeys(("key rotate", "key revoke"), "/v1/keys"),
+    **dict.fromkeys(
+        ("user update", "user disable", "user enable", "user remove", "user password"), "/v1/users"
+    ),
 }
 
 _PATHS = ("FILE", "DIR", "PATH", "FOLDER", "MANIFEST", "LOCAL")
 
 
-def of_argument(metavar: str, command: str, given: list[str]) -> Iterable[Candidate]:
-    """Return the values of an argument, by its metavar, the command and the arguments before."""
-    kind = metavar.strip("[].…")
-    if kind == "NAME" or kind.startswith("NAME"):
-        return _named(command)
-    if kind == "N" and command in ("releases", "rollback"):
-        return _releases(given)
-    return _of_kind(kind, command)
+class Values:
+    """The values for one command line, which may choose a context and an environment."""
 
+    def __init__(self, known: Table, context: str | None, env: str | None) -> None:
+        self._known = known
+        self._context = context
+        self._env = env
 
-def of_option(name: str, command: str, metavar: str = "") -> Iterable[Candidate]:
-    """Return the values of an option, by its name and its metavar."""
-    if name == "--context":
-        return _contexts()
-    if name == "--template":
-        return _templates()
-    if name == "--env":
+    def of_argument(self, metavar: str, command: str, given: list[str]) -> Iterable[Candidate]:
+        """Return the values of an argument, by its metavar, its command and what is before it."""
+        kind = metavar.strip("[].…")
+        if kind.startswith("NAME"):
+            return self._named(command)
+        if kind == "N" and command in ("releases", "rollback"):
+            return self._releases(given)
+        if kind == "LOCK":
+            return self._locks(given)
+        return self._of_kind(kind, command)
+
+    def of_option(self, name: str, command: str, metavar: str = "") -> Iterable[Candidate]:
+        """Return the values of an option, by its name and its metavar."""
+        if name == "--context":
+            return self._contexts()
+        if name == "--template":
+            return self._known["templates"].items()
+        if name == "--env":
+            return self._environments()
+        return self._of_kind(metavar.strip("[].…"), command if name != "--parent" else "")
+
+    def _of_kind(self, kind: str, command: str) -> Iterable[Candidate]:
+        if kind in _PATHS:
+            return FILES
+        if kind == "FID":
+            return self._fids(command)
+        found: dict[str, Callable[[], Iterable[Candidate]]] = {
+            **{"FLOW": self._flows, "SERVICE": self._services, "SCHEDULE": self._schedules},
+            "STATUS": lambda: _plain(itertools.chain(*self._known["statuses"].values())),
+            "SCOPE": lambda: _plain(self._known["scopes"]),
+        }
+        return found[kind]() if kind in found else ()
+
+    def _named(self, command: str) -> Iterable[Candidate]:
+        if command.startswith("context "):
+            return self._contexts() if command != "context add" else ()
+        if path := _NAMES.get(command):
+            return _plain(each["name"] for each in self._items(path))
+        if command.startswith("config "):
+            ending = "=" if command == "config set" else ""
+            return _plain(f"{name}{ending}" for name in self._known["settings"])
         return ()
-    return _of_kind(metavar.strip("[].…"), command if name != "--parent" else "")
 
+    def _fids(self, command: str) -> list[Candidate]:
+        query = f"limit={_LIMIT}"
+        if statuses := _STATUSES.get(command):
+            query += f"&status={','.join(self._known['statuses'].get(statuses, [statuses]))}"
+        found = self._items(f"/v1/executions?{query}")
+        return [(each["fid"], f"{each['flow']} {each['status']}") for each in found]
 
-def _of_kind(kind: str, command: str) -> Iterable[Candidate]:
-    if kind in _PATHS:
-        return FILES
-    if kind == "FID":
-        return _fids(command)
-    found: dict[str, Callable[[], Iterable[Candidate]]] = {
-        **{"FLOW": _flows, "SERVICE": _services, "STATUS": _statuses, "SCHEDULE": _schedules},
-    }
-    return found[kind]() if kind in found else ()
+    def _flows(self) -> list[Candidate]:
+        return [(each["name"], each.get("summary") or "") for each in self._items("/v1/flows")]
 
+    def _services(self) -> Iterable[Candidate]:
+        return _plain(each["service"] for each in self._items("/v1/services"))
 
-def _named(command: str) -> Iterable[Candidate]:
-    if command.startswith("context "):
-        return _contexts() if command != "context add" else ()
-    if command in ("secret set", "secret unset"):
-        return [(each["name"], "") for each in _items("/v1/secrets")]
-    if command.startswith("config "):
-        from koco.control.settings import Settings  # only here, because it imports msgspec
+    def _schedules(self) -> list[Candidate]:
+        """Return the schedules, and the flows that have them: the commands take either."""
+        found = self._items("/v1/schedules")
+        flows = dict.fromkeys((each["flow"], "all of its schedules") for each in found)
+        return [*flows, *((each["id"], f"{each['flow']} {each['cron']}") for each in found)]
 
-        ending = "=" if command == "config set" else ""
-        return [(f"{name}{ending}", "") for name in Settings.__struct_fields__]
-    return ()
+    def _releases(self, given: list[str]) -> list[Candidate]:
+        found = self._items(f"/v1/services/{given[0]}/releases?limit={_LIMIT}") if given else []
+        return [(str(each["number"]), each.get("status") or "") for each in found]
 
+    def _locks(self, given: list[str]) -> list[Candidate]:
+        found = self._items(f"/v1/executions/{given[0]}/locks") if given else []
+        return [(each["name"], "") for each in found if each["status"] == "open"]
 
-def _fids(command: str) -> list[Candidate]:
-    query = {"limit": str(_LIMIT)}
-    if statuses := _STATUSES.get(command):
-        query["status"] = statuses
-    found = _items(f"/v1/executions?{urlencode(query)}")
-    return [(each["fid"], f"{each['flow']} {each['status']}") for each in found]
+    def _contexts(self) -> list[Candidate]:
+        from koco.client import context_file  # only for values that need it
 
+        return [(each.name, each.url) for each in context_file.load_contexts().values()]
 
-def _flows() -> list[Candidate]:
-    return [(each["name"], each.get("summary") or "") for each in _items("/v1/flows")]
+    def _environments(self) -> Iterable[Candidate]:
+        from koco.client import context_file  # as above
 
+        return _plain(context_file.environments())
 
-def _services() -> list[Candidate]:
-    return [(each["service"], "") for each in _items("/v1/services")]
+    def _items(self, path: str) -> list[Any]:
+        """Return the items that the control plane answers with."""
+        # Only here: they take longer to import than completing a command's name takes in all.
+        from koco.cli.tab import request
+        from koco.client import context_file
 
-
-def _schedules() -> list[Candidate]:
-    return [(each["flow"], "") for each in _items("/v1/schedules")]
-
-
-def _releases(given: list[str]) -> list[Candidate]:
-    found = _items(f"/v1/services/{given[0]}/releases") if given else []
-    return [(str(each["number"]), each.get("status") or "") for each in found]
-
-
-def _statuses() -> list[Candidate]:
-    return [(each.value, "") for each in Status]
-
-
-def _contexts() -> list[Candidate]:
-    return [(each.name, each.url) for each in context_file.load_contexts().values()]
-
-
-def _templates() -> list[Candidate]:
-    from koco.cli.commands import init  # only here, because it imports the templates' reader
-
-    return [(each.name, each.description) for each in init.templates()]
-
-
-def _items(path: str) -> list[Any]:
-    """Return the items that the control plane answers with."""
-    # Only here: it takes as long to import as everything that completes a command's name.
-    import http.client
-
-    context = connection.context()
-    parts = urlsplit(context.url)
-    if parts.scheme == "https":
-        import ssl  # the same
-
-        trust = ssl.create_default_context(cafile=context.ca or None)
-        link: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.netloc, timeout=PATIENCE_S, context=trust
+        body = request.get(
+            context_file.current(self._context, env=self._env), path, timeout_s=PATIENCE_S
         )
-    else:
-        link = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_S)
-    try:
-        head = {"Authorization": f"Bearer {context.key}"} if context.key else {}
-        link.request("GET", parts.path.rstrip("/") + path, headers=head)
-        answer = link.getresponse()
-        return list(json.loads(answer.read(_READ))["items"]) if answer.status == 200 else []
-    finally:
-        link.close()
+        return list(json.loads(body)["items"]) if body else []
+
+
+def _plain(found: Iterable[str]) -> list[Candidate]:
+    return [(each, "") for each in found]

@@ -22,7 +22,11 @@ def commands(bench: Bench) -> Iterator[Row]:
     subjects = {
         "koco --version": ([_KOCO, "--version"], 5.0),
         "koco logs --help": ([_KOCO, "logs", "--help"], 12.0),
-        "koco logs FID": ([_KOCO, "logs", fid], 12.0),
+        "koco logs FID": ([_KOCO, "logs", fid], 7.0),
+        "koco ps": ([_KOCO, "ps"], 7.0),
+        "koco dep⇥": ([_KOCO, "__complete", "dep"], 5.0),
+        "koco run ⇥": ([_KOCO, "__complete", "run", ""], 5.0),
+        "koco logs ⇥": ([_KOCO, "__complete", "logs", ""], 5.0),
     }
     for name, (command, bar) in subjects.items():
         yield _against_python(name, command, bar=bar, count=max(15, bench.some(30)))
