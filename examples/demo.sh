@@ -23,7 +23,7 @@ step() {
 
 cd "$work"
 step koco up
-step koco init hello
+step koco init hello --template hello
 step cd hello
 step koco deploy
 step koco run greet -i who=Ada -f

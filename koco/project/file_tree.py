@@ -26,6 +26,7 @@ from koco.project.secret_files import LeftOut
 NEVER = (
     *(".git", "__pycache__", "*.pyc", ".venv", "venv", "node_modules", ".DS_Store", "*.egg-info"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".koco-bundle.json"),
+    "koco.schema.json",
 )
 
 #: The file that makes a folder a virtual environment, which is never shipped under any name.

@@ -58,6 +58,7 @@ def ask(
     out: TextIO | None = None,
     typed: dict[str, Any] | None = None,
     as_browser: bool = False,
+    unchanged: str = "the form was not completed; nothing was sent",
 ) -> dict[str, Any]:
     """Return `given`, completed with a person's answers to the other fields.
 
@@ -68,7 +69,7 @@ def ask(
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
-        Interrupted: Ctrl-D, or the terminal is gone.
+        Interrupted: Ctrl-D, or the terminal is gone; the message is `unchanged`.
         UsageError: the form has elements that this koco does not know.
     """
     # Not for scripts: forms take 20 ms to import.
@@ -88,7 +89,7 @@ def ask(
         raise
     except EOFError:
         out.write("\n")
-        raise Interrupted("the form was not completed; nothing was sent") from None
+        raise Interrupted(unchanged) from None
 
 
 def ask_again(

@@ -6,25 +6,21 @@ from typing import Any, cast
 
 from koco.cli import approvals
 from koco.cli.inputs import file_inputs, key_values, prompt
-from koco.cli.local_run import declared, source
+from koco.cli.local_run import declared, loading, source
 from koco.cli.local_run.desk import Desk
 from koco.cli.local_run.execution import Events, Execution, Kept
 from koco.cli.local_run.folder import Folder
-from koco.cli.local_run.source import Source
 from koco.cli.terminal import event_view, output, times
 from koco.cli.terminal.event_view import EXIT_CODES, View
 from koco.client.client import Client
 from koco.errors import (
     AwaitingError,
     ConflictError,
-    DeployError,
     InputsError,
     KocoError,
-    NotFoundError,
     TimedOutError,
 )
-from koco.runner.flow import Flow, load_flow
-from koco.sdk.process.tracebacks import describe
+from koco.runner.flow import Flow
 
 
 def run(
@@ -48,7 +44,7 @@ def run(
     found = source.find(named)
     source.make_importable(found)
     about = declared.find(found)
-    flow = _load(found, about.inputs)
+    flow = loading.load(found, about.inputs)
     fid = secrets.token_hex(8)
     files = Folder(fid)
     desk = Desk(fid, found.entrypoint, about, files)
@@ -64,26 +60,6 @@ def run(
         output.note(f"files: {files.root}/out")
     outcome = execution.outcome
     return KocoError.exit_code if outcome is None else EXIT_CODES[outcome.status]
-
-
-def _load(found: Source, form: list[dict[str, Any]] | None) -> Flow:
-    try:
-        return load_flow(found.function, found.entrypoint, form)
-    except DeployError as exc:  # as for a flow that does not exist
-        raise NotFoundError(exc.message, hint=exc.hint) from exc
-    except Exception as exc:
-        error = describe(exc)
-        raise DeployError(
-            f"{found.file.name} cannot be imported: {error['type']}: {error['message']}",
-            detail=error["traceback"],
-            hint=_about_import(exc),
-        ) from exc
-
-
-def _about_import(exc: Exception) -> str:
-    if isinstance(exc, ModuleNotFoundError) and exc.name:
-        return f"install {exc.name.partition('.')[0]!r} beside koco, or run it with --remote"
-    return "correct the line shown above"
 
 
 def _inputs(

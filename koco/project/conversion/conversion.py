@@ -47,6 +47,8 @@ class Service:
     manifest: Path
     secrets: tuple[str, ...]
     notes: tuple[Note, ...]
+    #: The flow to run first, if it is known.
+    flow: str | None = None
 
 
 @dataclass

@@ -38,7 +38,7 @@ def render(draft: Draft) -> str:
     for name, value in _sections(draft).items():
         lines += _comments(draft.notes, name)
         if value is not None:
-            lines.append(_dump({name: value}))
+            lines.append(dump({name: value}))
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +64,8 @@ def _sections(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _dump(data: dict[str, Any]) -> str:
+def dump(data: dict[str, Any]) -> str:
+    """Return data as YAML that koco reads as it is."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text.rstrip("\n")
 

@@ -2,7 +2,7 @@
 
 import pytest
 from koco import testing
-from __package__.app import order
+from __PACKAGE__.app import order
 
 INPUTS = {"item": "Lamp", "count": 2}
 GIVEN = {"answers": {"approve": {"ok": True}}, "messages": {"courier": {"name": "Ada"}}}

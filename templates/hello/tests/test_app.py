@@ -1,7 +1,7 @@
 """The flow, run in this process, without Ray."""
 
 from koco import testing
-from __package__.app import greet
+from __PACKAGE__.app import greet
 
 
 def test_it_greets():

@@ -2,8 +2,8 @@
 
 import pytest
 from koco import testing
-from __package__ import app
-from __package__.work import count_primes, split
+from __PACKAGE__ import app
+from __PACKAGE__.work import count_primes, split
 
 
 @pytest.mark.parametrize(("limit", "slices"), [(10, 3), (3, 10), (1, 1), (0, 4)])

@@ -8,7 +8,7 @@ import pytest
 from tests.support.checkout import ROOT
 
 #: Files, not modules.
-_FILES = {"koco.toml", "koco.yaml"}
+_FILES = {"koco.toml", "koco.yaml", "koco.schema.json"}
 
 
 def names_in(path: Path) -> set[str]:

@@ -7,15 +7,18 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
-from koco.cli.commands import init
 from koco.cli.main import run
+from koco.cli.scaffold.names import Names
 from koco.forms import Model
+from koco.manifest.schema import json_schema
 from koco.project import project
 from tests.support.checkout import ROOT
 
-TEMPLATES = sorted(path.parent.name for path in (ROOT / "templates").glob("*/template.toml"))
+TEMPLATES = ["hello", "parallel", "files", "endpoint", "durable", "agent"]
 
 
 @pytest.fixture
@@ -25,8 +28,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_are_the_templates_that_are_promised() -> None:
-    """At least these."""
-    assert {"durable", "hello", "parallel"} <= set(TEMPLATES)
+    """These, and no others."""
+    found = (path.parent.name for path in (ROOT / "templates").glob("*/template.toml"))
+    assert sorted(found) == sorted(TEMPLATES)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -36,18 +40,42 @@ def test_a_new_project_is_valid_and_complete(here: Path, template: str) -> None:
     root = here / "My Demo"
     valid, told = project.check(project.targets(start=root))
     assert told == []
-    flows = [flow.name for flow in valid[0].manifest.flows]
+    flows = [flow.name for flow in valid[0].manifest.flows] or ["review"]  # the app's
     about = tomllib.loads((ROOT / "templates" / template / "template.toml").read_text())
-    assert about["flow"] in flows
+    assert about["run"].split()[0] in flows
     assert valid[0].manifest.service == "my-demo"
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     expected = {"koco.toml", "koco.yaml", "README.md", ".gitignore", "tests/test_app.py"}
-    assert files >= expected | {"my_demo/app.py"}
-    assert not {name for name in files if "template.toml" in name or "__package__" in name}
+    assert files >= expected | {"my_demo/app.py", "pyproject.toml", "koco.schema.json"}
+    assert not {name for name in files if "template.toml" in name or "__PACKAGE__" in name}
     for name in files:
         text = (root / name).read_text()
-        assert "__name__" not in text
-        assert "__package__" not in text
+        assert "__SERVICE__" not in text
+        assert "__PACKAGE__" not in text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_an_editor_finds_the_schema_of_a_new_manifest(here: Path, template: str) -> None:
+    """The manifest's first line names a file beside it, which is not shipped."""
+    assert run(["init", "demo", "--template", template]) == 0
+    first = (here / "demo/koco.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=koco.schema.json"
+    schema = json.loads((here / "demo/koco.schema.json").read_text())
+    assert schema == json_schema()
+    jsonschema.validate(yaml.safe_load((here / "demo/koco.yaml").read_text()), schema)
+    [target] = project.targets(start=here / "demo")
+    assert "koco.schema.json" not in {file.name for file in target.tree.files}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_project_can_be_installed(here: Path, template: str) -> None:
+    """It needs koco by the name of its distribution, and pytest to develop it."""
+    assert run(["init", "json", "--template", template]) == 0
+    about = tomllib.loads((here / "json/pyproject.toml").read_text())
+    assert about["project"]["name"] == "json_flows"
+    assert about["project"]["dependencies"][0] == "koco-deploy"
+    assert about["dependency-groups"]["dev"] == ["pytest"]
+    assert about["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["json_flows"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -86,8 +114,10 @@ def test_prints_the_next_steps_on_stderr(here: Path, capsys: pytest.CaptureFixtu
     assert run(["init", "demo"]) == 0
     told = capsys.readouterr()
     assert told.out == "demo\n"
-    steps = ["cd demo", "koco up", "koco deploy", "koco run greet -f"]
-    assert told.err.splitlines()[1:] == [f"  {step}" for step in steps]
+    created, *steps = told.err.splitlines()
+    assert created == "created 9 files from the template 'hello' (`koco init --list` lists others)"
+    wanted = ["  cd demo", "  koco up", "  koco deploy", "  koco run greet -f"]
+    assert steps == ["next:", *wanted]
 
 
 def test_the_current_folder_will_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,12 +181,14 @@ def test_templates_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("class", "class", "class_flows"),
         ("tests", "tests", "tests_flows"),
         ("ray", "ray", "ray_flows"),
+        ("koco-deploy", "koco-deploy", "koco_deploy_flows"),
+        ("pytest", "pytest", "pytest_flows"),
         ("a" * 80, "a" * 63, "a" * 63),
     ],
 )
 def test_names_are_made_of_a_folders(text: str, service: str, package: str) -> None:
     """A service's in kebab-case, a package's that hides no module."""
-    assert init.Names.of(text) == init.Names(service, package)
+    assert Names.of(text) == Names(service, package)
 
 
 def test_a_folder_without_letters_needs_a_name(

@@ -33,7 +33,7 @@ def test_the_project_is_valid_and_the_steps_are_told(
     told = capsys.readouterr()
     assert told.out == "koco.yaml  company-news\n"
     assert told.err.splitlines() == [
-        "created 2 files from data/config/news.yaml",
+        "created koco.schema.json, koco.toml, koco.yaml from data/config/news.yaml",
         "note: company-news: runtime_env.conda: koco has no Conda environments, "
         "so 'old' is left out",
         "next:",
@@ -51,7 +51,7 @@ def test_speaks_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["init", "--from", ".", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["path"] == str(here) and shown["from"] == "."
-    assert shown["files"] == ["koco.toml", "koco.yaml"]
+    assert shown["files"] == ["koco.schema.json", "koco.toml", "koco.yaml"]
     [service] = shown["services"]
     assert (service["service"], service["manifest"]) == ("company-news", "koco.yaml")
     assert service["secrets"] == ["OPENAI_API_KEY"]
@@ -75,11 +75,17 @@ def test_a_folder_that_is_yet_to_be_downloaded_is_a_problem(
 
 def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a manifest nor a koco.toml."""
-    (here / "koco.toml").write_text("mine")
+    mine = '[project]\nname = "mine"\nmanifests = ["other.yaml"]\n'
+    (here / "koco.toml").write_text(mine)
     assert run(["init", "--from", "data/config/news.yaml"]) == 2
-    assert "these already exist in .: koco.toml" in capsys.readouterr().err
+    assert "koco.toml exists, and does not name koco.yaml" in capsys.readouterr().err
     assert not (here / "koco.yaml").exists()
-    assert (here / "koco.toml").read_text() == "mine"
+    (here / "koco.toml").unlink()
+    (here / "koco.yaml").write_text("mine")
+    assert run(["init", "--from", "data/config/news.yaml"]) == 2
+    assert "these already exist in .: koco.yaml" in capsys.readouterr().err
+    assert not (here / "koco.toml").exists()
+    assert (here / "koco.yaml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 from koco import Tracer, remote, response
 
-from __package__.work import count_primes, split
+from __PACKAGE__.work import count_primes, split
 
 
 async def primes(tracer: Tracer, limit: int = 200_000, slices: int = 8) -> response.Markdown:

@@ -1,12 +1,12 @@
 """Shows the result of `koco init --from`: the files, the losses, and the next steps."""
 
+import shlex
 from pathlib import Path
 from typing import TypedDict
 
 from koco.cli.terminal import output
 from koco.errors import KocoError
 from koco.manifest.load import display_path
-from koco.plurals import counted
 from koco.project import project
 from koco.project.config_file import FILE
 from koco.project.conversion.conversion import Conversion, Service
@@ -43,7 +43,7 @@ def print_report(directory: Path, source: Path, made: Conversion, *, as_json: bo
         return
     for service in made.services:
         output.print_line(f"{directory / service.manifest}  {service.name}")
-    output.note(f"created {counted(len(files), 'file')} from {source}")
+    output.note(f"created {', '.join(files)} from {source}")
     _print_notes(made)
     for problem in problems:
         output.note(f"problem: {problem}")
@@ -63,12 +63,14 @@ def _print_notes(made: Conversion) -> None:
 
 def _print_steps(directory: Path, made: Conversion) -> None:
     output.note("next:")
-    steps = [f"cd {directory}"] if directory.resolve() != Path.cwd() else []
+    steps = [f"cd {shlex.quote(str(directory))}"] if directory.resolve() != Path.cwd() else []
     steps += ["koco validate", "koco up"]
     secrets = {name: None for service in made.services for name in service.secrets}
     # The values stay in the user's own file.
     steps += [f"koco secret set {name}" for name in secrets]
-    steps += ["koco deploy", "koco flows"]
+    flows = [service.flow for service in made.services if service.flow]
+    steps += ["koco deploy", *[f"koco run {flow} -f" for flow in flows[:1]]]
+    steps += [] if flows else ["koco flows"]
     for step in steps:
         output.note(f"  {step}")
 

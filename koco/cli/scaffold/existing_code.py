@@ -1,0 +1,58 @@
+"""`koco init --from`: the manifests for code that exists, and what else is missing."""
+
+import os
+from pathlib import Path
+
+from koco.cli.local_run import source as functions
+from koco.cli.scaffold import report, schema_file, writing
+from koco.cli.scaffold.rendering import Content
+from koco.errors import ConflictError
+from koco.project import project
+from koco.project.config_file import FILE
+from koco.project.conversion import conversion
+from koco.project.conversion.conversion import Conversion
+
+
+def write(named: str, directory: Path, name: str | None, *, as_json: bool) -> None:
+    """Write the files for a function, or for deployment files, and say which.
+
+    Raises:
+        ConflictError: a manifest is in the way, or the `koco.toml` there does not name it.
+        KocoError: whatever else is wrong with what is named.
+    """
+    made = _make(named, directory, name)
+    _leave_koco_toml(directory, made)
+    files = {path: Content(_with_schema(path, text).encode()) for path, text in made.files.items()}
+    if not os.path.lexists(directory / schema_file.PATH):
+        files[schema_file.PATH] = Content(schema_file.content())
+        made.files[schema_file.PATH] = ""  # so that it is reported
+    writing.refuse_overwrite(directory, files.keys())
+    writing.write(directory, files)
+    report.print_report(directory, Path(named), made, as_json=as_json)
+
+
+def _make(named: str, directory: Path, name: str | None) -> Conversion:
+    is_function = functions.is_named(named) and (named.endswith(".py") or not Path(named).exists())
+    if not is_function:
+        return conversion.convert(Path(named), directory, name=name)
+    from koco.cli.scaffold import function_manifest  # the runner's parts, only for this
+
+    return function_manifest.make(named, directory, name=name)
+
+
+def _leave_koco_toml(directory: Path, made: Conversion) -> None:
+    """Keep a `koco.toml` that names the manifests already."""
+    if not os.path.lexists(directory / FILE):
+        return
+    patterns = project.load(directory / FILE).patterns
+    for service in made.services:
+        if not any(service.manifest.match(pattern) for pattern in patterns):
+            raise ConflictError(
+                f"{directory / FILE} exists, and does not name {service.manifest}",
+                hint=f'add "{service.manifest}" to its `manifests`',
+            )
+    del made.files[Path(FILE)]
+
+
+def _with_schema(path: Path, text: str) -> str:
+    return text if path == Path(FILE) else f"{schema_file.LINE}\n{text}"

@@ -1,0 +1,1 @@
+"""An agent with tools, a model and a person who approves."""

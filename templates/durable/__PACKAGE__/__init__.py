@@ -1,0 +1,1 @@
+"""A flow that survives the death of its process."""

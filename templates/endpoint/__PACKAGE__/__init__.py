@@ -1,0 +1,1 @@
+"""A service with an endpoint of its own."""

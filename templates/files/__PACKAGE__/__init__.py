@@ -1,0 +1,1 @@
+"""A flow that reads files and makes one."""

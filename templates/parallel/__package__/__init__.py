@@ -1,1 +1,0 @@
-"""A flow that spreads its work over the cluster."""
