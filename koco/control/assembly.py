@@ -54,6 +54,7 @@ from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.storage.downloads import Downloads
 from koco.control.tasks import Tasks
+from koco.control.webhooks.orders import Webhooks
 from koco.errors import KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
@@ -127,7 +128,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         remains=LastWords(store, spooler, vault).of,
         waiters=waiters,
     )
-    store.listen(Listener(supervisor, spooler, waiters).heed)
+    webhooks = Webhooks(store, settings, vault, url=start.url)
+    store.listen(Listener(supervisor, spooler, waiters, webhooks.sender).heed)
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
     endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"), url=start.url)
@@ -195,6 +197,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         backups=Backups(data_dir, store, blobs, disk, url=start.url),
         cluster=overview,
         leftovers=Leftovers(supervisor, overview.work),
+        webhooks=webhooks,
         send=control.append.remote,
         settings=settings,
         streams=streams,

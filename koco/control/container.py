@@ -31,6 +31,7 @@ from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
+from koco.control.webhooks.orders import Webhooks
 from koco.store.store import Store
 
 
@@ -76,4 +77,5 @@ class Parts:
     started: str
     store_path: str
     leftovers: Leftovers
+    webhooks: Webhooks
     heartbeat_s: float = 10.0

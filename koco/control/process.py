@@ -252,6 +252,8 @@ class Plane:
             lambda: parts.vault.releases_in_need(parts.supervisor.pools)
         )
         self._serve(parts, listening)
+        # Only now, because serving makes known who writes the messages of other protocols.
+        self._tasks.keep(parts.webhooks.sender.keep)
         return parts
 
     async def _let_go(self, started: "asyncio.Task[Parts]") -> None:

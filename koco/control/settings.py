@@ -7,7 +7,8 @@ NAME=VALUE` changes one, and so does `koco up --set`. docs/settings.md describes
 import ipaddress
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -83,6 +84,10 @@ class Settings(msgspec.Struct, kw_only=True):
     max_step_mb: Annotated[float, msgspec.Meta(gt=0, le=48)] = 16
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
+    #: Addresses and networks that webhooks may be sent to although they are not public.
+    webhook_networks: _Texts = ()
+    #: How long the log of webhooks is kept (days); 0 for ever.
+    keep_deliveries_days: _Days = 14
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto headers are trusted.
     trusted_proxies: _Texts = ()
     #: For how long browsers must insist on TLS once they have seen it (seconds); 0 for never.
@@ -188,11 +193,15 @@ def _origin(text: str) -> str:
     return text.lower()
 
 
-def _network(text: str) -> str:
+def _network(setting: str, text: str) -> str:
     try:
         return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
     except ValueError as exc:
-        raise UsageError(f"trusted_proxies: {exc}", hint="such as 10.0.0.5 or 10.0.0.0/8") from exc
+        raise UsageError(f"{setting}: {exc}", hint="such as 10.0.0.5 or 10.0.0.0/8") from exc
 
 
-_CHECKS = {"cors_origins": _origin, "trusted_proxies": _network}
+_CHECKS: dict[str, Callable[[str], str]] = {
+    "cors_origins": _origin,
+    "trusted_proxies": partial(_network, "trusted_proxies"),
+    "webhook_networks": partial(_network, "webhook_networks"),
+}

@@ -16,7 +16,7 @@ from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import Table, payload_to_json, replacement
-from koco.store.stream import events, ledger, lifecycle, waits
+from koco.store.stream import events, ledger, lifecycle, outbox, waits
 
 _LOCKS = Table(
     "locks",
@@ -87,6 +87,7 @@ class Locks(Repository):
             event = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
             status = Status.AWAITING if now.status is Status.RUNNING else None
             lifecycle.add(db, now, ledger.lines(line.encode(Kind.LOCK, event)), status)
+            outbox.note(db, now, Status.AWAITING, lid=lid)
             return _get(db, lid)
 
         return await self._add(change)

@@ -17,6 +17,7 @@ from koco.events.used import Used
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
 from koco.sizes import MB
+from koco.store.webhook_model import Webhook
 from koco.tokens import MASK
 
 T = TypeVar("T")
@@ -155,6 +156,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     resume_from: str | None = None
     #: Whether to refuse it if the execution that it retries or resumes already was.
     only_once: bool = False
+    #: Its own webhooks. The store adds the execution.
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class Topic(StrEnum):
@@ -168,6 +171,8 @@ class Topic(StrEnum):
     CANCELLED = "cancelled"
     #: It has ended, because the execution that launched it did.
     ENDED = "ended"
+    #: Webhooks are to be told of it.
+    OUTBOX = "outbox"
 
 
 class News(NamedTuple):

@@ -25,6 +25,8 @@ from koco.store.stream.events import Events
 from koco.store.uploads import Uploads, named_blobs
 from koco.store.usage import Usage
 from koco.store.users import Users
+from koco.store.webhooks.deliveries import Deliveries
+from koco.store.webhooks.webhooks import Webhooks
 
 
 class Store:
@@ -51,6 +53,8 @@ class Store:
         self.replies = Replies(engine)
         self.audit = Audit(engine)
         self.usage = Usage(engine)
+        self.webhooks = Webhooks(engine)
+        self.deliveries = Deliveries(engine)
 
     @classmethod
     def at(cls, path: Path) -> "Store":

@@ -35,6 +35,7 @@ from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.tasks import Tasks
+from koco.control.webhooks.orders import Webhooks
 from koco.events.model import Status
 from koco.store.model import FailureEvent, Key, NewExecution
 from koco.store.store import Store
@@ -156,6 +157,8 @@ async def _start(api: Api, max_file_mb: float) -> Any:
             tasks.spawn(each.end(owner))
 
     users = Users(store, passwords, attempts, end=streams.end, forget=forget)
+    vault = Vault(store, api.data_dir)
+    url = "https://koco.example.com"
     api.parts = SimpleNamespace(
         store=store,
         disk=disk,
@@ -166,19 +169,23 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         users=users,
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,
-        url="https://koco.example.com",
+        url=url,
         store_path=str(api.data_dir / "store.db"),
         supervisor=supervisor,
         settings=settings,
         streams=streams,
         rates=Rates(settings),
         audit=Audit(store),
-        backups=Backups(api.data_dir, store, blobs, disk, url="https://koco.example.com"),
+        backups=Backups(api.data_dir, store, blobs, disk, url=url),
         heartbeat_s=10,
         node_url="",
-        vault=Vault(store, api.data_dir),
+        vault=vault,
+        webhooks=Webhooks(store, settings, vault, url=url),
         release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
+    sender = api.parts.webhooks.sender
+    store.listen(lambda news: sender.wake())
+    tasks.keep(sender.keep)
     config = configured(create_app(api.parts), settings, store=store, port=0)
     server = uvicorn.Server(config)
     task = asyncio.get_running_loop().create_task(server.serve())

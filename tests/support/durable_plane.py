@@ -16,6 +16,7 @@ from koco.control.services.catalog import Catalog
 from koco.control.services.secrets import Vault
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
+from koco.control.webhooks.orders import Webhooks
 from koco.events.model import Status
 from koco.events.steps import StepKind
 from koco.manifest.model import Manifest
@@ -35,7 +36,8 @@ class Durable(World):
     def restart(self) -> None:
         super().restart()
         self.ends = False
-        self.store.listen(Listener(self.supervisor, self.spooler, self.waiters).heed)
+        sender = Webhooks(self.store, self.settings, self.vault, url="").sender
+        self.store.listen(Listener(self.supervisor, self.spooler, self.waiters, sender).heed)
         self.catalog = Catalog()
         self.bundles = Bundles(self.blobs, self.store, secret=b"b", url="")
         nothing: Any = None  # no service has an endpoint here

@@ -49,7 +49,7 @@ def check_rights(
     Raises:
         UsageError: one is invalid, or they contradict each other.
     """
-    found = _scopes(scopes), _flows(flows)
+    found = _scopes(scopes), check_flows(flows)
     if found[1] and "admin" in found[0]:
         raise UsageError(
             "an admin cannot be limited to flows", hint="leave out the scope `admin`, or the flows"
@@ -71,7 +71,7 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in SCOPES if each in asked)
 
 
-def _flows(flows: Iterable[str]) -> tuple[str, ...]:
+def check_flows(flows: Iterable[str]) -> tuple[str, ...]:
     """Return the patterns of flows without duplicates.
 
     Raises:

@@ -28,6 +28,7 @@ from koco.forms.off_loop import is_small, run_check
 from koco.kodosumi.endpoint import paths
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile, Release
 from koco.store.store import Store
+from koco.store.webhook_model import Webhook
 
 #: The longest idempotency key.
 KEY_LENGTH = 255
@@ -73,6 +74,7 @@ class Launches:
         asker: Asker | None = None,
         parent: str | None = None,
         tags: tuple[str, ...] = (),
+        webhooks: tuple[Webhook, ...] = (),
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
@@ -80,7 +82,8 @@ class Launches:
         audit log. `call` is the request to the flow's own path, if the launch is one. With
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
         first, as a browser sends them, unless `inputs` has the field. `parent` is the fid of the
-        execution that launches it. `tags` are added to those of the flow.
+        execution that launches it. `tags` are added to those of the flow, and `webhooks` only hear
+        of this execution.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it;
         but files are fetched from URLs only while `asker` is there. An asker who has lost access
@@ -104,9 +107,13 @@ class Launches:
             sent = _complete(entry, inputs) if as_browser else inputs
             new = await self._decide(entry, sent, user, call, asker)
             about_it = {**new.about, **(about or {})}
-            its_tags = tuple(dict.fromkeys((*new.tags, *tags)))
             return msgspec.structs.replace(
-                new, about=about_it, audited=audited, parent=parent, tags=its_tags
+                new,
+                about=about_it,
+                audited=audited,
+                parent=parent,
+                tags=tuple(dict.fromkeys((*new.tags, *tags))),
+                webhooks=webhooks,
             )
 
         return await self._tasks.finish(self._once(user, key, digest, decide, asker))

@@ -3,16 +3,20 @@
 from koco.control.events.spooler import Spooler
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.waiting.waiters import Waiters
+from koco.control.webhooks.sender import Sender
 from koco.store.model import News, Topic
 
 
 class Listener:
     """Handles the news of the store: see `Store.listen`."""
 
-    def __init__(self, supervisor: Supervisor, spooler: Spooler, waiters: Waiters) -> None:
+    def __init__(
+        self, supervisor: Supervisor, spooler: Spooler, waiters: Waiters, sender: Sender
+    ) -> None:
         self._supervisor = supervisor
         self._spooler = spooler
         self._waiters = waiters
+        self._sender = sender
 
     def heed(self, news: list[News]) -> None:
         """Act on news, in their order."""
@@ -20,6 +24,9 @@ class Listener:
             self._heed(each)
 
     def _heed(self, news: News) -> None:
+        if news.topic is Topic.OUTBOX:
+            self._sender.wake()
+            return  # its readers are woken by whoever has made the change
         match news.topic:
             case Topic.SETTLED:
                 self._waiters.wake(news.fid, news.key)

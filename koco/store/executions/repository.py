@@ -36,7 +36,7 @@ from koco.store.model import (
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
 from koco.store.sql.table import columns
-from koco.store.stream import durable, events, ledger, lifecycle, recording
+from koco.store.stream import durable, events, ledger, lifecycle, outbox, recording
 from koco.store.stream.ledger import IS_OPEN
 
 #: Crockford's base32 in lower case, which has no characters that look alike.
@@ -373,6 +373,8 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         resuming.take_over(db, execution, new.resume_of, before=new.resume_from)
     if new.files:
         files.add(db, execution.id, new.files, created=created, by=new.user)
+    for webhook in new.webhooks:
+        outbox.add(db, msgspec.structs.replace(webhook, execution=execution.id))
     if new.audited is not None:
         # The audit entry is part of the same commit, so a launch waits for no second one.
         detail = {"flow": new.flow, **new.audited.detail}

@@ -12,7 +12,7 @@ from koco.store import usage
 from koco.store.engine.protocol import Connection
 from koco.store.model import FailureEvent, RunnerStart, Topic
 from koco.store.sql.table import payload_to_json, to_json
-from koco.store.stream import ledger, replay, waits
+from koco.store.stream import ledger, outbox, replay, waits
 from koco.store.stream.ledger import (
     NONE,
     Lines,
@@ -289,6 +289,8 @@ def add(db: Connection, now: State, events: Lines, status: Status | None = None)
         return
     if not status.is_final:
         ledger.move(db, now, events, status)
+        if status is Status.RUNNING:
+            outbox.note(db, now, status)
         return
     if now.cut_events:
         # It comes first, because an outcome must be the last event before the status.
@@ -324,6 +326,7 @@ def _finish(db: Connection, now: State, status: Status, events: Lines) -> None:
         },
     )
     usage.count(db, ended, status=status)
+    outbox.note(db, now, status)
     # No producer may write from now on, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = :id", {"id": now.id})
     # One question for all, because most executions have nothing open.

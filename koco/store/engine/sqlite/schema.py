@@ -483,6 +483,61 @@ MIGRATIONS: tuple[str, ...] = (
         SELECT RAISE(ABORT, 'the audit log is append-only');
     END;
     """,
+    """
+    -- Where news of executions are sent (`koco.store.webhooks`). A webhook of one execution has
+    -- its id. `user` is the one whose executions it hears of, empty for all; `events` and `flows`
+    -- are lists, as JSON; `sealed` has its secrets, encrypted; `former_until` is in seconds since
+    -- the epoch.
+    CREATE TABLE webhooks (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        execution INTEGER REFERENCES executions ON DELETE CASCADE,
+        url TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        events TEXT NOT NULL,
+        flows TEXT NOT NULL,
+        "user" TEXT NOT NULL,
+        by TEXT NOT NULL,
+        created TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        former_until REAL,
+        disabled TEXT,
+        why TEXT,
+        failures INTEGER NOT NULL DEFAULT 0,
+        last_ok TEXT
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX webhooks_by_name ON webhooks (name) WHERE execution IS NULL;
+    CREATE INDEX webhooks_by_user ON webhooks ("user") WHERE execution IS NULL;
+    CREATE UNIQUE INDEX webhooks_of_execution ON webhooks (execution, kind, name)
+        WHERE execution IS NOT NULL;
+
+    -- The outbox: what each webhook is to be told, and has been. It is written with the change
+    -- that it tells of. `due` is when it is sent next (seconds since the epoch), or NULL.
+    CREATE TABLE deliveries (
+        id INTEGER PRIMARY KEY,
+        message TEXT NOT NULL UNIQUE,
+        webhook TEXT NOT NULL REFERENCES webhooks ON DELETE CASCADE,
+        fid TEXT NOT NULL,
+        flow TEXT NOT NULL,
+        event TEXT NOT NULL,
+        lid TEXT NOT NULL,
+        created TEXT NOT NULL,
+        status TEXT NOT NULL,
+        due REAL,
+        origin TEXT NOT NULL,
+        by TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        last TEXT,
+        code INTEGER,
+        error TEXT,
+        took_s REAL
+    );
+    CREATE INDEX deliveries_due ON deliveries (due, origin, by) WHERE due IS NOT NULL;
+    CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);
+    CREATE INDEX deliveries_by_fid ON deliveries (fid, id);
+    CREATE INDEX deliveries_by_status ON deliveries (status, id);
+    """,
 )
 
 

@@ -1,0 +1,59 @@
+"""The secrets and signatures of Standard Webhooks 1.0."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+
+import msgspec
+
+from koco.errors import UsageError
+
+PREFIX = "whsec_"
+#: The sizes of a secret that the standard allows, and that of a new one (bytes).
+_LEAST, _MOST, _NEW = 24, 64, 32
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What a webhook keeps encrypted. A text is empty if there is none."""
+
+    secret: str = ""
+    #: The one before the last rotation.
+    former: str = ""
+    #: Headers that are sent with each message.
+    headers: dict[str, str] = {}
+
+
+def new_secret() -> str:
+    """Return a new secret."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(_NEW)).decode()
+
+
+def check_secret(text: str) -> str:
+    """Return a secret that somebody has chosen.
+
+    Raises:
+        UsageError: it is not one of Standard Webhooks.
+    """
+    try:
+        size = len(_key(text))
+    except (ValueError, binascii.Error):
+        size = 0
+    if not text.startswith(PREFIX) or not _LEAST <= size <= _MOST:
+        raise UsageError(
+            "that is not a webhook's secret",
+            hint=f"it is {PREFIX} and the base64 of {_LEAST} to {_MOST} random bytes",
+        )
+    return text
+
+
+def sign(keys: list[str], *, message: str, timestamp: int, body: bytes) -> str:
+    """Return the header `webhook-signature`: a signature with each key."""
+    signed = f"{message}.{timestamp}.".encode() + body
+    macs = (hmac.digest(_key(key), signed, hashlib.sha256) for key in keys)
+    return " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in macs)
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
