@@ -62,6 +62,7 @@ class Retention:
             "files_of": await self._sweep_files(),
             "audit": await self._sweep_audit(),
         }
+        await self._sweep_deliveries()
         if any(found.values()):
             log.info("removed what is no longer kept: %s", found)
             entry = AuditEntry(action="retention", who=_KOCO, detail=found)
@@ -115,6 +116,15 @@ class Retention:
             if not done:
                 break
         return count
+
+    async def _sweep_deliveries(self) -> None:
+        """Shorten the log of webhooks. The audit log says nothing of it, because it is all day."""
+        days = self._settings.keep_deliveries_days
+        while days:
+            before = _before(days * _DAY_S)
+            if not await self._store.deliveries.remove_old(before=before):
+                break
+            await asyncio.sleep(_PAUSE_S)
 
     async def _kept_s(self, flow: str) -> float:
         """Return how long ended executions of a flow are kept (seconds)."""
