@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from koco.cli import main
-from koco.cli.commands import init
+from koco.cli.scaffold import templates
 from koco.cli.tab import table
 from koco.control.access.caller import SCOPES
 from koco.control.settings import Settings
@@ -34,7 +34,7 @@ def make() -> table.Table:
         },
         "settings": list(Settings.__struct_fields__),
         "scopes": list(SCOPES),
-        "templates": {each.name: each.description for each in init.templates()},
+        "templates": {each.name: each.description for each in templates.bundled()},
     }
 
 
