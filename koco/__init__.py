@@ -1,7 +1,8 @@
 """koco: deploy agentic flows to Ray from the command line, run them, follow them.
 
-This module exports the names that a flow's author imports. Each is loaded when it is first used
-(PEP 562), because the command line imports this package as well and must not pay for them.
+This module exports the names that authors of flows import, and programs that call flows. Each is
+loaded when it is first used (PEP 562), because the command line imports this package as well and
+must not pay for them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "FlowError",
     "InputsError",
     "Launch",
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     import koco.testing as testing
     from koco import forms, response
     from koco.errors import FlowError, InputsError, StepResultError
+    from koco.python_client.asynchronous import AsyncClient
+    from koco.python_client.client import Client
     from koco.sdk.endpoint.launch import Launch
     from koco.sdk.endpoint.serve_api import ServeAPI
     from koco.sdk.ray_work.tasks import remote
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from koco.sdk.tracer import Tracer
 
 _HOMES = {
+    "AsyncClient": "koco.python_client.asynchronous",
+    "Client": "koco.python_client.client",
     "FlowError": "koco.errors",
     "InputsError": "koco.errors",
     "Launch": "koco.sdk.endpoint.launch",
