@@ -130,6 +130,10 @@ STEPS: dict[str, Any] = {
     "unchanged": _object({**_OF_RELEASE, "took_s": _SECONDS}),
     "failed": _object({**_OF_RELEASE, "took_s": _SECONDS, "error": {"type": "object"}}),
     "removed": _object(_OF_SERVICE, {"release": {"type": ["integer", "null"]}, "took_s": _SECONDS}),
+    "deployed": _object(
+        {"status": {"enum": ["finished", "error"]}, "took_s": _SECONDS},
+        {"exit_code": {"type": "integer", "minimum": 1}, "error": _ERROR},
+    ),
     "check": _object(
         {
             "name": _TEXT,

@@ -1,5 +1,6 @@
 """`koco dev`: deploy at each change into services of one's own, and show what runs there."""
 
+import signal
 from typing import Annotated
 
 import typer
@@ -7,10 +8,10 @@ import typer
 from koco.cli import connection
 from koco.cli.arguments import Env, EnvFiles
 from koco.cli.inputs import key_values
-from koco.cli.terminal import output
+from koco.cli.terminal import ndjson, output
 from koco.client import context_file
 from koco.client.client import Client
-from koco.errors import UnreachableError, UsageError
+from koco.errors import Interrupted, UnreachableError, UsageError
 
 
 def command(
@@ -34,6 +35,9 @@ def command(
     ] = None,
     env: Env = None,
     env_file: EnvFiles = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print deploys and events as NDJSON, without keys.")
+    ] = False,
 ) -> int:
     """Deploy at each save into a service of your own, and follow it.
 
@@ -47,11 +51,30 @@ def command(
     from koco.cli.dev.loop import Loop  # threads and manifests, only for this
 
     connection.choose_environment(env)
-    values = key_values.gather(pairs or (), file)
-    if values and run is None:
-        raise UsageError("-i and --inputs need --run", hint="such as --run greet -i who=Ada")
-    made = Loop(_connect(), manifests or [], run=run, values=values, env_files=env_file or [])
-    return made.run()
+    with ndjson.ending(as_json):
+        values = key_values.gather(pairs or (), file)
+        if values and run is None:
+            raise UsageError("-i and --inputs need --run", hint="such as --run greet -i who=Ada")
+        loop = Loop(
+            _connect(),
+            manifests or [],
+            run=run,
+            values=values,
+            env_files=env_file or [],
+            as_json=as_json,
+        )
+        code = loop.run()
+        if as_json and code:
+            raise _Ended(code)
+        return code
+
+
+class _Ended(Interrupted):
+    """The command was asked to end, by Ctrl-C or a signal."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"ended by {signal.Signals(code - 128).name}")
+        self.exit_code = code
 
 
 def _connect() -> Client:

@@ -6,7 +6,7 @@ half deployed. Services that the plan leaves unchanged are not sent.
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,13 @@ class Report:
 
     as_json: bool
     began: float = field(default_factory=time.monotonic)
+    #: Writes a line for programs.
+    emit: Callable[[str, dict[str, Any]], object] = ndjson.emit
 
     def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Report progress."""
         if self.as_json:
-            ndjson.emit(kind, {"service": service, **facts})
+            self.emit(kind, {"service": service, **facts})
         else:
             output.note(f"{service}: {text}")
 
@@ -49,7 +51,7 @@ class Report:
         """Report the outcome of a service."""
         if self.as_json:
             took_s = round(time.monotonic() - self.began, 3)
-            ndjson.emit(kind, {"service": service, **facts, "took_s": took_s})
+            self.emit(kind, {"service": service, **facts, "took_s": took_s})
         else:
             output.print_line(f"{service}  {text}")
             output.flush()
@@ -73,7 +75,7 @@ class Shipped:
 def show_plan(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
     """Report the planned actions before any of them starts."""
     if report.as_json:
-        ndjson.emit("plan", dict(plan.answer))
+        report.emit("plan", dict(plan.answer))
     elif not plan.is_empty:
         plan_view.show(plan, sys.stderr, details=False, verbose=verbose)
 

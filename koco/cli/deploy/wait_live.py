@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cli.terminal import ndjson, output
+from koco.cli.terminal import output
 from koco.client.answers import AnyRelease
 from koco.errors import DeployError, Interrupted, TimedOutError, UnreachableError
 
@@ -93,12 +93,9 @@ class _Waiting:
 
     def _say(self, release: AnyRelease, text: str, **more: Any) -> None:
         self.line.clear()
-        if self.report.as_json:
-            facts = {"service": release["service"], "release": release["number"], **more}
-            took_s = round(time.monotonic() - self.began, 3)
-            ndjson.emit("waiting", {**facts, "doing": _doing(release), "took_s": took_s})
-        else:
-            output.note(f"{release['service']}: {text}")
+        took_s = round(time.monotonic() - self.began, 3)
+        facts = {"release": release["number"], **more, "doing": _doing(release), "took_s": took_s}
+        self.report.step("waiting", release["service"], text, **facts)
 
     def check_again(self) -> None:
         """Report releases that koco found broken during the wait for others."""

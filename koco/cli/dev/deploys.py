@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from koco.cli import connection
-from koco.cli.deploy import plan
-from koco.cli.dev.happenings import Deployed, Failed, Happening, Planned
+from koco.cli.deploy import plan, ship
+from koco.cli.dev.happenings import Deployed, Failed, Happening, Planned, Told
 from koco.cli.dev.watch import stamp
 from koco.cli.own.services import Services
 from koco.errors import KocoError, unexpected
@@ -27,11 +27,13 @@ class Deploys:
         report: Callable[[Happening], object],
         *,
         env_files: Sequence[Path] = (),
+        as_json: bool = False,
     ) -> None:
         self._services = services
         self._manifests = manifests
         self._report = report
         self._env_files = env_files
+        self._as_json = as_json
         self._thread: threading.Thread | None = None
         #: The number of the last deploy.
         self.turn = 0
@@ -64,7 +66,9 @@ class Deploys:
             targets = self._services.own(found)
             folders = _folders(targets, is_valid=True)
             seen = stamp(folders)
-            releases = self._services.deploy(targets, on_plan=lambda made: self._tell(turn, made))
+            releases = self._services.deploy(
+                targets, on_plan=lambda made: self._tell(turn, made), report=self._steps(turn)
+            )
             names = tuple(each.manifest.service for each in targets)
             self._report(Deployed(turn, tuple(releases), names, folders, seen))
         except KocoError as exc:
@@ -72,7 +76,17 @@ class Deploys:
         except Exception as exc:  # noqa: BLE001 - reported by the loop, which goes on
             self._report(Failed(turn, unexpected(exc), folders, seen))
 
+    def _steps(self, turn: int) -> ship.Report | None:
+        """Return what reports the steps of a deploy to programs."""
+        if not self._as_json:
+            return None
+        return ship.Report(
+            as_json=True, emit=lambda kind, told: self._report(Told(turn, kind, told))
+        )
+
     def _tell(self, turn: int, made: plan.Plan) -> None:
+        if self._as_json:
+            self._report(Told(turn, "plan", dict(made.answer)))
         lines = tuple(_line(each) for each in made.changed)
         if lines:
             self._report(Planned(turn, lines))

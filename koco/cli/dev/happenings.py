@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from koco.client.answers import AnyRelease
 from koco.client.many_stream import LineOfMany, ManyStream
@@ -23,6 +24,15 @@ class Planned:
 
     turn: int
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A step of a deploy, for programs."""
+
+    turn: int
+    kind: str
+    payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +88,4 @@ class Terminated:
     signal: int
 
 
-Happening = Changed | Planned | Deployed | Failed | Typed | Arrived | Lost | Terminated
+Happening = Changed | Planned | Told | Deployed | Failed | Typed | Arrived | Lost | Terminated

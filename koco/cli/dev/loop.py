@@ -22,6 +22,7 @@ from koco.cli.dev.happenings import (
     Lost,
     Planned,
     Terminated,
+    Told,
     Typed,
 )
 from koco.cli.dev.keys import Keys
@@ -29,7 +30,7 @@ from koco.cli.dev.launches import Launches
 from koco.cli.dev.watch import Watch
 from koco.cli.inputs import prompt
 from koco.cli.own.services import Services
-from koco.cli.terminal import output
+from koco.cli.terminal import ndjson, output
 from koco.cli.terminal.event_view import View
 from koco.cli.terminal.many_view import ManyView
 from koco.client.client import Client
@@ -58,17 +59,22 @@ class Loop:
         run: str | None,
         values: dict[str, Any],
         env_files: Sequence[Path] = (),
+        as_json: bool = False,
     ) -> None:
         self._client = client
         self._happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
         report = self._happenings.put
         self._services = Services(client)
-        self._deploys = Deploys(self._services, manifests, report, env_files=env_files)
+        self._deploys = Deploys(
+            self._services, manifests, report, env_files=env_files, as_json=as_json
+        )
         self._watch = Watch(report)
-        self._keys = Keys(report) if prompt.can_ask(False) else None
+        self._as_json = as_json
+        # What keys show is for people only.
+        self._keys = Keys(report) if prompt.can_ask(as_json) else None
         lent = self._keys.lent if self._keys is not None else None
         self._launches = Launches(client, wanted=run, values=values, lent=lent)
-        self._view = ManyView(View())
+        self._view = ManyView(View(as_json=as_json))
         self._began = line.timestamp()
         self._followed: set[str] = set()
         #: When the deploy that is under way was begun; None if none is.
@@ -126,6 +132,8 @@ class Loop:
             case Planned(turn, lines) if turn == self._deploys.turn:
                 for each in lines:
                     output.note(_cut(each))
+            case Told(turn, kind, payload) if turn == self._deploys.turn:
+                ndjson.emit(kind, payload)
             case Deployed(turn) if turn == self._deploys.turn:
                 self._go_live(happening)
             case Failed(turn) if turn == self._deploys.turn:
@@ -146,7 +154,7 @@ class Loop:
         self._deploys.begin()
 
     def _go_live(self, done: Deployed) -> None:
-        took_s = time.monotonic() - self._saved
+        took_s = self._report_end({"status": "finished"})
         was_broken, self._last_error = bool(self._last_error), ""
         self._services.drop_others(done.services)
         for release in done.releases:
@@ -168,6 +176,13 @@ class Loop:
             self._try(self._launches.run_wanted)
         self._after(done)
 
+    def _report_end(self, outcome: dict[str, Any]) -> float:
+        """Tell programs how a deploy ended; return the time since the save (seconds)."""
+        took_s = time.monotonic() - self._saved
+        if self._as_json:
+            ndjson.emit("deployed", {**outcome, "took_s": round(took_s, 3)})
+        return took_s
+
     def _introduce(self) -> None:
         for flow in self._launches.flows:
             output.note(f"koco run {flow}")
@@ -176,11 +191,12 @@ class Loop:
 
     def _fail(self, failed: Failed) -> None:
         error = failed.error
+        self._report_end(ndjson.error_payload(error))
         text = f"{error.message}\n{getattr(error, 'detail', '')}"
         if text == self._last_error:
             output.note("still the same error")
         else:
-            output.print_error(error)
+            output.print_error(error, as_json=self._as_json)
             output.note("waiting for the next change…")
         self._last_error = text
         self._after(failed)
@@ -237,7 +253,7 @@ class Loop:
         try:
             action()
         except KocoError as exc:
-            output.print_error(exc)
+            output.print_error(exc, as_json=self._as_json)
 
     def _clean_up(self) -> None:
         """Remove the services, also those that a deploy is about to make."""
@@ -249,7 +265,7 @@ class Loop:
             is_over = self._deploys.join(_END_S)
             self._services.remove(is_all=is_over)
         except KocoError as exc:
-            output.print_error(exc)
+            output.print_error(exc, as_json=self._as_json)
             output.note("they are removed once the control plane answers")
 
 

@@ -32,10 +32,15 @@ _GUARD_S = 5.0
 
 
 class Quiet(ship.Report):
-    """A report that says nothing: the caller does."""
+    """Reports only what is waited for: the caller tells the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(as_json=False)
 
     def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
-        """Ignore progress."""
+        """Report progress, if it is a wait."""
+        if kind == "waiting":
+            super().step(kind, service, text, **facts)
 
     def result(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Ignore an outcome."""
@@ -70,17 +75,18 @@ class Services:
         targets: Sequence["Target"],
         *,
         on_plan: Callable[[plan.Plan], object] = lambda planned: None,
+        report: ship.Report | None = None,
     ) -> list[AnyRelease]:
         """Deploy targets, wait until they are live, and return the new releases.
 
-        `on_plan` is called with the plan before it is carried out.
+        `on_plan` is called with the plan before it is carried out, `report` with each step.
 
         Raises:
             DeployError: one did not become ready.
             ManifestError: the plan has problems.
             ConflictError: another command of this person has a service.
         """
-        report = Quiet(as_json=False)
+        report = report or Quiet()
         planned = plan.ask(self.client, [plan.Found.at(each) for each in targets], prune=False)
         with ExitStack() as stack:
             planned, bundles = pack.pack(self.client, planned, stack)

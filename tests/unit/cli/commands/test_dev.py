@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from koco.manifest.rules import owner_name
 from tests.support.memory_plane import KEY, Plane
 from tests.support.typist import CTRL_C, Typist
+from tests.unit.docs.test_stream import checked
 
 SIZES = [(80, 24), (200, 50)]
 MANIFEST = "service: hello\nflows:\n- name: greet\n  entrypoint: app:greet\n"
@@ -226,3 +229,80 @@ def test_inputs_need_a_flow_to_run(plane: Plane, folder: Path) -> None:
     )
     assert done.returncode == 2
     assert "need --run" in done.stderr
+
+
+@contextmanager
+def piped(plane: Plane, folder: Path, *args: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run `koco dev --json` without a terminal."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "koco", "dev", "--json", *args],
+        cwd=folder,
+        env={**os.environ, **env(plane)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(process: "subprocess.Popen[str]", kind: str) -> list[dict[str, Any]]:
+    """Return the lines up to the next one of a kind, each as the contract of streams says."""
+    assert process.stdout is not None
+    found: list[dict[str, Any]] = []
+    for line in process.stdout:
+        found += checked(line)
+        if found[-1]["kind"] == kind:
+            return found
+    raise AssertionError(f"no {kind} in {found}")
+
+
+def test_json_tells_of_deploys_and_events(plane: Plane, folder: Path) -> None:
+    """Each deploy ends with `deployed`; the last line is the command's own status."""
+    service = f"hello~{owner_name(getpass.getuser())}"
+    mine = {"name": f"{service}/greet", "service": service, "form": None}
+    plane.flows["greet"] = {**plane.flows["greet"], **mine}
+    with piped(plane, folder, "--run", "greet") as process:
+        first = until(process, "deployed")
+        kinds = [each["kind"] for each in first]
+        assert kinds == ["plan", "bundled", "uploaded", "release", "live", "deployed"]
+        assert first[-2]["payload"]["service"] == service
+        assert first[-1]["payload"]["status"] == "finished"
+        events = until(process, "status")
+        assert {each["fid"] for each in events} and events[-1]["payload"]["status"] == "finished"
+        (folder / "koco.yaml").write_text("service: [\n")
+        [*_, broken] = until(process, "deployed")
+        assert broken["payload"]["exit_code"] == 2
+        assert broken["payload"]["error"]["code"] == "invalid_manifest"
+        (folder / "koco.yaml").write_text(MANIFEST)
+        [*_, mended] = until(process, "deployed")
+        assert mended["payload"]["status"] == "finished"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None and process.stderr is not None
+        [*_, last] = checked(process.stdout.read())
+        assert (last["kind"], last["payload"]["exit_code"]) == ("status", 143)
+        assert process.wait(30) == 143
+        assert "removing hello~" in process.stderr.read()
+
+
+def test_json_tells_of_a_failed_release(plane: Plane, folder: Path) -> None:
+    """`failed` has the release and its traceback, and the command goes on."""
+    error = {"message": "it broke", "detail": "Traceback\nValueError: no", "hint": None}
+    plane.releases = [{"status": "failed", "error": error}]
+    with piped(plane, folder) as process:
+        [*_, failed, end] = until(process, "deployed")
+        assert failed["kind"] == "failed" and failed["payload"]["error"]["detail"].endswith("no")
+        assert end["payload"]["exit_code"] == 5
+        process.send_signal(signal.SIGINT)
+        [*_, last] = until(process, "status")
+        assert last["payload"]["exit_code"] == process.wait(30) == 130
+
+
+def test_json_ends_with_an_error_if_it_cannot_begin(plane: Plane, folder: Path) -> None:
+    """As other streams do."""
+    with piped(plane, folder, "-i", "who=Ada") as process:
+        [status] = until(process, "status")
+        assert status["payload"]["exit_code"] == process.wait(30) == 2
