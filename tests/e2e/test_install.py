@@ -70,3 +70,37 @@ def test_it_is_a_tool_of_uv(built: Path, tmp_path: Path) -> None:
     call(uv(), "tool", "install", "-q", "--python", sys.executable, wheel, cwd=tmp_path, **places)
     assert call(tmp_path / "bin/koco", "--version", cwd=tmp_path) == f"koco {__version__}\n"
     assert "hello" in call(tmp_path / "bin/koco", "init", "--list", cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment into which the wheel was installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    call(uv(), "venv", "-q", "--python", sys.executable, "--seed", "env", cwd=folder)
+    python = folder / "env/bin/python"
+    call(uv(), "pip", "install", "-q", "--python", python, only(built, "*.whl"), cwd=folder)
+    return python
+
+
+@pytest.mark.parametrize("template", ["hello", "endpoint", "agent"])
+def test_a_new_project_is_ready_after_uv_sync(
+    built: Path, python: Path, tmp_path: Path, template: str
+) -> None:
+    """Its pyproject.toml names the wheel that this koco came from, which is in no index."""
+    call(python, "-m", "koco", "init", "demo", "-t", template, cwd=tmp_path, KOCO_HOME=tmp_path)
+    demo, places = tmp_path / "demo", {"UV_PROJECT_ENVIRONMENT": tmp_path / "demo/.venv"}
+    call(uv(), "sync", "-q", "--python", sys.executable, cwd=demo, **places)
+    assert "passed" in call(demo / ".venv/bin/pytest", cwd=tmp_path, KOCO_HOME=tmp_path)
+    listed = call(demo / ".venv/bin/koco", "validate", cwd=demo, KOCO_HOME=tmp_path)
+    assert listed.startswith("koco.yaml  demo  ")
+
+
+def test_a_new_project_is_ready_after_pip_install(python: Path, tmp_path: Path) -> None:
+    """Into the environment that has koco already, as README says; tests find its package."""
+    call(python, "-m", "koco", "init", "demo", "-t", "hello", cwd=tmp_path, KOCO_HOME=tmp_path)
+    demo = tmp_path / "demo"
+    pip = (python, "-m", "pip", "install", "-q")
+    call(*pip, "-e", ".", "--group", "dev", cwd=demo)
+    assert "passed" in call(python, "-m", "pytest", cwd=demo, KOCO_HOME=tmp_path)
+    where = call(python, "-c", "import demo; print(demo.__file__)", cwd=tmp_path)
+    assert where.strip() == str(demo / "demo/__init__.py")

@@ -78,51 +78,6 @@ def test_a_second_deploy_says_unchanged(hello: Koco) -> None:
     assert "unchanged" in done.out
 
 
-def test_the_parallel_template_reports_progress_from_its_tasks(koco: Koco) -> None:
-    """Ray tasks on a real cluster write to the execution's stream."""
-    koco.run("init", "fan", "--template", "parallel").ok()
-    koco.run("deploy", cwd=koco.root / "fan").ok()
-    [flow] = [f for f in koco.run("flows", "--json").ok().json()["items"] if f["service"] == "fan"]
-    done = koco.run("run", flow["name"], "-f", "--json").ok()
-    events = done.lines()
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    kinds = {event["kind"] for event in events}
-    assert {"result", "final"} <= kinds or {"action", "final"} <= kinds
-
-
-def test_the_durable_template_is_answered_and_sent_a_message(koco: Koco) -> None:
-    """With the commands of its README; what it records is listed."""
-    koco.run("init", "shop", "--template", "durable").ok()
-    koco.run("deploy", cwd=koco.root / "shop").ok()
-    fid = koco.run("run", "shop/order").ok().out.strip()
-    koco.run("send", "latest", "courier", "-i", "name=Ada").ok()
-    assert koco.run("wait", fid, "--no-input", "--timeout", "60").code == 8
-    koco.run("answer", "latest", "approve", "-i", "ok=yes").ok()
-    koco.run("wait", fid, "--timeout", "60").ok()
-    assert "Lamp from shelf 6: paid 50, with Ada" in koco.run("result", fid).ok().out
-    steps = koco.run("steps", fid, "--json").ok().json()["items"]
-    assert {"reserve:0", "charge:0", "sleep:0", "receive.courier:0"} <= {s["key"] for s in steps}
-    assert koco.run("show", fid, "--json").ok().json()["durable"] is True
-
-
-@pytest.mark.parametrize("template", ["durable", "hello", "parallel"])
-def test_a_scaffolded_projects_own_test_passes_without_ray(koco: Koco, template: str) -> None:
-    """What `koco init` writes is tested from the start."""
-    name = f"own-{template}"
-    koco.run("init", name, "--template", template).ok()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=koco.root / name,
-        env=koco.env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
-
-
 def test_lists_and_status_are_json_that_scripts_rely_on(hello: Koco) -> None:
     """`{items, next}` everywhere, and the keys of the status."""
     for command in (["ps", "-a"], ["flows"]):
