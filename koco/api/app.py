@@ -7,6 +7,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from koco.api import node_app
+from koco.api.agents.mcp import routes as mcp
 from koco.api.http import auth, errors, proxy, request_id
 from koco.api.http.audit import record
 from koco.api.http.request import Request
@@ -63,6 +64,7 @@ MODULES = (
         usage,
     ),
     *(audit, keys, session, users),
+    mcp,
     *(apps, bundles, plan, releases, runner_log, secrets, services),
     *(
         bulk,

@@ -31,7 +31,7 @@ ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
 PUBLIC = frozenset(
     {
         *("create_session", "describe", "fetch_bundle", "health", "options_handler"),
-        *("show_reader", "show_values"),
+        *("describe_resource", "show_reader", "show_values"),
     }
 )
 

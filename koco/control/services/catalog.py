@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from koco.errors import ConflictError, NotFoundError
 from koco.forms import FormError, Model
@@ -49,12 +50,22 @@ class Entry:
         return all(word.casefold() in text for word in words)
 
 
+class Bell(Protocol):
+    """Is rung when the catalog changes: an `asyncio.Event`, for example."""
+
+    def set(self) -> None:
+        """Note that it has changed."""
+        ...
+
+
 class Catalog:
     """The flows of live releases, by full name."""
 
     def __init__(self) -> None:
         #: Called when the live release of a service changes or goes. Schedules use it.
         self.on_change: Callable[[], None] = lambda: None
+        #: Set when a flow comes or goes, or changes.
+        self.watchers: set[Bell] = set()
         self._entries: dict[str, Entry] = {}
         self._releases: dict[str, Release] = {}
         self._closed: dict[str, Release] = {}
@@ -66,14 +77,19 @@ class Catalog:
             entry = _entry(release, flow)
             self._entries[entry.name] = entry
         self._releases[release.service] = release
-        self.on_change()
+        self._tell()
 
     def remove(self, service: str) -> None:
         """Remove a service's flows."""
         self._entries = {n: e for n, e in self._entries.items() if e.service != service}
         self._releases.pop(service, None)
         self._closed.pop(service, None)
+        self._tell()
+
+    def _tell(self) -> None:
         self.on_change()
+        for bell in tuple(self.watchers):
+            bell.set()
 
     def close(self, release: Release) -> None:
         """Remove a service's flows and refuse requests for them.

@@ -39,6 +39,7 @@ class Call:
 
 
 FID = "/v1/executions/{fid}"
+MCP = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 UPLOAD = {"Upload-Offset": "0", "Upload-Length": "1"}
 
 ROUTES = {
@@ -62,6 +63,7 @@ ROUTES = {
     "end_session": Call("DELETE", "/v1/session", "read"),
     "examine": Call("POST", "/v1/doctor", "read"),
     "export_history": Call("GET", f"{FID}/steps/history", "launch", "own execution"),
+    "describe_resource": Call("GET", "/.well-known/oauth-protected-resource/mcp", None),
     "fetch_bundle": Call("GET", "/bundles/forged/x.zip", None),
     "health": Call("GET", "/health", None),
     "launch": Call("POST", "/v1/flows/svc/flow", "launch", "flow", {}),
@@ -133,6 +135,8 @@ ROUTES = {
     "show_upload": Call("HEAD", f"/v1/blobs/{SHA256}", "launch"),
     "show_usage": Call("GET", "/v1/usage", "read"),
     "show_user": Call("GET", "/v1/users/nobody", "admin"),
+    "speak_mcp": Call("POST", "/mcp", "read", "", MCP),
+    "speak_mcp_of_service": Call("POST", "/mcp/svc", "read", "", MCP),
     "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
     "stream_log": Call("GET", "/v1/log", "admin"),
     "stream_runner_log": Call("GET", "/v1/services/gone/log", "deploy", "service"),
@@ -224,7 +228,7 @@ def test_missing_and_unknown_keys_are_refused(api: Api, name: str) -> None:
             assert answer.status_code < 500 or name == "health"
             continue
         assert answer.status_code == 401, (key, answer.text)
-        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["www-authenticate"].partition(" ")[0] == "Bearer"
 
 
 @pytest.mark.parametrize("name", [name for name, each in ROUTES.items() if each.scope])
