@@ -26,6 +26,7 @@ from koco.api.routes import (
     settings,
     status,
     usage,
+    webhooks,
 )
 from koco.api.routes.access import audit, keys, session, users
 from koco.api.routes.deploy import apps, bundles, plan, releases, runner_log, secrets, services
@@ -62,6 +63,7 @@ MODULES = (
         settings,
         status,
         usage,
+        webhooks,
     ),
     *(audit, keys, session, users),
     mcp,

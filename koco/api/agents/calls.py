@@ -22,6 +22,7 @@ from koco.errors import ConflictError, KocoError, LimitError, NotFoundError
 from koco.events.model import Status
 from koco.forms import Model
 from koco.store.model import Execution, File, Lock
+from koco.store.webhook_model import Webhook
 
 #: How long a cancelled execution may take to end by itself (seconds), as with `/v1`.
 _GRACE_S = 5.0
@@ -73,10 +74,12 @@ class Calls:
         *,
         key: str | None = None,
         tags: tuple[str, ...] = (),
+        webhooks: tuple[Webhook, ...] = (),
     ) -> tuple[Execution, bool]:
         """Launch a flow; return the execution once it is committed, and whether it is new.
 
-        `key` is the idempotency key, if it is not in the request's header. If the client
+        `key` is the idempotency key, if it is not in the request's header. `webhooks` hear of this
+        execution: see `koco.control.webhooks`. If the client
         disconnects, the launch continues, and the same call with the same key finds it.
 
         Raises:
@@ -84,7 +87,9 @@ class Calls:
             InputsError and others: as `koco.control.executions.launcher.Launches.launch`.
         """
         with self._audited("launch", entry.name):
-            return await flows.accept(self.request, entry, inputs, key=key, tags=tags)
+            return await flows.accept(
+                self.request, entry, inputs, key=key, tags=tags, webhooks=webhooks
+            )
 
     # executions
 

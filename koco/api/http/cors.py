@@ -11,7 +11,7 @@ from koco.control.settings import Settings
 #: Headers that pages may send beyond the safelisted ones, and headers of answers that they may
 #: read.
 _SENT = b"authorization, content-type, idempotency-key, if-none-match, last-event-id, prefer, range"
-_SENT += b", upload-length, upload-offset, x-request-id"
+_SENT += b", upload-length, upload-offset, webhook, webhook-on, webhook-secret, x-request-id"
 _READ = b"content-range, etag, location, retry-after, upload-complete, upload-offset"
 _READ += b", x-koco-fid, x-request-id"
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"

@@ -112,6 +112,7 @@ QUERY: dict[str, Schema] = {
         'words, "phrases" and beginnings* that all occur in inputs, result or error',
         {"maxLength": 1000},
     ),
+    "webhook": _about("only to this webhook, by its name"),
     "force": _about("even if live services need it"),
     "path": _about("only at or below this path"),
     "fields": _about(
@@ -137,6 +138,15 @@ HEADERS: dict[str, Schema] = {
         _STRING,
         example="wait=10",
     ),
+    "Webhook": _about(
+        "a URL that is told of this execution: see docs/webhooks.md",
+        _STRING,
+        example="https://example.com/hook",
+    ),
+    "Webhook-On": _about(
+        "what it is told of: statuses, separated by commas", _STRING, example="finished,error"
+    ),
+    "Webhook-Secret": _about("its secret, `whsec_…`; a new one by default", _STRING),
     "Range": _about("`bytes=N-`: the content from byte N on", _STRING, example="bytes=0-"),
     "Upload-Offset": _about(
         "the position of the body's first byte in the whole", _COUNT, required=True

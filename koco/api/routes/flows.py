@@ -25,12 +25,14 @@ from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.runners.concurrency import durable_flows
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
+from koco.control.webhooks import orders
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.forms import text_schema
 from koco.manifest.descriptions import KODOSUMI
 from koco.sdk.endpoint import handlers
-from koco.store import model
+from koco.store import model, webhook_model
 from koco.store.model import Page
+from koco.store.webhook_model import Webhook
 
 #: The longest that a launch waits for its end (seconds).
 _LONGEST_WAIT_S = 60
@@ -167,14 +169,27 @@ class Tag(Shape):
     flows: int
 
 
+class LaunchedWebhook(Shape):
+    """The webhook of one execution, and its secret."""
+
+    url: Annotated[str, text("https://example.com/hook")]
+    secret: Annotated[str, text("whsec_" + "x" * 43 + "=")]
+
+
 class Launched(Shape):
-    """An accepted execution. With `Prefer: wait=N` also its state, and its outcome if it ended."""
+    """An accepted execution. With `Prefer: wait=N` also its state, and its outcome if it ended.
+
+    With `Webhook: URL` also the webhook's secret.
+    """
 
     result: shapes.Fid
     execution: Execution | UnsetType = UNSET
     outcome: Result | UnsetType = UNSET
+    webhook: LaunchedWebhook | UnsetType = UNSET
 
 
+#: The headers of a launch.
+LAUNCH_HEADERS = [idempotency.HEADER, "Prefer", "Webhook", "Webhook-On", "Webhook-Secret"]
 #: The answers to a launch, at either of its endpoints.
 LAUNCHED = {
     201: Answer(media={JSON: Launched}, headers=_HEADERS, about="launched"),
@@ -224,7 +239,7 @@ async def show_flow(request: Request, name: str) -> dict[str, Any]:
     "/v1/flows/{name:path}",
     guards=[requires("launch")],
     body=shapes.Object,
-    headers=[idempotency.HEADER, "Prefer"],
+    headers=LAUNCH_HEADERS,
     answers=LAUNCHED,
     errors=[InputsError, ConflictError, EndpointError, TimedOutError],
 )
@@ -248,11 +263,42 @@ async def launch_entry(
     """
     auth.require_flow(request.auth, entry.name)
     inputs = _object(await request.body())
-    launch_it = partial(accept, request, entry, inputs, call=call)
+    webhooks = await _make_webhooks(request)
+    launch_it = partial(accept, request, entry, inputs, call=call, webhooks=webhooks)
     if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
         return await _launch_and_wait(request, launch_it, seconds)
     execution, is_new = await launch_it()
-    return _answer(Launched(execution.fid), status_code=201 if is_new else 200)
+    launched = Launched(execution.fid, webhook=await _webhook_of(request, execution))
+    return _answer(launched, status_code=201 if is_new else 200)
+
+
+async def _make_webhooks(request: Request) -> tuple[Webhook, ...]:
+    """Return the webhook that a launch's headers ask for, if they do."""
+    url = request.headers.get("webhook")
+    if url is None:
+        return ()
+    events = request.headers.get("webhook-on", ",".join(webhook_model.USUAL))
+    webhook, _ = await request.parts.webhooks.make(
+        webhook_model.KOCO,
+        url,
+        by=request.auth.name,
+        name=orders.OF_LAUNCH,
+        events=[name for each in events.split(",") if (name := each.strip())],
+        secret=request.headers.get("webhook-secret", ""),
+    )
+    return (webhook,)
+
+
+async def _webhook_of(request: Request, execution: model.Execution) -> LaunchedWebhook | UnsetType:
+    """Return the webhook that the execution of a launch has, with its secret.
+
+    If the launch was repeated, it is that of the first one.
+    """
+    url = request.headers.get("webhook")
+    if url is None:
+        return UNSET
+    webhook = await request.parts.webhooks.of_launch(execution.id)
+    return UNSET if webhook is None else LaunchedWebhook(*webhook)
 
 
 async def accept(
@@ -263,11 +309,12 @@ async def accept(
     call: Call | None = None,
     key: str | None = None,
     tags: tuple[str, ...] = (),
+    webhooks: tuple[Webhook, ...] = (),
 ) -> tuple[model.Execution, bool]:
     """Launch a flow for a request; return the execution, and whether it is new.
 
     `call` is the request itself if it is to the flow's own path. `key` is the idempotency key if
-    it is not in the header. `tags` are added to the flow's.
+    it is not in the header. `tags` are added to the flow's, and `webhooks` hear of it.
 
     Raises as `Launches.launch` does, and refuses a flow that is not the caller's.
     """
@@ -283,6 +330,7 @@ async def accept(
         as_browser=call is None and bool(_PREFILLED.search(request.headers.get("prefer", ""))),
         asker=request.asker,
         tags=tags,
+        webhooks=webhooks,
     )
 
 
@@ -300,7 +348,8 @@ async def _launch_and_wait(
     code, outcome = 202, None
     if now.status.is_final:
         code, outcome = 201 if is_new else 200, await results.read_outcome(parts, now)
-    launched = Launched(now.fid, Execution.render(parts, now), outcome or UNSET)
+    webhook = await _webhook_of(request, now)
+    launched = Launched(now.fid, Execution.render(parts, now), outcome or UNSET, webhook)
     return _answer(launched, status_code=code, applied=f"wait={seconds}")
 
 

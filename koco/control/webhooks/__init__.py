@@ -11,10 +11,10 @@ makes the content:
 - `parts.webhooks.make("a2a", url, by=…, name=…, events=…, headers={"Authorization": …})` returns a
   webhook that is not stored yet, and its secret. The headers are encrypted and sent with each of
   its messages. With `signed=False` it has no signature.
-- Give it to `Launches.launch(…, webhooks=(webhook,))`, which stores it with the execution; or store
-  it with `store.webhooks.add_to(execution.id, webhook)`, which replaces one of the same kind and
-  name there. `store.webhooks.of(execution.id, kind="a2a")` lists them, `remove(webhook.id)` ends
-  one. They end with their execution when that is deleted.
+- Give it to `Launches.launch(…, webhooks=(webhook,))` (or `koco.api.agents.calls.Calls.launch`),
+  which stores it with the execution; or call `store.webhooks.add_to(execution.id, webhook)`,
+  which replaces one of the same kind and name there. `store.webhooks.of(execution.id, kind="a2a")`
+  lists them, `remove(webhook.id)` ends one. They end with their execution when that is deleted.
 - `events` are statuses (`koco.store.webhook_model.EVENTS`): running, finished, error, cancelled;
   and awaiting, once for each lock.
 - `parts.webhooks.contents["a2a"] = make_content` says how a message is made, before the control

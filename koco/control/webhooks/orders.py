@@ -133,12 +133,12 @@ class Webhooks:
         self.sender.wake()
         return count
 
-    async def secret_of_launch(self, execution: int, url: str) -> str:
-        """Return the secret of the webhook that a launch has brought, or an empty text."""
+    async def of_launch(self, execution: int) -> tuple[str, str] | None:
+        """Return the URL and the secret of the webhook that a launch has brought, if it has."""
         for each in await self._store.webhooks.of(execution, kind=KOCO):
-            if each.name == OF_LAUNCH and each.url == posting.check_url(url):
-                return open_secrets(self._vault, each).secret
-        return ""
+            if each.name == OF_LAUNCH:
+                return each.url, open_secrets(self._vault, each).secret
+        return None
 
     async def _seal(self, webhook: Webhook, kept: Secrets) -> Webhook:
         box = await self._vault.box()

@@ -26,7 +26,7 @@ from koco.control.webhooks.signing import Secrets
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.store.store import Store
-from koco.store.webhook_model import Attempt, Delivery, Webhook
+from koco.store.webhook_model import TEST, Attempt, Delivery, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,8 @@ class Sender:
         return attempt
 
     async def _deliver(self, delivery: Delivery, webhook: Webhook) -> Answer:
+        if webhook.disabled is not None and delivery.event != TEST:
+            raise _NoMoreError(f"the webhook is disabled: {webhook.why}")
         await self._require_right(delivery, webhook)
         make = self._contents.get(webhook.kind)
         if make is None:

@@ -97,6 +97,8 @@ class Deliveries(Repository):
 
     async def send_again(self, numbers: Sequence[int]) -> int:
         """Make deliveries due now, with all their attempts; return how many are left of them."""
+        if not numbers:
+            return 0
         chosen, values = any_of("id", "id", numbers)
         where = " AND ".join(["event <> :test", *chosen])
         changes = {"status": DeliveryStatus.PENDING, "due": time.time(), "tries": 0}

@@ -1,14 +1,13 @@
 """Webhooks: the repository."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
 from koco.store.engine.protocol import Connection
 from koco.store.model import Page
-from koco.store.sql.filters import conditions_of
+from koco.store.sql.filters import any_of, conditions_of
 from koco.store.sql.repository import Repository
 from koco.store.stream import outbox
 from koco.store.stream.outbox import WEBHOOKS
@@ -58,6 +57,14 @@ class Webhooks(Repository):
         """Return a webhook by its id, or None if it was removed."""
         return await self._read(lambda db: WEBHOOKS.first(db, "WHERE id = :id", id=id_))
 
+    async def names(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the names of those of some webhooks that are for many executions, by id."""
+        where, values = any_of("id", "id", ids)
+        if not where:
+            return {}
+        look = f"SELECT id, name FROM webhooks WHERE execution IS NULL AND {where[0]}"
+        return await self._read(lambda db: dict(db.execute(look, values).fetchall()))
+
     async def of(self, execution: int, *, kind: str) -> list[Webhook]:
         """Return the webhooks of one kind that are for one execution, by name."""
         where = "WHERE execution = :execution AND kind = :kind ORDER BY name"
@@ -101,11 +108,6 @@ class Webhooks(Repository):
             " ORDER BY name LIMIT 100"
         )
         return await self._read(lambda db: WEBHOOKS.select(db, where, failures=failures))
-
-    async def expired_secrets(self) -> list[Webhook]:
-        """Return the webhooks whose former secret signs no longer."""
-        where = "WHERE former_until <= :now"
-        return await self._read(lambda db: WEBHOOKS.select(db, where, now=time.time()))
 
 
 def unknown(name: str) -> NotFoundError:

@@ -56,6 +56,9 @@ ROUTES = {
         "POST", "/v1/services/svc/releases", "deploy", "service", {"manifest": {}, "bundle": SHA256}
     ),
     "create_session": Call("POST", "/v1/session", None, "", {"name": "x", "password": "y"}),
+    "create_webhook": Call(
+        "POST", "/v1/webhooks", "launch", "", {"name": "ada", "url": "https://example.com/"}
+    ),
     "create_user": Call("POST", "/v1/users", "admin", "", {"name": "ada", "password": "z" * 12}),
     "delete_executions": Call("DELETE", "/v1/executions?fid=none", "launch"),
     "delete_execution": Call("DELETE", FID, "launch", "execution"),
@@ -70,6 +73,7 @@ ROUTES = {
     "list_audit": Call("GET", "/v1/audit", "admin"),
     "list_changes": Call("GET", "/v1/changes", "read"),
     "list_execution_locks": Call("GET", f"{FID}/locks", "read", "execution"),
+    "list_deliveries": Call("GET", "/v1/deliveries", "read"),
     "list_executions": Call("GET", "/v1/executions", "read"),
     "list_files": Call("GET", f"{FID}/files", "read", "execution"),
     "list_flows": Call("GET", "/v1/flows", "read"),
@@ -83,6 +87,7 @@ ROUTES = {
     "list_steps": Call("GET", f"{FID}/steps", "read", "execution"),
     "list_tags": Call("GET", "/v1/tags", "read"),
     "list_users": Call("GET", "/v1/users", "admin"),
+    "list_webhooks": Call("GET", "/v1/webhooks", "read"),
     "look": Call("GET", "/v1/services/svc/app/x", "read", "service"),
     "make_backup": Call("POST", "/v1/backup", "admin"),
     "make_plan": Call(
@@ -96,6 +101,11 @@ ROUTES = {
         "PUT", f"{FID}/files/in/b", "launch", "execution", {"sha256": SHA256, "size_bytes": 1}
     ),
     "read_file": Call("GET", f"{FID}/files/in/a", "read", "execution"),
+    "redeliver": Call("POST", "/v1/deliveries/redeliver", "launch", "", {"deliveries": [9999]}),
+    "remove_webhook": Call("DELETE", "/v1/webhooks/nobody", "launch"),
+    "rotate_webhook": Call("POST", "/v1/webhooks/nobody/rotate", "launch", "", {}),
+    "show_webhook": Call("GET", "/v1/webhooks/nobody", "read"),
+    "test_webhook": Call("POST", "/v1/webhooks/nobody/test", "launch"),
     "remove_files": Call("DELETE", f"{FID}/files/in/a", "launch", "execution"),
     "remove_user": Call("DELETE", "/v1/users/nobody", "admin"),
     "resume_executions": Call("POST", "/v1/executions/resume?fid=none", "launch"),

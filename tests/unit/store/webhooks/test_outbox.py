@@ -176,7 +176,8 @@ def test_due_leaves_out_who_is_busy(check: Run) -> None:
         assert await store.deliveries.due(limit=9) == ([], 4e9)
         [seen, _] = (await store.deliveries.page()).items
         assert (seen.tries, seen.code, seen.error) == (1, 500, "status 500")
-        await store.deliveries.send_again([a.id])
+        assert await store.deliveries.send_again([]) == 0
+        assert await store.deliveries.send_again([a.id]) == 1
         assert [each.id for each in (await store.deliveries.due(limit=9)).items] == [a.id]
 
     check(body)
