@@ -395,7 +395,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._upload(getattr(self.plane, parts[0]), parts[1], body)
                 return
             if parts == ["events"]:
-                self._stream_all()
+                self._stream_many(query)
                 return
             if parts[-1] == "events":
                 self._stream(self.plane.find(parts[1])["fid"], query)
@@ -406,10 +406,18 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _stream_all(self) -> None:
-        """Send the events of all executions as they come, until the client has gone."""
+    def _stream_many(self, query: dict[str, str]) -> None:
+        """Send the events of named executions, or all, as they come.
+
+        The stream ends with all that are named, or if the client has gone.
+        """
+        named = parse_qs(urlsplit(self.path).query).get("fid")
+        kinds = [
+            b'"kind":"%b"' % each.encode() for each in query.get("kind", "").split(",") if each
+        ]
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("X-Koco-Executions", str(len(named or self.plane.executions)))
         self.end_headers()
         sent: dict[str, int] = {}
         while True:
@@ -419,12 +427,21 @@ class _Handler(BaseHTTPRequestHandler):
                     % (fid.encode(), self.plane.executions[fid]["flow"].encode(), event[1:])
                     for fid, events in self.plane.events.items()
                     for event in events[sent.get(fid, 0) :]
+                    if named is None or fid in named
+                    if not kinds or any(kind in event for kind in kinds)
                 ]
                 sent = {fid: len(events) for fid, events in self.plane.events.items()}
-                if not lines:
+                executions = [self.plane.executions.get(fid) for fid in named or ("",)]
+                is_over = all(each and each["status"] in FINAL for each in executions)
+                if is_over:
+                    lines.append(b'{"cursor":"c","end":true}')
+                elif not lines:
                     self.plane.changed.wait(0.2)
             self.wfile.write(b"\n".join(lines) + b"\n")  # without lines it is a heartbeat
             self.wfile.flush()
+            if is_over:
+                self.close_connection = True
+                return
 
     def _judge(self, check: Any, *about: Any) -> None:
         """Note what is otherwise than the API's document has it."""

@@ -10,6 +10,7 @@ from koco.cli import connection, selection
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Timeout, Wait
 from koco.cli.many import repeats
+from koco.cli.many.following import Following
 
 
 class Which(StrEnum):
@@ -66,8 +67,6 @@ def command(
     )
     run.check(follow=follow, wait=wait, timeout=timeout)
     fid = repeats.only_one(fids, filters)
-    if fid is None:
-        repeats.refuse_following(follow=follow, wait=wait)
     client, is_live = connection.connect(), release is Which.LIVE
     if fid is None:
         return repeats.repeat_many(
@@ -75,6 +74,7 @@ def command(
             partial(client.resume_all, step=step, is_live=is_live),
             repeats.RESUME,
             filters or fids or (),
+            following=Following(follow, wait, timeout),
             key=key,
             again=again,
             yes=yes,

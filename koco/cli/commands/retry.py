@@ -4,6 +4,7 @@ from koco.cli import connection, selection
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Timeout, Wait
 from koco.cli.many import repeats
+from koco.cli.many.following import Following
 
 
 def command(
@@ -28,9 +29,9 @@ def command(
     """Launch ended executions again, and print the fids of the new ones.
 
     A new execution has the same inputs, files and tags, and runs on the release that is live
-    now. With --follow or --wait the exit code is the outcome, as with `koco run`. With filters,
-    all failed executions that match are retried, or those with --status. Of several, those that
-    were retried before are left out, except with --again.
+    now. With --follow or --wait the exit code is the outcome, as with `koco run`, and of several
+    the worst one. With filters, all failed executions that match are retried, or those with
+    --status. Of several, those that were retried before are left out, except with --again.
 
     Example: koco retry --status error --since 24h --yes
     """
@@ -39,8 +40,6 @@ def command(
     )
     run.check(follow=follow, wait=wait, timeout=timeout)
     fid = repeats.only_one(fids, filters)
-    if fid is None:
-        repeats.refuse_following(follow=follow, wait=wait)
     client = connection.connect()
     if fid is None:
         return repeats.repeat_many(
@@ -48,6 +47,7 @@ def command(
             client.retry_all,
             repeats.RETRY,
             filters or fids or (),
+            following=Following(follow, wait, timeout),
             key=key,
             again=again,
             yes=yes,

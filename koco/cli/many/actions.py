@@ -113,17 +113,23 @@ def act(
         ) from None
 
 
-def report(outcomes: Iterator[Outcome], action: Action, *, as_json: bool) -> tuple[int, int]:
+def report(
+    outcomes: Iterator[Outcome], action: Action, *, as_json: bool, is_aside: bool = False
+) -> tuple[int, int]:
     """Print what became of each execution; return how many were done, and the exit code.
 
     That is 0 if none was refused, the code of the refusals if all have the same one, and 1 if they
-    differ.
+    differ. With `is_aside`, all of it goes to stderr, because stdout is for something else.
     """
     count, codes = 0, set()
+    as_json = as_json and not is_aside
     for each in outcomes:
         if each.code is None:
             count += 1
-            _print_done(each, action, as_json=as_json)
+            if is_aside:
+                output.note(_line(each, action))
+            else:
+                _print_done(each, action, as_json=as_json)
             continue
         if each.code not in action.harmless:
             codes.add(from_wire({"code": each.code}).exit_code)
@@ -152,8 +158,12 @@ def _print_done(each: Outcome, action: Action, *, as_json: bool) -> None:
     if as_json:
         output.print_ndjson(_as_json(each, action))
         return
-    output.print_line(f"{each.fid}\t{each.new or each.status or action.shown or action.done}")
+    output.print_line(_line(each, action))
     output.flush()
+
+
+def _line(each: Outcome, action: Action) -> str:
+    return f"{each.fid}\t{each.new or each.status or action.shown or action.done}"
 
 
 def _as_json(each: Outcome, action: Action) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Launch many ended executions again, with or without their recorded steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -8,9 +8,9 @@ import typer
 
 from koco.cli import selection
 from koco.cli.many import actions
+from koco.cli.many.following import Following
 from koco.cli.terminal import output
 from koco.client.client import Client
-from koco.errors import UsageError
 
 #: Executions that were retried before have been taken care of.
 RETRY = actions.Action(
@@ -60,12 +60,17 @@ def repeat_many(
     action: actions.Action,
     selected: Sequence[str] | selection.Selection,
     *,
+    following: Following,
     key: str | None,
     again: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Launch the selected executions again, print the fids of both, and return the exit code."""
+    """Launch the selected executions again, print the fids of both, and return the exit code.
+
+    If the new ones are followed, it is their worst outcome; only if all have finished, it is that
+    of the refusals.
+    """
     if isinstance(selected, dict):
         retried = None if again else False
         if not actions.confirm(client, action, selected, yes=yes, as_json=as_json, retried=retried):
@@ -74,7 +79,11 @@ def repeat_many(
 
     # If the connection breaks, the same key gives the same executions.
     ask = partial(ask, key=key or secrets.token_urlsafe(12), again=again)
-    count, code = actions.report(actions.act(ask, action, selected), action, as_json=as_json)
+    new: list[str] = []
+    outcomes = _note_new(actions.act(ask, action, selected), new)
+    count, code = actions.report(outcomes, action, as_json=as_json, is_aside=following.follow)
+    if new and (following.follow or following.wait):
+        return following.until_ended(client, new, as_json=as_json) or code
     if count and not as_json:
         output.note(f"{count} {action.done}; `koco wait FID…` waits for the new ones")
     elif not count and not as_json:
@@ -82,10 +91,9 @@ def repeat_many(
     return code
 
 
-def refuse_following(*, follow: bool, wait: bool) -> None:
-    """Raise `UsageError` for options that are only about one execution."""
-    if follow or wait:
-        raise UsageError(
-            "--follow and --wait are for one execution",
-            hint="`koco wait FID…` waits for several, `koco logs FID… -f` follows them",
-        )
+def _note_new(outcomes: Iterator[actions.Outcome], new: list[str]) -> Iterator[actions.Outcome]:
+    """Yield the outcomes, and append the fid of each new execution to a list."""
+    for each in outcomes:
+        if each.new is not None:
+            new.append(each.new)
+        yield each

@@ -14,9 +14,15 @@ def follow(client: Client, executions: Mapping[str, Execution]) -> Iterator[tupl
     """
     for fid, execution in executions.items():
         yield fid, execution["status"]
-    stream = client.stream_many(list(executions), kinds=("status",), follow=True)
+    for fid, seq, status in changes(client, list(executions)):
+        if seq > executions[fid]["last_seq"]:
+            yield fid, status
+
+
+def changes(client: Client, fids: list[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield `(fid, seq, status)`: each status that the executions have had, and will have."""
+    stream = client.stream_many(fids, kinds=("status",), follow=True)
     for arrived in stream:
         for each in arrived:
             event: Any = stream.decode(each.line)
-            if event["seq"] > executions[each.fid]["last_seq"]:
-                yield each.fid, str(event["payload"]["status"])
+            yield each.fid, event["seq"], str(event["payload"]["status"])

@@ -518,7 +518,6 @@ def test_several_are_retried_only_once(plane: Plane, three: list[str], cli: Cli)
     assert (ran.code, ran.out, "nothing was resumed" in ran.err) == (0, "", True)
     assert "ee11 skipped: execution ee11 was retried already" in ran.err
     assert cli("retry", "ee11").code == 0
-    assert cli("retry", "ee11", "ee22", "--wait").code == 2
 
 
 def test_retry_waits_for_room(
