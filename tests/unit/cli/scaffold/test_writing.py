@@ -38,9 +38,10 @@ def test_a_folder_that_may_not_be_written_is_named(
 def test_a_full_disk_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
     """What was written before it was full is removed again, the new folders as well."""
     with small_disk.mounted(1) as disk:
-        theirs = small_disk.leave(disk, 24_000)
+        theirs = small_disk.leave(disk, 128_000)
         assert run(["init", str(disk / "a/demo"), "-t", "hello"]) == 2
-        assert "cannot be written: No space left on device" in capsys.readouterr().err
+        said = "koco.schema.json cannot be written: No space left on device"
+        assert f"{disk}/a/demo/{said}" in capsys.readouterr().err
         assert [*disk.iterdir()] == [theirs]
 
 
