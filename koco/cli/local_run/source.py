@@ -80,6 +80,9 @@ def _file(path: str) -> Path:
         if file.is_dir():
             raise UsageError(f"{path} is a folder", hint=f"name a file: {path.rstrip('/')}/app.py")
     else:
+        if not all(map(str.isidentifier, path.split("."))):
+            hint = "name a file of yours: ./hello.py:greet"
+            raise NotFoundError(f"{path!r} is not the name of a module", hint=hint)
         base = Path.cwd() / path.replace(".", "/")
         for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
             if file.is_file():

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from koco.cli.local_run import source as functions
+from koco.cli.local_run import source as sources
 from koco.cli.scaffold import report, schema_file, writing
 from koco.cli.scaffold.rendering import Content
 from koco.errors import ConflictError
@@ -14,7 +14,7 @@ from koco.project.conversion.conversion import Conversion
 
 
 def write(named: str, directory: Path, name: str | None, *, as_json: bool) -> None:
-    """Write the files for a function, or for deployment files, and say which.
+    """Write the files for a function or an app, or for deployment files, and say which.
 
     Raises:
         ConflictError: a manifest is in the way, or the `koco.toml` there does not name it.
@@ -32,12 +32,12 @@ def write(named: str, directory: Path, name: str | None, *, as_json: bool) -> No
 
 
 def _make(named: str, directory: Path, name: str | None) -> Conversion:
-    is_function = functions.is_named(named) and (named.endswith(".py") or not Path(named).exists())
-    if not is_function:
+    is_code = sources.is_named(named) and (named.endswith(".py") or not Path(named).exists())
+    if not is_code:
         return conversion.convert(Path(named), directory, name=name)
-    from koco.cli.scaffold import function_manifest  # the runner's parts, only for this
+    from koco.cli.scaffold import code_manifest  # the runner's parts, only for this
 
-    return function_manifest.make(named, directory, name=name)
+    return code_manifest.make(named, directory, name=name)
 
 
 def _leave_koco_toml(directory: Path, made: Conversion) -> None:

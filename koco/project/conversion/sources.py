@@ -114,7 +114,8 @@ def read(path: Path) -> Sources:
             raise ManifestError(list(dict.fromkeys(found.problems)))
         raise UsageError(
             f"{path}: no application is declared here",
-            hint="expected `import_path`, or a list of `applications`",
+            hint="expected `import_path`, or a list of `applications`; for a function, name it: "
+            "`--from module:function`",
         )
     return found
 

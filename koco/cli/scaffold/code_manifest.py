@@ -1,13 +1,15 @@
-"""The manifest of one function that exists."""
+"""The manifest of code that exists: of one function, or of an endpoint of one's own."""
 
 import inspect
 import json
 import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from koco.cli.local_run import loading, source
+from koco.cli.local_run.source import Source
 from koco.cli.scaffold.names import Names
 from koco.errors import ConflictError
 from koco.manifest import rules
@@ -15,39 +17,43 @@ from koco.project.config_file import FILE, MANIFEST
 from koco.project.conversion import manifest_text
 from koco.project.conversion.conversion import Conversion, Service
 from koco.project.conversion.draft import Note
-from koco.runner.flow import Flow
+from koco.runner.flow import Flow, load_flow
+from koco.sdk.endpoint import serving
+from koco.sdk.entrypoints import loader
 from koco.sdk.entrypoints.signature import NOTHING, signature_of
 
-#: What to do where a package that the code needs cannot be installed beside koco.
-_OTHERWISE = "write the manifest by hand: docs/manifest.md"
+
+@dataclass(frozen=True)
+class Declared:
+    """What a manifest says of the code: its keys, what to know, and the flow to run first."""
+
+    keys: dict[str, Any]
+    notes: list[Note]
+    flow: str
+    #: What to add to a manifest that exists.
+    line: str
 
 
 def make(named: str, directory: Path, *, name: str | None = None) -> Conversion:
-    """Return the manifest and the `koco.toml` for a function that `named` names.
+    """Return the manifest and the `koco.toml` for a function, or for an endpoint of one's own.
 
     Raises:
-        NotFoundError: there is no such file, module or function, or it cannot be a flow.
-        UsageError: no function is named.
+        NotFoundError: there is no such file, module or object, or it can be neither.
+        UsageError: no object is named.
         DeployError: the module cannot be imported; the detail is the traceback.
         ConflictError: there is a manifest already; the hint is what to add to it.
     """
     service = Names.of(name or directory.resolve().name).service
     found = source.find(named)
-    source.make_importable(found)
-    flow = loading.load(found, None, otherwise=_OTHERWISE)
-    slug = rules.slug(found.function.replace(".", "-").lstrip("_")) or "run"
+    declared = _declare(found, service)
     if os.path.lexists(directory / MANIFEST):
-        raise ConflictError(
-            f"{directory / MANIFEST} exists",
-            hint=f"add to its `flows`: - {{name: {slug}, entrypoint: {found.entrypoint!r}}}",
-        )
+        raise ConflictError(f"{directory / MANIFEST} exists", hint=f"add to it {declared.line}")
     runtime, notes = _packages(found.root)
-    notes += _about_inputs(flow)
-    about = {"name": slug, "entrypoint": found.entrypoint, "summary": _summary(flow)}
+    notes = [*declared.notes, *notes]
     data = {
         "service": service,
         "root": _root(found.root, directory),
-        "flows": [{key: value for key, value in about.items() if value}],
+        **declared.keys,
         "runtime": runtime,
     }
     lines = manifest_text.comment(f"Made from {named} by `koco init --from`.")
@@ -56,12 +62,31 @@ def make(named: str, directory: Path, *, name: str | None = None) -> Conversion:
     lines.append(manifest_text.dump({key: value for key, value in data.items() if value}))
     config = f"[project]\nname = {json.dumps(service)}\nmanifests = [{json.dumps(MANIFEST)}]\n"
     made = Conversion({Path(MANIFEST): "\n".join(lines) + "\n", Path(FILE): config})
-    made.services.append(Service(service, Path(MANIFEST), (), tuple(notes), slug))
+    made.services.append(Service(service, Path(MANIFEST), (), tuple(notes), declared.flow))
     return made
 
 
-def _summary(flow: Flow) -> str:
-    return (inspect.getdoc(flow.entrypoint) or "").partition("\n")[0].strip().rstrip(".")
+def _declare(found: Source, service: str) -> Declared:
+    """Import what is named, and return what a manifest says of it."""
+    source.make_importable(found)
+    with loading.explained(found, otherwise="write the manifest by hand: docs/manifest.md"):
+        if _is_app(loader.find(found.entrypoint)):
+            about = serving.describe(found.entrypoint, service)
+            line = f"`app: {found.entrypoint}`"
+            return Declared({"app": found.entrypoint}, [], about.flows[0].name, line)
+        flow = load_flow(found.function, found.entrypoint, None)
+    slug = rules.slug(found.function.replace(".", "-").lstrip("_")) or "run"
+    keys = {"name": slug, "entrypoint": found.entrypoint}
+    if summary := (inspect.getdoc(flow.entrypoint) or "").partition("\n")[0].strip().rstrip("."):
+        keys["summary"] = summary
+    line = f"under `flows`: `- {{name: {slug}, entrypoint: {found.entrypoint!r}}}`"
+    return Declared({"flows": [keys]}, _about_inputs(flow), slug, line)
+
+
+def _is_app(found: Any) -> bool:
+    """Return whether an object is an application that handles requests, and so no flow."""
+    kind = type(found).__module__
+    return hasattr(found, "enters") or kind.startswith(("fastapi", "starlette", "ray.serve"))
 
 
 def _root(root: Path, directory: Path) -> str | None:

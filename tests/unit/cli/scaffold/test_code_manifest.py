@@ -13,9 +13,15 @@ from koco.project import project
 
 CODE = '''
 """A module."""
-from koco import Tracer
+import fastapi
+from koco import Launch, ServeAPI, Tracer
 
 LIMIT = 3
+app = ServeAPI()
+web = fastapi.FastAPI()
+
+@app.enter("/orders/weigh")
+def enter(request: fastapi.Request): return Launch(request, weigh)
 
 def weigh(tracer: Tracer, what: str, grams: int = 5, note=None):
     """Weigh something.
@@ -82,6 +88,17 @@ def test_a_file_is_named_by_its_path(here: Path) -> None:
     assert run(["init", "--from", "./src/scales.py:weigh", "--name", "lab"]) == 0
     manifest = load.load(here / "koco.yaml")
     assert (manifest.root, manifest.flows[0].entrypoint) == ("src", "scales:weigh")
+    assert project.check(project.targets())[1] == []
+
+
+def test_an_endpoint_becomes_the_services_app(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A `ServeAPI` is no flow; the first of its flows is the one to run."""
+    assert run(["init", "--from", "lab.scales:app", "--name", "lab"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "  koco run orders-weigh -f"
+    manifest = load.load(here / "koco.yaml")
+    assert (manifest.app, manifest.flows) == ("lab.scales:app", ())
     assert project.check(project.targets())[1] == []
 
 
@@ -160,7 +177,7 @@ def test_an_existing_manifest_stays_and_the_hint_is_what_to_add(
     assert run(["init", "--from", "lab.scales:weigh", "--name", "lab"]) == 2
     told = capsys.readouterr().err
     assert "koco.yaml exists" in told
-    assert "add to its `flows`: - {name: weigh, entrypoint: 'lab.scales:weigh'}" in told
+    assert "add to it under `flows`: `- {name: weigh, entrypoint: 'lab.scales:weigh'}`" in told
     assert (here / "koco.yaml").read_text() == "mine"
     assert not (here / "koco.toml").exists()
 
@@ -173,6 +190,8 @@ def test_an_existing_manifest_stays_and_the_hint_is_what_to_add(
         ("lab.scales:LIMIT", 4, "is not callable, but an int"),
         ("lab.scales:by_position", 4, "takes 'a' by position only"),
         ("lab/scales.py", 2, "names no function"),
+        ("..:weigh", 4, "'..' is not the name of a module"),
+        ("lab.scales:web", 4, "is a FastAPI, not a ServeAPI"),
         ("broken:run", 5, "broken.py cannot be imported: ZeroDivisionError: division by zero"),
         ("broken:run", 5, 'broken.py", line 1, in <module>\n    1 / 0\n'),
         ("lacking:run", 5, "install 'no_such_package' beside koco"),
