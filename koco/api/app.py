@@ -8,6 +8,7 @@ from litestar.datastructures import State
 
 from koco.api import node_app
 from koco.api.agents.mcp import routes as mcp
+from koco.api.agents.mip003 import app as mip003
 from koco.api.http import auth, errors, proxy, request_id
 from koco.api.http.audit import record
 from koco.api.http.request import Request
@@ -98,6 +99,7 @@ def create_app(parts: Parts) -> Litestar:
         }
     )
     served = kodosumi.wrap(etag.wrap(app.asgi_handler), app.state)
+    served = mip003.wrap(served, app.state)
     # Outermost, because litestar's own middleware does not see requests without a route.
     identified = request_id.wrap(served, counters.observe)
     app.asgi_handler = proxy.wrap(identified, parts.settings)

@@ -41,6 +41,8 @@ from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
+from koco.control.payments.payment_service import PaymentService
+from koco.control.payments.payments import Payments
 from koco.control.runners.last_words import LastWords
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
@@ -160,6 +162,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         urls=urls,
         bundles=bundles,
     )
+    payment_service = PaymentService(settings, vault)
+    payments = Payments(store, catalog, launches, service=payment_service, settings=settings)
     children = Children(store, catalog, launches)
     schedules = Schedules(store, catalog, launches, settings)
     return Parts(
@@ -189,6 +193,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         waits=Waits(store, spooler, waiters=waiters, children=children),
         histories=Histories(store, blobs=blobs, opener=vault.opener),
         launches=launches,
+        payments=payments,
         schedules=schedules,
         schedule_orders=ScheduleOrders(schedules, store=store, catalog=catalog),
         vault=vault,

@@ -23,6 +23,7 @@ from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.waits import Waits
+from koco.control.payments.payments import Payments
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -57,6 +58,7 @@ class Parts:
     waits: Waits
     histories: Histories
     launches: Launches
+    payments: Payments
     schedules: Schedules
     schedule_orders: ScheduleOrders
     vault: Vault

@@ -248,6 +248,7 @@ class Plane:
         await parts.waits.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()
+        parts.payments.start()
         parts.release_tokens.look_after(
             lambda: parts.vault.releases_in_need(parts.supervisor.pools)
         )

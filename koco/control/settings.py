@@ -21,6 +21,10 @@ _AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 _Days = Annotated[float, msgspec.Meta(ge=0, le=36_500)]
 _Texts = tuple[str, ...]
 
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
+#: The longest name of a key (characters).
+_NAME_LENGTH = 64
+
 _ORIGIN = re.compile(r"\*|https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
 
@@ -82,6 +86,17 @@ class Settings(msgspec.Struct, kw_only=True):
     park_after: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 60
     #: The largest result of a step (MB).
     max_step_mb: Annotated[float, msgspec.Meta(gt=0, le=48)] = 16
+    #: Where the Masumi payment service answers, through which jobs over MIP-003 are paid.
+    masumi_url: str = ""
+    #: How often it is asked for the payments of open jobs (seconds).
+    masumi_poll_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 10
+    #: How long a purchaser may take to pay a job, and the seller to submit its result (hours).
+    masumi_pay_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
+    masumi_result_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 24
+    #: Whether results are hashed as they stand within JSON, as the package `masumi` does.
+    masumi_escaped_hash: bool = False
+    #: The key as which callers without a key use flows that are public over MIP-003.
+    mip003_key: str = ""
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks that webhooks may be sent to although they are not public.
@@ -150,6 +165,8 @@ def defaults() -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     kind = next(field.type for field in msgspec.structs.fields(Settings) if field.name == name)
+    if name in _TEXT_READERS:
+        return _TEXT_READERS[name](value)
     if name in _CHECKS:
         return [_CHECKS[name](each) for each in _texts(name, value)]
     try:
@@ -200,8 +217,26 @@ def _network(setting: str, text: str) -> str:
         raise UsageError(f"{setting}: {exc}", hint="such as 10.0.0.5 or 10.0.0.0/8") from exc
 
 
+def _url(value: Any) -> str:
+    """Return the checked URL of a payment service, which may be empty."""
+    if not isinstance(value, str) or (value and not _URL.fullmatch(value)):
+        raise UsageError(
+            f"masumi_url: {value!r} is not the URL of a payment service",
+            hint="such as https://payment.example.com/api/v1",
+        )
+    return value.rstrip("/")
+
+
+def _name(value: Any) -> str:
+    """Return a name of a key, which may be empty. The key need not be there yet."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _NAME_LENGTH:
+        raise UsageError(f"mip003_key: {value!r} is not the name of a key", hint="such as masumi")
+    return value.strip()
+
+
 _CHECKS: dict[str, Callable[[str], str]] = {
     "cors_origins": _origin,
     "trusted_proxies": partial(_network, "trusted_proxies"),
     "webhook_networks": partial(_network, "webhook_networks"),
 }
+_TEXT_READERS: dict[str, Callable[[Any], str]] = {"masumi_url": _url, "mip003_key": _name}

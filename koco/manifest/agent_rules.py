@@ -1,12 +1,14 @@
 """Rules for what a manifest, or an `enter` route, tells agents of a flow."""
 
+import re
 from typing import Any
 
 from koco.manifest.problems import InvalidValueError
 from koco.manifest.rules import check_free_values
 
 #: The protocols over which agents call flows: see docs/agents.md.
-PROTOCOLS = ("mcp", "a2a", "mip003")
+MIP003 = "mip003"
+PROTOCOLS = ("mcp", "a2a", MIP003)
 
 
 def check_protocol(name: str) -> str:
@@ -14,6 +16,35 @@ def check_protocol(name: str) -> str:
     if name in PROTOCOLS:
         return name
     raise InvalidValueError(f"there is no protocol {name!r}", f"one of: {', '.join(PROTOCOLS)}")
+
+
+#: The networks of Masumi's payments.
+NETWORKS = ("Preprod", "Mainnet")
+_AMOUNT = re.compile(r"[0-9]{1,25}")
+_IDENTIFIER_LENGTH = 250
+
+
+def check_network(name: str) -> str:
+    """Check the name of a Cardano network."""
+    if name in NETWORKS:
+        return name
+    raise InvalidValueError(f"there is no network {name!r}", f"one of: {', '.join(NETWORKS)}")
+
+
+def check_amount(text: str) -> str:
+    """Check an amount of money in its smallest unit."""
+    if _AMOUNT.fullmatch(text):
+        return text
+    raise InvalidValueError(f"must be a whole number as text, got {text!r}", 'such as "1000000"')
+
+
+def check_agent_identifier(text: str) -> str:
+    """Check the identifier of an agent in Masumi's registry."""
+    if text.isalnum() and text.isascii() and len(text) <= _IDENTIFIER_LENGTH:
+        return text
+    raise InvalidValueError(
+        "is not an agent's identifier", "copy it from the payment service, where it was registered"
+    )
 
 
 #: The types of JSON Schema.

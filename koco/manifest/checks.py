@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from koco.manifest.for_agents import Example, Hints
+from koco.manifest.for_agents import Example, Hints, Mip003, Price
 from koco.manifest.model import Flow, Limits, Manifest, Runner, Schedule
 from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key, wrong_type
 from koco.spelling import nearest
@@ -41,6 +41,7 @@ def find_problems(data: Any) -> list[Problem]:
         _check_koco,
         _check_secrets,
         _check_schedules,
+        _check_mip003,
     ]
     return [*problems, *(problem for check in checks for problem in check(data))]
 
@@ -85,16 +86,18 @@ _CONSTRAINTS = {
 }
 
 
-#: The models of a flow's keys that are mappings.
-_OF_FLOWS: dict[KeyPath, Any] = {("limits",): Limits, ("hints",): Hints, ("examples",): Example}
+#: The models of the keys of lists' elements that are mappings, or lists of them.
+_INNER: dict[KeyPath, Any] = {
+    **{("limits",): Limits, ("hints",): Hints, ("examples",): Example, ("price",): Price}
+}
 
 
 def _model_at(path: KeyPath) -> Any:
-    if path[2:3] in _OF_FLOWS:
-        return _OF_FLOWS[path[2:3]]
+    if path[2:3] in _INNER:
+        return _INNER[path[2:3]]
     if not path:
         return Manifest
-    of_elements = {"flows": Flow, "schedule": Schedule}
+    of_elements = {"flows": Flow, "schedule": Schedule, "mip003": Mip003}
     return of_elements.get(str(path[0])) or Manifest.model_fields[str(path[0])].annotation
 
 
@@ -228,25 +231,44 @@ def _check_public_paths(data: dict[str, Any]) -> list[Problem]:
 
 
 def _check_schedules(data: dict[str, Any]) -> list[Problem]:
-    """Return a problem for each schedule of an unknown flow, and for each duplicate.
+    """Return a problem for each schedule of an unknown flow, and for each duplicate."""
+    problems = _check_named_flows(data, "schedule")
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(_list(data, "schedule")):
+        if not isinstance(entry, dict):
+            continue
+        first = seen.setdefault(_canonical(entry), index)
+        if first != index:
+            problems.append(Problem(("schedule", index), f"is the same as schedule[{first}]"))
+    return problems
+
+
+def _check_mip003(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each element about an unknown flow, and for a flow's second one."""
+    problems = _check_named_flows(data, "mip003")
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(_list(data, "mip003")):
+        flow = entry.get("flow") if isinstance(entry, dict) else None
+        if isinstance(flow, str) and (first := seen.setdefault(flow, index)) != index:
+            message = f"flow {flow!r} has an element already: mip003[{first}]"
+            problems.append(Problem(("mip003", index, "flow"), message))
+    return problems
+
+
+def _check_named_flows(data: dict[str, Any], key: str) -> list[Problem]:
+    """Return a problem for each element of a list that names an unknown flow.
 
     The flows of an `app` are only known once it is imported.
     """
     names = [str(flow.get("name")) for _, flow in _flows(data)]
     problems = []
-    seen: dict[str, int] = {}
-    for index, entry in enumerate(_list(data, "schedule")):
-        if not isinstance(entry, dict):
-            continue
-        flow = entry.get("flow")
+    for index, entry in enumerate(_list(data, key)):
+        flow = entry.get("flow") if isinstance(entry, dict) else None
         if isinstance(flow, str) and flow not in names and not data.get("app"):
             near = nearest(flow, names)
             hint = f"did you mean {near!r}?" if near else f"flows: {', '.join(names)}"
             message = f"there is no flow {flow!r}"
-            problems.append(Problem(("schedule", index, "flow"), message, hint))
-        first = seen.setdefault(_canonical(entry), index)
-        if first != index:
-            problems.append(Problem(("schedule", index), f"is the same as schedule[{first}]"))
+            problems.append(Problem((key, index, "flow"), message, hint))
     return problems
 
 

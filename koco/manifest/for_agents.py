@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from koco.manifest import agent_rules, rules
 from koco.manifest.descriptions import EXPOSED
@@ -43,3 +43,49 @@ class Example(_Part):
     summary: str = Field("", description="What is asked, in one line.")
     inputs: Plain = Field({}, description="The inputs.")
     result: Any = Field(None, description="The result of these inputs.")
+
+
+_Flow = Annotated[
+    str, AfterValidator(rules.check_name), Field(json_schema_extra={"pattern": rules.NAME})
+]
+_Network = Annotated[
+    str,
+    AfterValidator(agent_rules.check_network),
+    Field(json_schema_extra={"enum": [*agent_rules.NETWORKS]}),
+]
+_Agent = Annotated[str, AfterValidator(agent_rules.check_agent_identifier)]
+_Amount = Annotated[str, AfterValidator(agent_rules.check_amount)]
+
+
+class Price(_Part):
+    """What one job costs, in one currency."""
+
+    amount: _Amount = Field(
+        description="The amount in the smallest unit, as text.", examples=["1000000"]
+    )
+    unit: str = Field(
+        "lovelace",
+        description="The currency: `lovelace`, or an asset's policy id and name in one.",
+    )
+
+
+class Mip003(_Part):
+    """A flow that Masumi's clients may call over MIP-003 or Sumi."""
+
+    flow: _Flow = Field(description="The name of the flow, of this service.")
+    agent_identifier: _Agent | None = Field(
+        None,
+        description="Its identifier in Masumi's registry. With it, a job is launched once it is "
+        "paid; without it, jobs are free.",
+    )
+    network: _Network = Field("Preprod", description="The network on which it is registered.")
+    price: Annotated[tuple[Price, ...], Strict(False)] = Field(
+        (),
+        description="The registered price, which Sumi's list of services shows. The payment "
+        "service knows what is to be paid.",
+    )
+    public: bool = Field(
+        False,
+        description="Whether callers without a key may use it. They act as the key that the "
+        "control plane's setting `mip003_key` names.",
+    )

@@ -359,6 +359,11 @@ class Manifest(_Part):
         "retry.",
     )
     schedule: _List[Schedule] = Field((), description="The times at which koco launches flows.")
+    mip003: _List[for_agents.Mip003] = Field(
+        (),
+        description="Flows that Masumi's clients may call over MIP-003 or Sumi, and how they are "
+        "paid. A flow that is listed here has `mip003` in its `expose`.",
+    )
     calls: _List[_Call] = Field(
         (),
         description="Flows of other services that this service's flows may launch, whoever "

@@ -158,6 +158,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     only_once: bool = False
     #: Its own webhooks. The store adds the execution.
     webhooks: tuple[Webhook, ...] = ()
+    #: Its fid if it was told before: see `Payment`. Otherwise the store makes one.
+    fid: str = ""
 
 
 class Topic(StrEnum):
@@ -324,6 +326,52 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: How many were skipped because the previous run had not ended, and the latest of them.
     skipped: int = 0
     skipped_at: float | None = None
+
+
+class PaymentState(StrEnum):
+    """How far a paid job is. Its execution has been created from `LAUNCHED` on."""
+
+    AWAITING = "awaiting"
+    #: The money is there, and the execution is to be created.
+    PAID = "paid"
+    LAUNCHED = "launched"
+    #: The hash of the result is with the payment service.
+    SUBMITTED = "submitted"
+    #: It was not paid, could not be launched, or has no result to be paid for. `cause` says why.
+    FAILED = "failed"
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a purchaser has to know to pay for a job. Times are in milliseconds since the epoch."""
+
+    agent: str
+    network: str
+    blockchain_identifier: str
+    seller_vkey: str
+    pay_by: int
+    submit_by: int
+    unlock: int
+    dispute_unlock: int
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is launched once it is paid. Its execution then has its fid."""
+
+    fid: str
+    flow: str
+    #: Who asked for it.
+    user: str
+    #: The identifier that the purchaser gave it, and the hash of its input.
+    identifier: str
+    input_hash: str
+    inputs: dict[str, Any]
+    terms: Terms
+    #: In seconds since the epoch.
+    created: float
+    #: Further members of the `meta` event.
+    about: dict[str, Any] = {}
+    state: PaymentState = PaymentState.AWAITING
+    cause: str | None = None
 
 
 class LimitOverride(msgspec.Struct, frozen=True, kw_only=True):

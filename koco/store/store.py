@@ -14,6 +14,7 @@ from koco.store.keys import Keys
 from koco.store.limits import Limits
 from koco.store.locks import Locks
 from koco.store.model import News
+from koco.store.payments import Payments
 from koco.store.releases import Releases
 from koco.store.replies import Replies
 from koco.store.retention import Retention
@@ -55,6 +56,7 @@ class Store:
         self.usage = Usage(engine)
         self.webhooks = Webhooks(engine)
         self.deliveries = Deliveries(engine)
+        self.payments = Payments(engine)
 
     @classmethod
     def at(cls, path: Path) -> "Store":

@@ -89,11 +89,9 @@ def execute(
     async def make() -> str:
         execution, _ = await store.executions.create(new)
         fid: str = execution.fid
-        await store.executions.assign(fid, "r")
-        running = [line.encode(Kind.STATUS, {"status": Status.RUNNING})]
-        batches = [_batch(fid, 1, running, Status.RUNNING)]
+        await _begin(store, fid)
         lines = [line.encode(kind, payload) for kind, payload in events]
-        batches += [_batch(fid, 2, lines, None)] if lines else []
+        batches = [_batch(fid, 2, lines, None)] if lines else []
         if ends and error is None:
             over = [line.encode(Kind.FINAL, final)]  # the store adds the status
             batches.append(_batch(fid, 2 + len(lines), over, Status.FINISHED))
@@ -105,6 +103,17 @@ def execute(
 
     made: str = api.call(make())
     return made
+
+
+def begin(api: Api, fid: str) -> None:
+    """Let an execution run that was launched."""
+    api.call(_begin(api.parts.store, fid))
+
+
+async def _begin(store: Any, fid: str) -> None:
+    await store.executions.assign(fid, "r")
+    running = [line.encode(Kind.STATUS, {"status": Status.RUNNING})]
+    await store.events.append([_batch(fid, 1, running, Status.RUNNING)])
 
 
 def _batch(fid: str, first: int, lines: list[bytes], status: Status | None) -> Batch:

@@ -17,6 +17,8 @@ from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
+from koco.control.payments.payment_service import PaymentService
+from koco.control.payments.payments import Payments
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -63,6 +65,10 @@ async def complete(
     parts.locks = Locks(store, parts.spooler, endpoints=parts.endpoints)
     parts.launches = Launches(
         store, parts.supervisor, catalog, endpoints=parts.endpoints, files=parts.files
+    )
+    service = PaymentService(parts.settings, parts.vault)
+    parts.payments = Payments(
+        store, catalog, parts.launches, service=service, settings=parts.settings
     )
     children = Children(store, catalog, parts.launches)
     parts.waits = Waits(store, parts.spooler, waiters=Waiters(), children=children)

@@ -75,12 +75,15 @@ class Calls:
         key: str | None = None,
         tags: tuple[str, ...] = (),
         webhooks: tuple[Webhook, ...] = (),
+        about: dict[str, Any] | None = None,
+        prefilled: bool = False,
     ) -> tuple[Execution, bool]:
         """Launch a flow; return the execution once it is committed, and whether it is new.
 
         `key` is the idempotency key, if it is not in the request's header. `webhooks` hear of this
-        execution: see `koco.control.webhooks`. If the client
-        disconnects, the launch continues, and the same call with the same key finds it.
+        execution: see `koco.control.webhooks`. `about` and `prefilled` are those of
+        `koco.api.routes.flows.accept`. If the client disconnects, the launch continues, and the
+        same call with the same key finds it.
 
         Raises:
             NotAllowedError: the caller has no scope `launch`.
@@ -88,7 +91,14 @@ class Calls:
         """
         with self._audited("launch", entry.name):
             return await flows.accept(
-                self.request, entry, inputs, key=key, tags=tags, webhooks=webhooks
+                self.request,
+                entry,
+                inputs,
+                key=key,
+                tags=tags,
+                webhooks=webhooks,
+                about=about,
+                prefilled=prefilled,
             )
 
     # executions

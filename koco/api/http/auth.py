@@ -84,15 +84,24 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         if is_open(connection):
-            # Each address is limited like a key, and so is each home network.
-            credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
-            nobody = msgspec.structs.replace(NOBODY, credential=credential)
-            connection.scope["auth"] = _admit(nobody, connection)
+            connection.scope["auth"] = admit_nobody(connection)
         else:
             await by_key(connection, route)
 
     guard.__dict__["is_open"] = True
     return _with_scope(guard, scope)
+
+
+def admit_nobody(connection: Connection, as_caller: Caller = NOBODY) -> Caller:
+    """Return the caller of a request without a key: nobody, or one as which it may act.
+
+    Raises:
+        TooManyError: too many requests from this address, or of that caller.
+    """
+    # Each address is limited like a key, and so is each home network.
+    credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
+    nobody = _admit(msgspec.structs.replace(NOBODY, credential=credential), connection)
+    return nobody if as_caller is NOBODY else _admit(as_caller, connection)
 
 
 def authenticate_release(connection: Connection) -> tuple[Caller, str, int]:

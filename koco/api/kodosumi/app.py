@@ -25,7 +25,7 @@ _NAMES = frozenset(
     {
         *("", "-", "admin", "api", "audit", "boot", "deploy", "exchange", "expose", "files"),
         *("flow", "inputs", "lock", "login", "logout", "maintenance", "outputs", "role"),
-        *("schema", "serve", "sumi", "timeline", "wallets"),
+        *("schema", "serve", "timeline", "wallets"),
     }
 )
 _NO_STORE = (b"cache-control", b"no-store")

@@ -310,11 +310,15 @@ async def accept(
     key: str | None = None,
     tags: tuple[str, ...] = (),
     webhooks: tuple[Webhook, ...] = (),
+    about: dict[str, Any] | None = None,
+    prefilled: bool = False,
 ) -> tuple[model.Execution, bool]:
     """Launch a flow for a request; return the execution, and whether it is new.
 
     `call` is the request itself if it is to the flow's own path. `key` is the idempotency key if
-    it is not in the header. `tags` are added to the flow's, and `webhooks` hear of it.
+    it is not in the header. `tags` are added to the flow's, `about` to its `meta` event, and
+    `webhooks` hear of it. With `prefilled`, a flow that was written for Kodosumi also gets what its
+    form shows at first.
 
     Raises as `Launches.launch` does, and refuses a flow that is not the caller's.
     """
@@ -324,14 +328,18 @@ async def accept(
         inputs,
         user=request.auth.name,
         key=key or request.headers.get("idempotency-key"),
-        about={"request": request.auth.request},
+        about={"request": request.auth.request, **(about or {})},
         audited=audit.launch_entry(request),
         call=call,
-        as_browser=call is None and bool(_PREFILLED.search(request.headers.get("prefer", ""))),
+        as_browser=prefilled or (call is None and _wants_prefilled(request)),
         asker=request.asker,
         tags=tags,
         webhooks=webhooks,
     )
+
+
+def _wants_prefilled(request: Request) -> bool:
+    return bool(_PREFILLED.search(request.headers.get("prefer", "")))
 
 
 async def _launch_and_wait(

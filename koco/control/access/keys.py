@@ -69,18 +69,17 @@ class Keys:
                 " `koco up` on its machine repairs a local context",
             )
         until = [each for each in (key.expires, key.former_until if is_former else None) if each]
-        expires = min(until, default=None)
-        if expires is not None and expires <= time.time():
-            raise _over(key, expires)
-        return Caller(
-            name=key.name,
-            scopes=frozenset(key.scopes),
-            flows=key.flows,
-            sees_all=key.sees_all,
-            made=key.created,
-            credential=_credential(key.name),
-            expires=expires,
-        )
+        return _caller(key, min(until, default=None))
+
+    async def named(self, name: str) -> Caller:
+        """Return the caller that a key is, by its name, for requests that an admin lets act as it.
+
+        Raises:
+            NotFoundError: there is no such key.
+            UnauthorizedError: it has expired.
+        """
+        key = await self._store.keys.get(name)
+        return _caller(key, key.expires)
 
     def used(self, caller: Caller) -> None:
         """Note the use of a key, at most once a minute; the request does not wait for it."""
@@ -212,6 +211,25 @@ def _expires(expires_s: float | None) -> float | None:
         what = "a key expires after one second at least and ten years at most (expires_s)"
         raise UsageError(what, hint="without `expires_s` it never expires")
     return time.time() + expires_s
+
+
+def _caller(key: Key, expires: float | None) -> Caller:
+    """Return the caller that a key is until it expires.
+
+    Raises:
+        UnauthorizedError: it has.
+    """
+    if expires is not None and expires <= time.time():
+        raise _over(key, expires)
+    return Caller(
+        name=key.name,
+        scopes=frozenset(key.scopes),
+        flows=key.flows,
+        sees_all=key.sees_all,
+        made=key.created,
+        credential=_credential(key.name),
+        expires=expires,
+    )
 
 
 def _over(key: Key, since: float) -> UnauthorizedError:

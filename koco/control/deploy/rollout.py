@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +28,7 @@ from koco.control.runners.worker import SHORT_LIVED, Runner
 from koco.control.services.catalog import Catalog, closed_by
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
+from koco.manifest.agent_rules import MIP003
 from koco.manifest.descriptions import FlowDescription, FlowExample, FlowHints
 from koco.manifest.model import Flow
 from koco.runner.spec import Description, Presence
@@ -341,7 +342,18 @@ def _flows(release: Release, description: Description) -> list[FlowDescription]:
         for flow in release.manifest.flows
     ]
     app = description.app.flows if description.app is not None else ()
-    return [*(_with_defaults(flow, shared) for flow in app), *own]
+    named = {each.flow for each in about.mip003}
+    return [_exposed(each, named) for each in (*(_with_defaults(a, shared) for a in app), *own)]
+
+
+def _exposed(flow: FlowDescription, named: Collection[str]) -> FlowDescription:
+    """Return a flow that also has MIP-003 among its protocols if the manifest's `mip003` names it.
+
+    So a service that was written for Kodosumi can be exposed without a change of its code.
+    """
+    if flow.name not in named or MIP003 in flow.expose:
+        return flow
+    return msgspec.structs.replace(flow, expose=(*flow.expose, MIP003))
 
 
 def _for_agents(flow: Flow) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Launches:
         parent: str | None = None,
         tags: tuple[str, ...] = (),
         webhooks: tuple[Webhook, ...] = (),
+        fid: str = "",
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
@@ -82,8 +83,8 @@ class Launches:
         audit log. `call` is the request to the flow's own path, if the launch is one. With
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
         first, as a browser sends them, unless `inputs` has the field. `parent` is the fid of the
-        execution that launches it. `tags` are added to those of the flow, and `webhooks` only hear
-        of this execution.
+        execution that launches it, `fid` its own if somebody was told it before. `tags` are added
+        to those of the flow, and `webhooks` only hear of this execution.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it;
         but files are fetched from URLs only while `asker` is there. An asker who has lost access
@@ -114,9 +115,25 @@ class Launches:
                 parent=parent,
                 tags=tuple(dict.fromkeys((*new.tags, *tags))),
                 webhooks=webhooks,
+                fid=fid,
             )
 
         return await self._tasks.finish(self._once(user, key, digest, decide, asker))
+
+    async def check(self, entry: Entry, inputs: dict[str, Any]) -> None:
+        """Validate inputs as `launch` does, as far as that is possible without launching.
+
+        A service's own endpoint is not asked, and files are not fetched.
+
+        Raises as `launch` does.
+        """
+        quick = is_small(inputs)
+        await run_check(lambda: _check_inputs(entry, inputs, ""), is_quick=quick)
+        if entry.form is None or entry.flow.dialect:
+            return
+        await entry.form.validate_async(inputs)
+        if self._urls is not None:
+            self._urls.require_allowed(entry.form, inputs)
 
     async def place(
         self,

@@ -68,6 +68,15 @@ class UrlInputs:
             for name, value in inputs.items()
         }
 
+    def require_allowed(self, form: Model, inputs: dict[str, Any]) -> None:
+        """Refuse URLs in file fields if the setting does, or if there are too many.
+
+        Raises:
+            InputsError: see `fetch`.
+        """
+        if found := _urls(form, inputs):
+            self._require_allowed(found)
+
     def _require_allowed(self, found: dict[str, list[str]]) -> None:
         if not self._settings.url_inputs:
             message = (

@@ -332,7 +332,7 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         return known, False
     if new.only_once:
         _require_first(db, new)
-    fid, created = _new_fid(), line.timestamp()
+    fid, created = new.fid or new_fid(), line.timestamp()
     first = _first_events(fid, new)
     values = {
         "fid": fid,
@@ -409,7 +409,8 @@ _INSERT = (
 )
 
 
-def _new_fid() -> str:
+def new_fid() -> str:
+    """Return a fid that nothing has."""
     return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(_FID_LENGTH))
 
 

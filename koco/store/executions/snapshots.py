@@ -1,7 +1,10 @@
 """Snapshots: an execution together with its outcome and its open locks, all of one moment."""
 
+from typing import Any
+
 import msgspec
 
+from koco.events import line
 from koco.store import locks
 from koco.store.engine.protocol import Connection
 from koco.store.executions.repository import get
@@ -21,6 +24,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     outcome: Chunk | None
     #: Its open locks, oldest first; empty if they were not asked for.
     locks: list[Lock]
+
+    @property
+    def payload(self) -> Any:
+        """The outcome's payload: the result, or the error; None if there is no outcome."""
+        seq = self.execution.outcome_seq
+        if self.outcome is None or seq is None:
+            return None
+        lines = dict(line.number_lines(self.outcome.first, self.outcome.body))
+        return line.decode(seq, lines[seq]).get("payload")
 
 
 class Snapshots(Repository):

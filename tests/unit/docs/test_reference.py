@@ -39,7 +39,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "none" if isinstance(value, list | tuple) and not value else f"{value:.10g}"
+    return "none" if isinstance(value, list | tuple | str) and not value else f"{value:.10g}"
 
 
 def test_every_variable_that_is_read_is_documented() -> None:

@@ -74,6 +74,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
             **{"retries": 0, "retry_errors": False, "backoff": 1.0},
         },
         "schedule": [],
+        "mip003": [],
         "calls": [],
         "encrypt": False,
     }
@@ -459,3 +460,27 @@ def test_takes_the_keys_for_agents() -> None:
         expose=["mip003"],
     )
     assert load.to_wire(load.check(given))["flows"] == given["flows"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"flow": "b"}, "mip003[0].flow: there is no flow 'b'"),
+        ({"network": "Testnet"}, "mip003[0].network: there is no network 'Testnet'"),
+        ({"price": [{"amount": "1.5"}]}, "mip003[0].price[0].amount: must be a whole number"),
+        ({"price": [{"amont": "1", "amount": "1"}]}, "hint: did you mean 'amount'?"),
+        ({"agent_identifier": "a b"}, "mip003[0].agent_identifier: is not an agent's identifier"),
+        ({"public": "yes"}, "mip003[0].public: expected true or false"),
+    ],
+)
+def test_says_what_is_wrong_with_a_flow_for_masumi(change: dict[str, Any], problem: str) -> None:
+    """Before anybody can pay for it."""
+    given = {**flow(), "mip003": [{"flow": FLOW["name"], **change}]}
+    assert [problem in str(found) for found in find_problems(given)] == [True]
+
+
+def test_a_flow_is_offered_to_masumi_once() -> None:
+    """A second element of it would contradict the first."""
+    given = {**flow(), "mip003": [{"flow": FLOW["name"]}] * 2}
+    (found,) = find_problems(given)
+    assert "has an element already: mip003[0]" in str(found)

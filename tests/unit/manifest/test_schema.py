@@ -12,6 +12,7 @@ import pytest
 from koco.errors import ManifestError
 from koco.forms import TYPES
 from koco.manifest import load, schema
+from koco.manifest.for_agents import Mip003
 from koco.manifest.model import (
     Endpoint,
     Files,
@@ -73,6 +74,7 @@ def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) 
     [
         *(("The service", Manifest), ("flows", Flow), ("runtime", Runtime), ("runner", Runner)),
         *(("endpoint", Endpoint), ("files", Files), ("limits", Limits), ("schedule", Schedule)),
+        ("mip003", Mip003),
     ],
 )
 def test_every_key_of_a_manifest_is_documented(title: str, model: Any) -> None:
@@ -130,6 +132,7 @@ FLOW = {"name": "a", "entrypoint": "a:b"}
         {"flows": [FLOW | {"inputs": [{"type": "text", "name": "x", "labl": "y"}]}]},
         {"flows": [FLOW | {"inputs": [{"type": "select", "name": "x", "option": []}]}]},
         *({"flows": [FLOW | each]} for each in ({"expose": ["x"]}, {"hints": {"x": True}})),
+        *({"mip003": [{"flow": "a"} | each]} for each in ({"network": "x"}, {"publik": True})),
     ],
 )
 def test_the_schema_refuses_invalid_manifests(change: dict[str, Any]) -> None:

@@ -26,16 +26,15 @@ _INSTEAD = {
     "/maintenance": "`koco undeploy SERVICE` stops a service, `koco rollback` goes back",
     "/exchange": "manifests are files; `koco init --from` reads an export",
     "/audit": "`koco audit` shows the audit log",
-    "/sumi": "koco does not have the Sumi protocol yet",
-    "/wallets": "koco does not have Masumi's payments",
-    "/api/masumi": "koco does not have Masumi's registry and payments",
+    "/wallets": "the payment service has the wallets",
+    "/api/masumi": "the payment service registers agents; the manifest's `mip003` has identifiers",
     "/schema": "`/openapi.json` describes koco's own API",
 }
 
 #: The beginnings that include everything below them.
 _BELOW = (
     *("/admin", "/api/dashboard", "/api/masumi", "/audit", "/boot", "/deploy", "/exchange"),
-    *("/expose", "/maintenance", "/schema", "/serve", "/sumi", "/wallets"),
+    *("/expose", "/maintenance", "/schema", "/serve", "/wallets"),
 )
 
 _PATHS = ["/", "/flow/register", "/flow/unregister"]

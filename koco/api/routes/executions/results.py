@@ -16,7 +16,6 @@ from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Fid, Json, Shape
 from koco.control.container import Parts
 from koco.errors import AcceptError, ConflictError, LimitError, UsageError
-from koco.events import line
 from koco.events.model import Status
 from koco.store.executions.snapshots import Snapshot
 from koco.store.model import Execution
@@ -87,11 +86,9 @@ async def read_outcome(parts: Parts, execution: Execution) -> Result:
 
 def outcome_of(snapshot: Snapshot) -> Result:
     """Return the outcome in a snapshot of an execution that has ended."""
-    execution, chunk, seq = snapshot.execution, snapshot.outcome, snapshot.execution.outcome_seq
-    if chunk is None or seq is None:
+    execution, payload = snapshot.execution, snapshot.payload
+    if snapshot.outcome is None or execution.outcome_seq is None:
         return Result(execution.fid, execution.status)
-    lines = dict(line.number_lines(chunk.first, chunk.body))
-    payload: Any = line.decode(seq, lines[seq]).get("payload")
     if execution.status is Status.FINISHED:
         return Result(execution.fid, execution.status, result=payload)
     return Result(execution.fid, execution.status, error=payload)

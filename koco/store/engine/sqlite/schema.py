@@ -538,6 +538,25 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX deliveries_by_fid ON deliveries (fid, id);
     CREATE INDEX deliveries_by_status ON deliveries (status, id);
     """,
+    """
+    -- Jobs that are launched once they are paid (`koco.store.model.Payment`). `inputs`, `about` and
+    -- `terms` are JSON.
+    CREATE TABLE payments (
+        fid TEXT PRIMARY KEY,
+        flow TEXT NOT NULL,
+        "user" TEXT NOT NULL,
+        identifier TEXT NOT NULL,
+        input_hash TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        terms TEXT NOT NULL,
+        created REAL NOT NULL,
+        about TEXT NOT NULL,
+        state TEXT NOT NULL,
+        cause TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX payments_open ON payments (state, created)
+        WHERE state IN ('awaiting', 'paid', 'launched');
+    """,
 )
 
 

@@ -215,7 +215,7 @@ def test_pages_of_the_panel_name_a_command(api: Api, path: str, command: str) ->
         assert f"`{command}" in answer.json()["hint"]
 
 
-@pytest.mark.parametrize("path", ["/sumi/x/start_job", "/wallets", "/api/masumi/x", "/schema"])
+@pytest.mark.parametrize("path", ["/expose/x", "/wallets", "/api/masumi/x", "/schema"])
 def test_paths_without_a_counterpart_say_so(api: Api, path: str) -> None:
     with client_of(api, "") as client:
         for method in ("GET", "POST"):
