@@ -3,6 +3,9 @@
 import errno
 import os
 import secrets
+import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +38,7 @@ def command(
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     client = connection.connect()
     try:
-        _receive(client, part)
+        _receive(client, part, file.name)
         # msgspec and tarfile, which only the end of a backup needs.
         from koco.control.backup import archive
 
@@ -57,10 +60,32 @@ def command(
     output.print_line(str(file))
 
 
-def _receive(client: Client, part: Path) -> None:
+def _receive(client: Client, part: Path, name: str) -> None:
+    """Write a backup to a new file, and show a bar at a terminal."""
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
-        for piece in client.backup():
-            out.write(piece)
+        pieces = client.backup()
+        start, total_bytes = _begin(pieces, name)
+        with output.progress(name, total_bytes) as advance:
+            for piece in chain([start], pieces):
+                out.write(piece)
+                advance(len(piece))
         out.flush()
         os.fsync(out.fileno())
+
+
+def _begin(pieces: Iterator[bytes], name: str) -> tuple[bytes, int | None]:
+    """Return the start of a backup, and its size if somebody looks and it is known."""
+    line = output.StatusLine()
+    line.show(f"{name}: the control plane copies its store")
+    try:
+        start = next(pieces, b"")
+        if not output.is_terminal(sys.stderr):
+            return start, None
+        from koco.control.backup import archive  # msgspec and tarfile
+
+        while (total_bytes := archive.announced(start)) is None and (piece := next(pieces, b"")):
+            start += piece
+        return start, total_bytes or None
+    finally:
+        line.clear()

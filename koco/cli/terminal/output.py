@@ -304,8 +304,11 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(label: str, total_bytes: int) -> Iterator[Advance]:
-    """Show a progress bar on stderr while bytes are processed, if stderr is a terminal."""
+def progress(label: str, total_bytes: int | None) -> Iterator[Advance]:
+    """Show a progress bar on stderr while bytes are processed, if stderr is a terminal.
+
+    Without a total, it shows how many there are so far.
+    """
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return

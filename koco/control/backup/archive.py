@@ -30,7 +30,10 @@ _SMALL = 1 << 20
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The first member: what the backup is of. `store` is the version of the store's tables."""
+    """The first member: what the backup is of. `store` is the version of the store's tables.
+
+    `size_bytes` is the size of all that follows, or 0 in backups of earlier versions.
+    """
 
     format: int
     koco: str
@@ -38,6 +41,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     created: str
     blobs: int
+    size_bytes: int = 0
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,28 @@ def header(name: str, size_bytes: int) -> bytes:
 def padding(size_bytes: int) -> bytes:
     """Return what stands behind a member's content."""
     return bytes(-size_bytes % BLOCK)
+
+
+def size(content_bytes: int) -> int:
+    """Return the size of a member with what stands before and behind its content (bytes)."""
+    return BLOCK + content_bytes + len(padding(content_bytes))
+
+
+def announced(start: bytes) -> int | None:
+    """Return the size of a whole backup (bytes), from its start; None if that is too short.
+
+    It is 0 if the backup does not say its size.
+    """
+    if len(start) < BLOCK:
+        return None
+    try:
+        content_bytes = tarfile.TarInfo.frombuf(start[:BLOCK], "utf-8", "replace").size
+        if len(start) < BLOCK + content_bytes <= BLOCK + _SMALL:
+            return None
+        head = msgspec.json.decode(start[BLOCK : BLOCK + content_bytes], type=Head)
+    except (tarfile.TarError, msgspec.DecodeError, msgspec.ValidationError):
+        return 0  # whoever reads all of it will say what is wrong
+    return size(content_bytes) + head.size_bytes if head.size_bytes else 0
 
 
 def read(path: Path, take: Callable[[Member], None] = lambda _: None) -> Head:

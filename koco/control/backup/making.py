@@ -81,6 +81,7 @@ class Backups:
         # A release that nobody can go back to any more has lost its bundle.
         paths = ((name, self._blobs.path(name)) for name in names)
         blobs = [_file(archive.BLOBS + name, path) for name, path in paths if path.is_file()]
+        rest = [*files, *blobs, _small(archive.END, archive.End(sha256=hashes))]
         head = archive.Head(
             format=archive.FORMAT,
             koco=__version__,
@@ -88,9 +89,9 @@ class Backups:
             url=self._url,
             created=line.timestamp(),
             blobs=len(blobs),
+            size_bytes=sum(archive.size(each.size_bytes) for each in rest) + len(archive.CLOSE),
         )
-        end = archive.End(sha256=hashes)
-        return [_small(archive.HEAD, head), *files, *blobs, _small(archive.END, end)]
+        return [_small(archive.HEAD, head), *rest]
 
 
 async def _content(part: _Part) -> AsyncIterator[bytes]:

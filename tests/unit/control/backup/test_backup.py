@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import tarfile
 import threading
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.control.backup import archive, restoring
@@ -218,6 +220,32 @@ def test_the_command_writes_a_checked_file(ours: Api, cli: Cli, tmp_path: Path) 
     assert archive.read(tmp_path / "koco.backup").blobs == 1
     assert cli("backup", "koco.backup").code == ConflictError.exit_code
     assert cli("backup", "koco.backup", "--force").code == 0
+
+
+def test_a_terminal_shows_how_much_has_come(
+    ours: Api, terminal: Cli, cli: Cli, tmp_path: Path
+) -> None:
+    """The backup itself says how large it will be; a pipe gets no bar."""
+    fill(ours)
+    shown = terminal("backup", "koco.backup").out
+    size_bytes = (tmp_path / "koco.backup").stat().st_size
+    assert "koco.backup: the control plane copies its store" in shown
+    size = f"{size_bytes / 1000:.1f}"
+    assert re.search(rf"koco\.backup .*{size}/{size} kB", shown)
+    assert "\x1b" not in cli("backup", "koco.backup", "--force").err
+
+
+def test_the_start_of_a_backup_tells_its_size(api: Api, tmp_path: Path) -> None:
+    """As soon as its first member has come. One of an earlier version does not tell it."""
+    fill(api)
+    backup = made(api, tmp_path / "b").read_bytes()
+    whole = next(end for end in range(len(backup)) if archive.announced(backup[:end]) is not None)
+    assert archive.announced(backup[:whole]) == archive.announced(backup) == len(backup)
+    assert archive.BLOCK < whole < 2 * archive.BLOCK
+    content = backup[archive.BLOCK : whole]
+    former = msgspec.json.encode({**msgspec.json.decode(content), "size_bytes": 0})
+    assert archive.announced(archive.header(archive.HEAD, len(former)) + former) == 0
+    assert archive.announced(b"<html>" * 200) == 0
 
 
 def test_an_interrupted_download_leaves_no_file(
