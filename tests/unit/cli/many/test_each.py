@@ -83,6 +83,16 @@ def test_a_second_run_goes_on(plane: Plane, cli: Cli) -> None:
     assert [each["status"] for each in results()].count("finished") == 3
 
 
+def test_done_lines_cost_no_request(plane: Plane, cli: Cli) -> None:
+    """However many there are, a rerun asks for the flow and for nothing else."""
+    write("who\n" + "".join(f"n{number}\n" for number in range(100)))
+    assert cli("run", "greet", "--each", "in.csv", "--parallel", "20").code == 0
+    plane.requests.clear()
+    ran = cli("run", "greet", "--each", "in.csv", "--parallel", "20")
+    assert (ran.code, "100 done before" in ran.err) == (0, True)
+    assert [each[0] for each in plane.requests] == ["GET"]
+
+
 def test_refused_lines_are_tried_again(plane: Plane, cli: Cli) -> None:
     """Nothing was launched for them."""
     write("who\nnobody\nAda\n")

@@ -79,6 +79,8 @@ def test_a_flow_at_its_limit_does_not_delay_others(tmp_path: Path) -> None:
         [first, second] = [await w.launch("slow") for _ in range(2)]
         await w.until(first.fid, Status.RUNNING)
         others = [(await begun(w, "quick")).fid for _ in range(3)]
+        # The runner notes that it has begun one after everybody else can know it.
+        await eventually(lambda: len(w.began) > len(others))
         assert set(w.began) == {first.fid, *others}
         await w.runner_of(first.fid).report(first.fid, Status.FINISHED, count=1)
         await w.until(second.fid, Status.RUNNING)
@@ -349,7 +351,7 @@ def test_retries_an_execution_whose_runner_dies(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         w.ends = False
-        await w.live(limits={"retries": 2, "backoff": 0.2})
+        await w.live(limits={"retries": 2, "backoff": 0.5})
         execution = await begun(w)
         await w.store.locks.open(execution.fid, "l", name="ok", data=None, expires=9e9)
         w.runner_of(execution.fid).die("struck by lightning")
