@@ -60,6 +60,7 @@ COMMANDS = {
     "inbox": "List locks that wait for a person's answer, oldest first.",
     "answer": "Answer a lock that an execution waits for.",
     "send": "Send a message to an execution, for its `tracer.receive`.",
+    "mcp": "Serve flows as tools to agents on this machine, over MCP.",
     "files ls": "List an execution's files.",
     "files put": "Upload files into an execution.",
     "files get": "Download an execution's files.",

@@ -8,7 +8,7 @@ PANELS = {
     "Deploy": ("validate", "plan", "deploy", "releases", "rollback", "undeploy"),
     "Run": (
         *("flows", "run", "wait", "cancel", "retry", "resume", "schedule"),
-        *("inbox", "answer", "send"),
+        *("inbox", "answer", "send", "mcp"),
     ),
     "Observe": (
         *("ps", "top", "show", "logs", "result", "timeline", "steps", "stack", "usage"),

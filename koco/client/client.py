@@ -64,6 +64,11 @@ class Client:
         """The URL of the control plane."""
         return self._transport.url
 
+    @property
+    def transport(self) -> Transport:
+        """The connection, for what this class has no method for."""
+        return self._transport
+
     @cached_property
     def files(self) -> "Files":
         """The files of executions, and uploads."""

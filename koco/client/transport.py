@@ -277,6 +277,32 @@ class Transport:
             self.has_answered = True
             yield Incoming(response, pace)
 
+    @contextmanager
+    def exchange(
+        self, path: str, content: bytes, *, headers: dict[str, str], silence_s: float
+    ) -> Iterator["Incoming"]:
+        """Give the answer to one POST, with its body still to be read. Never repeats it.
+
+        A refusal in plain JSON is an answer, too: another protocol than koco's own is spoken.
+
+        Raises:
+            UnreachableError, AnswerError, KocoError: see `stream`.
+        """
+        from koco.client import bounded_body  # httpcore, which comes with httpx
+
+        request = self._request(
+            "POST", path, query=None, headers=headers, content=content, timeout_s=silence_s
+        )
+        pace = bounded_body.Pace(silence_s)
+        with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
+            self._check_version(response)
+            kind = response.headers.get("Content-Type", "").partition(";")[0]
+            if not response.is_success and kind != "application/json":
+                raise self._make_error(Answer.of(response, Room()))
+            bounded_body.require_plain(response)
+            self.has_answered = True
+            yield Incoming(response, pace)
+
     def attempts(self, patience_s: float) -> "Attempts":
         """Return the schedule of attempts for at most `patience_s`."""
         # No notice if it has answered this process, because the process itself shows its progress.

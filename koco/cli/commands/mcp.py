@@ -1,0 +1,71 @@
+"""`koco mcp`: let desktop and coding agents call flows, over stdin and stdout."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from koco.cli import connection
+from koco.cli.mcp import client_config
+from koco.cli.terminal import output
+
+ClientName = StrEnum("ClientName", {name: name for name in client_config.CLIENTS})  # type: ignore[misc]
+
+
+def command(
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", metavar="SERVICE", help="Only this service's flows, by their short names."
+        ),
+    ] = None,
+    operate: Annotated[
+        bool,
+        typer.Option(
+            "--operate",
+            help="Also tools to develop flows: plan, deploy, run, logs, ps, result, rollback, "
+            "doctor.",
+        ),
+    ] = False,
+    print_config: Annotated[
+        ClientName | None,
+        typer.Option(
+            "--print-config",
+            metavar="CLIENT",
+            help=f"Print how to add this to a client: {', '.join(client_config.CLIENTS)}.",
+        ),
+    ] = None,
+) -> None:
+    """Serve flows as tools to agents on this machine, over MCP.
+
+    The agent starts this command, and talks to it on stdin and stdout. It forwards
+    to the current context's control plane, with that context's key and nothing
+    more. If the control plane restarts, calls go on.
+
+    Example: koco mcp --print-config claude-code
+    """
+    if print_config is not None:
+        client = client_config.CLIENTS[print_config.value]
+        line = client_config.command_line(connection.options(), service=service, operates=operate)
+        output.note(f"{client.place}:")
+        output.print_line(client.render(line))
+        return
+    _serve(f"/mcp/{service}" if service else "/mcp", operates=operate)
+
+
+def _serve(path: str, *, operates: bool) -> None:
+    from koco.cli.mcp.forwarder import Forwarder  # httpx
+    from koco.cli.mcp.operations import Operations
+
+    if output.is_terminal(sys.stdin):
+        output.note("this talks to agents, not to people: `koco mcp --print-config CLIENT`")
+
+    def write(line: bytes) -> None:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    with connection.connect() as client:
+        operations = Operations(connection.options()) if operates else None
+        forwarder = Forwarder(client.transport, write, path=path, operations=operations)
+        forwarder.serve(iter(sys.stdin.buffer.readline, b""))

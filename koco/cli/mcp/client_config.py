@@ -1,0 +1,59 @@
+"""How to add `koco mcp` to clients of MCP."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_NAME = "koco"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client: how it is configured, and where that belongs."""
+
+    render: Callable[[list[str]], str]
+    place: str
+
+
+def _json(key: str) -> Callable[[list[str]], str]:
+    def render(line: list[str]) -> str:
+        command, *arguments = line
+        return json.dumps({key: {_NAME: {"command": command, "args": arguments}}}, indent=2)
+
+    return render
+
+
+def _toml(line: list[str]) -> str:
+    command, *arguments = line
+    return f"[mcp_servers.{_NAME}]\ncommand = {json.dumps(command)}\nargs = {json.dumps(arguments)}"
+
+
+def _shell(line: list[str]) -> str:
+    import shlex  # only for this client
+
+    return f"claude mcp add {_NAME} -- {shlex.join(line)}"
+
+
+#: The clients by the names that `--print-config` takes.
+CLIENTS = {
+    "claude-code": Client(_shell, "run this line"),
+    "claude-desktop": Client(_json("mcpServers"), "put this into claude_desktop_config.json"),
+    "codex": Client(_toml, "put this into ~/.codex/config.toml"),
+    "cursor": Client(_json("mcpServers"), "put this into .cursor/mcp.json"),
+    "gemini": Client(_json("mcpServers"), "put this into ~/.gemini/settings.json"),
+    "vscode": Client(_json("servers"), "put this into .vscode/mcp.json"),
+    "zed": Client(_json("context_servers"), "put this into Zed's settings.json"),
+}
+
+
+def command_line(options: list[str], *, service: str | None, operates: bool) -> list[str]:
+    """Return the command line with which a client starts the server.
+
+    With a whole path, because a desktop application does not search where a shell does.
+    """
+    found = shutil.which(_NAME)
+    koco = [found] if found else [sys.executable, "-m", "koco"]
+    chosen = ["--service", service] if service else []
+    return [*koco, *options, "mcp", *chosen, *(["--operate"] if operates else [])]

@@ -1,0 +1,179 @@
+"""Forward messages of MCP between stdin, stdout and a control plane.
+
+Each request has a thread of its own, because a call may take long. If the connection breaks, or
+the control plane restarts, the request is sent again: a call has an idempotency key, so that it
+meets its execution.
+"""
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from koco.cli.mcp.operations import Operations
+from koco.client import mcp
+from koco.client.transport import Transport
+from koco.errors import KocoError, UnreachableError
+
+#: How long the answers that are under way may take once stdin has ended (seconds).
+_LAST_S = 10.0
+_LOOK_S = 0.1
+#: How long a control plane may be away (seconds).
+_AWAY_S = 60.0
+
+_PARSE_ERROR, _INVALID_REQUEST, _INTERNAL_ERROR = -32700, -32600, -32603
+_KEY = "koco/idempotencyKey"
+
+Message = dict[str, Any]
+
+
+class Forwarder:
+    """One client on stdin and stdout."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        write: Callable[[bytes], None],
+        *,
+        path: str,
+        operations: Operations | None = None,
+    ) -> None:
+        """`write` writes one line; `operations` are tools that are carried out here."""
+        self._transport = transport
+        self._write_line = write
+        self._path = path
+        self._operations = operations
+        #: The revision that an older client agreed on.
+        self._version = ""
+        self._writing = threading.Lock()
+        #: The requests under way by id: their threads, and whether the client has cancelled them.
+        self._threads: dict[str | int | float, tuple[threading.Thread, threading.Event]] = {}
+
+    def serve(self, lines: Iterable[bytes]) -> None:
+        """Serve the client until stdin ends, and then what is under way, for a while."""
+        for line in lines:
+            if line.strip():
+                self._take(line)
+        until = time.monotonic() + _LAST_S
+        for thread, cancelled in list(self._threads.values()):
+            while thread.is_alive() and not cancelled.is_set() and time.monotonic() < until:
+                thread.join(_LOOK_S)
+
+    def _take(self, line: bytes) -> None:
+        """Begin to answer a line, if it wants an answer."""
+        try:
+            message = json.loads(line)
+        except ValueError as exc:
+            self._refuse(None, _PARSE_ERROR, f"this is not JSON: {exc}")
+            return
+        if not isinstance(message, dict):
+            self._refuse(None, _INVALID_REQUEST, "send one JSON-RPC message a line")
+            return
+        if message.get("method") == "notifications/cancelled":
+            self._cancel((message.get("params") or {}).get("requestId"))
+        if not isinstance(message.get("id"), str | int | float) or "method" not in message:
+            return  # the control plane has no use for notifications
+        cancelled = threading.Event()
+        thread = threading.Thread(target=self._answer, args=(message, cancelled), daemon=True)
+        self._threads[message["id"]] = (thread, cancelled)
+        thread.start()
+
+    def _cancel(self, id_: Any) -> None:
+        if isinstance(id_, str | int | float) and (found := self._threads.get(id_)):
+            found[1].set()
+
+    def _answer(self, message: Message, cancelled: threading.Event) -> None:
+        id_ = message["id"]
+        try:
+            params = message.get("params") or {}
+            own = self._operations
+            if own and message["method"] == "tools/call" and own.has(params.get("name")):
+                self._write(own.call(message, cancelled), cancelled)
+            else:
+                self._forward(message, cancelled)
+        except KocoError as exc:
+            if not cancelled.is_set():
+                hint = f" (hint: {exc.hint})" if exc.hint else ""
+                self._refuse(id_, _INTERNAL_ERROR, f"{exc.message}{hint}")
+        except OSError:
+            pass  # nobody reads any more
+        finally:
+            self._threads.pop(id_, None)
+
+    def _forward(self, message: Message, cancelled: threading.Event) -> None:
+        """Send a request until its answer has come, and pass on what comes."""
+        if message["method"] == "tools/call":
+            message = _with_key(message)
+        passed = _Passed(message["id"])
+        attempts = self._transport.attempts(_AWAY_S)
+        while True:
+            answers = mcp.send(self._transport, self._path, message, version=self._version)
+            try:
+                with contextlib.closing(answers):  # type: ignore[type-var]
+                    for found in answers:
+                        if cancelled.is_set():
+                            return
+                        if found is None:
+                            continue
+                        attempts.reset()
+                        value = json.loads(found)
+                        if passed.is_new(value):
+                            self._write(self._completed(message, value), cancelled)
+                        if passed.is_over:
+                            return
+                raise UnreachableError(f"{self._transport.url} ends in the middle of an answer")
+            except UnreachableError as exc:
+                attempts.pause(exc, patience_s=self._transport.patience_s(exc))
+
+    def _completed(self, message: Message, answer: Message) -> Message:
+        """Return an answer as the client gets it."""
+        result = answer.get("result")
+        if not isinstance(result, dict):
+            return answer
+        if message["method"] == "initialize":
+            self._version = str(result.get("protocolVersion", ""))
+        if message["method"] == "tools/list" and self._operations and "nextCursor" not in result:
+            result["tools"] = [*result.get("tools", []), *self._operations.tools()]
+        return answer
+
+    def _refuse(self, id_: Any, code: int, message: str) -> None:
+        error = {"code": code, "message": message}
+        with contextlib.suppress(OSError):
+            self._write({"jsonrpc": "2.0", "id": id_, "error": error})
+
+    def _write(self, message: Message, cancelled: threading.Event | None = None) -> None:
+        with self._writing:
+            if cancelled is None or not cancelled.is_set():
+                self._write_line(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+
+
+class _Passed:
+    """What the client was told of a request, so that a repeated request tells nothing twice."""
+
+    def __init__(self, id_: Any) -> None:
+        self._id = id_
+        self._progress = -1.0
+        self._is_acknowledged = False
+        self.is_over = False
+
+    def is_new(self, message: Message) -> bool:
+        """Whether a message is to be passed on."""
+        method, params = message.get("method"), message.get("params") or {}
+        if method == "notifications/progress":
+            former, self._progress = self._progress, max(self._progress, params["progress"])
+            return self._progress > former
+        if method == "notifications/subscriptions/acknowledged":
+            former_one, self._is_acknowledged = self._is_acknowledged, True
+            return not former_one
+        self.is_over = method is None
+        return True
+
+
+def _with_key(message: Message) -> Message:
+    """Return a call with an idempotency key, its own or a new one."""
+    params = message.get("params") or {}
+    meta = {_KEY: f"mcp-{uuid.uuid4().hex}", **(params.get("_meta") or {})}
+    return {**message, "params": {**params, "_meta": meta}}
