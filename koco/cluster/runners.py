@@ -84,7 +84,9 @@ class RunnerActor:
 
     def __init__(self, handle: Any, runner_id: str) -> None:
         self._handle = handle
-        self._id = runner_id
+        self.id = runner_id
+        #: What a spare is to run: it is told when it imports the entrypoints.
+        self.spec = b""
         #: Whether its process has answered. If so, its environment has been built.
         self.is_there = False
         #: Its node and process, once known.
@@ -100,7 +102,8 @@ class RunnerActor:
         """Import the entrypoints in the runner and return the result."""
         await self.attach()
         self.is_there = True
-        blob = await _await_answer(self._handle.describe.remote())
+        given = (self.spec,) if self.spec else ()
+        blob = await _await_answer(self._handle.describe.remote(*given))
         # A runner of an older koco answers in msgpack.
         decode = msgspec.json.decode if blob[:1] == b"{" else msgspec.msgpack.decode
         return decode(blob, type=Description)
@@ -194,7 +197,7 @@ class RunnerActor:
                 node,
                 node_processes.end_family,
                 process,
-                self._id,
+                self.id,
                 after_s=after_s,
                 timeout_s=limit_s,
             )

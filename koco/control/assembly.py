@@ -37,13 +37,14 @@ from koco.control.executions.news import Listener
 from koco.control.executions.retention import Retention
 from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import Schedules
-from koco.control.executions.supervisor import Supervisor
+from koco.control.executions.supervisor import Supervisor, spec_of
 from koco.control.executions.url_inputs import UrlInputs
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
 from koco.control.payments.payment_service import PaymentService
 from koco.control.payments.payments import Payments
 from koco.control.runners.last_words import LastWords
+from koco.control.runners.spares import Spares
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.services.endpoint_client import Endpoints
@@ -110,13 +111,15 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         bundles, vault, publish=release_tokens.publish, base=start.environment
     )
 
+    async def begin(spec: RunnerSpec, environment: dict[str, Any], release: Release) -> RunnerActor:
+        options = placement.options(release.manifest.runner)
+        return await runners.start(spec, control=control, runtime_env=environment, options=options)
+
+    spares = Spares(environments.of, begin, spec_of)
+
     async def start_runner(spec: RunnerSpec, release: Release) -> RunnerActor:
-        return await runners.start(
-            spec,
-            control=control,
-            runtime_env=await environments.of(release),
-            options=placement.options(release.manifest.runner),
-        )
+        spare = await spares.take(spec, release)
+        return spare or await begin(spec, await environments.of(release), release)
 
     records = StepRecords(store, settings, blobs=blobs, box=vault.box)
     spooler = Spooler(store, settings, disk=disk, records=records)
@@ -179,6 +182,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
             applications=applications,
             mask=vault.mask,
             watch=Watch(Room(endpoints.serve, supervisor, can_grow=can_grow)),
+            spares=spares,
         ),
         catalog=catalog,
         bundles=bundles,

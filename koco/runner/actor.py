@@ -21,9 +21,12 @@ class Runner:
     def __init__(self, spec: bytes, control: Any) -> None:
         self._executor = Executor(spec, control)
 
-    async def describe(self) -> bytes:
-        """Import every entrypoint; return a `Description`."""
-        return await self._executor.describe()
+    async def describe(self, spec: bytes = b"") -> bytes:
+        """Import every entrypoint; return a `Description`.
+
+        A spare learns from `spec` what it is to run.
+        """
+        return await self._executor.describe(spec)
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""

@@ -37,7 +37,7 @@ from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
 from koco.runner.spec import PROTOCOL, Launch, Presence, RunnerSpec
 from koco.runner.work import Parted, Work
-from koco.sdk.process import local_socket, memory
+from koco.sdk.process import late_bundle, local_socket, memory
 from koco.sdk.process.control_client import Control
 from koco.sdk.process.tracebacks import describe
 from koco.sdk.ray_work import registry, tasks
@@ -111,8 +111,13 @@ class Executor:
         limit = memory.current()
         self._watch = Watch(limit, self._end_out_of_memory) if limit else None
 
-    async def describe(self) -> bytes:
-        """Import every entrypoint; return a `Description`."""
+    async def describe(self, spec: bytes = b"") -> bytes:
+        """Import every entrypoint; return a `Description`. A spare gets its `spec` only now."""
+        if spec:
+            self._spec = msgspec.json.decode(spec, type=RunnerSpec)
+            self._flows = Flows(self._spec.flows, dialect=self._spec.dialect)
+        if os.environ.get(late_bundle.VARIABLE) and not await asyncio.to_thread(late_bundle.fetch):
+            raise RuntimeError("the release's bundle is not there yet")
         described = await description.describe(self._spec, self._flows)
         self._is_ready = not described.problems
         self._shared = Shared()  # the state after the author's modules were imported

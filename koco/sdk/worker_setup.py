@@ -8,7 +8,7 @@ fetch an object. If there is nothing to do, it must cost next to nothing.
 
 import os
 
-from koco.sdk.process import crash, memory, ports, stacks
+from koco.sdk.process import crash, late_bundle, memory, ports, stacks
 from koco.sdk.ray_work import calls
 
 #: The name of the function below, for Ray's environment variable.
@@ -49,6 +49,8 @@ def _prepare() -> None:
     stacks.install()
     calls.install()
     ports.install()
+    if os.environ.get(late_bundle.VARIABLE):
+        late_bundle.fetch()
     if os.environ.get(CHDIR):
         _enter_shipped_folder()
     if os.environ.get(KODOSUMI):

@@ -1,6 +1,9 @@
 """`koco dev` and `koco run FILE:FUNCTION --remote` on a real cluster."""
 
+import contextlib
 from pathlib import Path
+
+import psutil
 
 from tests.support.driver import Koco, eventually
 from tests.support.typist import Typist
@@ -43,6 +46,46 @@ def test_a_save_is_deployed_beside_the_shared_service(koco: Koco) -> None:
         person.presses("q")
         assert person.leaves() == 0
     assert services(koco) == ["loop"]
+
+
+TASKS = """
+    import ray
+    import part
+
+    @ray.remote
+    def child():
+        import part
+        return part.VALUE
+
+    def add(who: str = "you"):
+        return [part.VALUE, ray.get(child.remote())]
+"""
+
+
+def test_ray_tasks_of_each_save_have_its_code(koco: Koco) -> None:
+    """Also if the runner was started before the save; afterwards no runner is left."""
+    folder = koco.project("spare", TASKS, flows=[{"name": "add", "entrypoint": "spare_app:add"}])
+    (folder / "part.py").write_text("VALUE = 0\n")
+    with typist(koco, folder, "--run", "add") as person:
+        person.sees("[0, 0]")
+        for number in (1, 2, 3):
+            eventually(lambda: runners(koco, "spare~", releases=2), within_s=60)
+            (folder / "part.py").write_text(f"VALUE = {number}\n")
+            person.sees(f"[{number}, {number}]")
+        person.presses("q")
+        assert person.leaves() == 0
+    eventually(lambda: not runners(koco, "spare~", releases=1), within_s=60)
+
+
+def runners(koco: Koco, service: str, *, releases: int) -> bool:
+    """Return whether runners of so many releases of a service have a process."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            env = process.environ()
+            if "ray::Runner" in " ".join(process.cmdline()):
+                found.add((env.get("KOCO_SERVICE", ""), env.get("KOCO_RELEASE")))
+    return len([name for name, _ in found if name.startswith(service)]) >= releases
 
 
 def test_a_killed_one_leaves_nothing(koco: Koco) -> None:

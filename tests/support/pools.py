@@ -36,6 +36,7 @@ class FakeRunner:
 
     def __init__(self, spec: RunnerSpec, world: "World") -> None:
         self.spec = spec
+        self.id = spec.id
         self.world = world
         self.fids: list[str] = []
         self.cancelled: list[str] = []

@@ -21,6 +21,7 @@ from koco.control.deploy.start_watch import Watch
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.losses import Loss
 from koco.control.runners.pool import Pool
+from koco.control.runners.spares import Spares
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.tasks import Tasks
@@ -54,6 +55,7 @@ class Deployer:
         applications: Applications,
         mask: Mask | None = None,
         watch: Watch | None = None,
+        spares: Spares | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -70,6 +72,9 @@ class Deployer:
             store, supervisor, bundles=bundles, troubles=self.troubles, deploy=self.deploy
         )
         self._rollouts.on_live = self._went_live
+        self._spares = spares
+        if spares is not None:
+            self._rollouts.on_failed = spares.settled
         supervisor.on_pool = self._heed
         self._tasks = Tasks("the deployer")
         #: Held while a deploy compares itself with existing releases, so that only one of two
@@ -145,6 +150,8 @@ class Deployer:
             await self._expect(expect, service, last)
             upload_s = round(self._bundles.took_s(bundle), 3)
             timings = {"upload": upload_s} if upload_s else {}
+            if self._spares is not None:
+                self._spares.hold_off(service)
             superseded = await self._coming(service)
             release = await self._store.releases.create(
                 service,
@@ -253,6 +260,8 @@ class Deployer:
     def _went_live(self, release: Release) -> None:
         self._probations.watch(release)
         self._moves.after(release)
+        if self._spares is not None:
+            self._spares.settled(release)
 
     async def undeploy(
         self,
@@ -288,6 +297,8 @@ class Deployer:
             self._catalog.remove(service)
             self.troubles.pop(service, None)
             self._supervisor.retire(service)
+            if self._spares is not None:
+                self._spares.drop(service)
             if running == "cancel":
                 # Cancel again, because launches that were under way are committed by now.
                 await self._supervisor.cancel_all(service, grace_s=grace_s)

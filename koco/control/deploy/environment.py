@@ -8,11 +8,12 @@ from typing import Any
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
 from koco.control.deploy import packages
+from koco.control.runners import spares
 from koco.control.services.bundles import Bundles
 from koco.control.services.secrets import Vault
 from koco.sdk import worker_setup
 from koco.sdk.endpoint import public
-from koco.sdk.process import memory
+from koco.sdk.process import late_bundle, memory
 from koco.store.model import Release
 
 #: How long Ray may take to set up an environment (seconds); Ray's default is 600. This is larger
@@ -53,11 +54,14 @@ class Environments:
             EnvironmentFailed: The bundle's requirements or lock cannot be used.
         """
         runtime = release.manifest.runtime
+        is_late = spares.is_late(release)
         environment: dict[str, Any] = {
             # Modules, because a working directory is shared by all workers of a node.
             # The service's own come first, so that they are found first.
             "py_modules": [
-                self._bundles.url(release.bundle),
+                self._bundles.url_of_release(release.service, release.number)
+                if is_late
+                else self._bundles.url(release.bundle),
                 *self._base.get("py_modules", ()),
             ],
             # Ray remembers a failed environment for ten minutes. The release number is part of
@@ -73,6 +77,8 @@ class Environments:
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }
+        if is_late:
+            environment["env_vars"][late_bundle.VARIABLE] = "1"
         if runtime.kodosumi:
             environment["env_vars"][worker_setup.KODOSUMI] = "1"
         if runtime.chdir:

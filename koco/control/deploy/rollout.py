@@ -82,6 +82,8 @@ class Rollouts:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Called with each release that went live.
         self.on_live: Callable[[Release], None] = lambda release: None
+        #: Called with each release that has failed.
+        self.on_failed: Callable[[Release], None] = lambda release: None
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def begin(self, release: Release, timeout_s: float) -> None:
@@ -265,6 +267,7 @@ class Rollouts:
         if failed.has_closed:
             self.close(failed)
             self._supervisor.retire(release.service)
+        self.on_failed(failed)
 
     def close(self, release: Release) -> None:
         """Close a service: none of its releases serves, and requests for it get the reason."""

@@ -337,7 +337,7 @@ class Supervisor:
 
     def _new_pool(self, release: Release) -> Pool:
         async def start(runner_id: str) -> RunnerActor:
-            return await self._start_runner(_spec(release, runner_id), release)
+            return await self._start_runner(spec_of(release, runner_id), release)
 
         known: dict[str, Limits] = {}
 
@@ -474,7 +474,8 @@ def _is_withdrawn(execution: Execution) -> bool:
     return execution.status is Status.QUEUED and execution.cancel_requested is not None
 
 
-def _spec(release: Release, runner_id: str) -> RunnerSpec:
+def spec_of(release: Release, runner_id: str) -> RunnerSpec:
+    """Return the spec of one of a release's runners."""
     manifest = release.manifest
     return RunnerSpec(
         id=runner_id,

@@ -463,7 +463,8 @@ class Pool:
         """
         runner_id, generation = secrets.token_hex(4), self._generation
         self.was_awaited = True
-        runner = Runner(runner_id, await self._start(runner_id), generation=generation)
+        actor = await self._start(runner_id)
+        runner = Runner(actor.id, actor, generation=generation)  # a spare has an id already
         self.newest = runner
         self._tasks.spawn(self._watch(runner))
         self._guard(runner)

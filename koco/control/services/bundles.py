@@ -19,6 +19,8 @@ from koco.control.storage.blobs import Blobs
 from koco.errors import NotFoundError
 from koco.manifest.differences import File
 from koco.project import bundle_listing
+from koco.sdk.process import late_bundle
+from koco.sdk.process.stacks import BUNDLE_MARK
 from koco.store.store import Store
 
 #: The uploader of all bundles in `Blobs`. No key can have this name.
@@ -117,16 +119,41 @@ class Bundles:
         """Return the URL under which nodes fetch a bundle."""
         return f"{self._url}/bundles/{self._sign(sha256)}/{sha256}.zip"
 
+    def url_of_release(self, service: str, number: int) -> str:
+        """Return the URL of the bundle of a release that may not exist yet.
+
+        Until it does, the URL has a placeholder: see `koco.sdk.process.late_bundle`.
+        """
+        name = f"{service}.{number}"
+        return f"{self._url}/bundles/{self._sign(name)}/{name}.zip"
+
+    async def of_release(self, signature: str, name: str) -> Path | bytes:
+        """Return the bundle of a release by its signed name, or the placeholder for it.
+
+        Raises:
+            NotFoundError: The signature is wrong, or the bundle has been collected.
+        """
+        self._require_signed(signature, name)
+        service, _, number = name.rpartition(".")
+        try:
+            release = await self._store.releases.get(service, int(number))
+        except NotFoundError:
+            return late_bundle.placeholder(BUNDLE_MARK, self.url_of_release(service, int(number)))
+        return self.path(release.bundle)
+
     def signed_path(self, signature: str, sha256: str) -> Path:
         """Return a bundle's file to a caller that knows its signature.
 
         Raises:
             NotFoundError: There is no such bundle, or the signature is wrong.
         """
-        # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
-        if not hmac.compare_digest(self._sign(sha256).encode(), signature.encode()):
-            raise NotFoundError(f"no bundle {sha256[:80]}")
+        self._require_signed(signature, sha256)
         return self.path(sha256)
+
+    def _require_signed(self, signature: str, name: str) -> None:
+        # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
+        if not hmac.compare_digest(self._sign(name).encode(), signature.encode()):
+            raise NotFoundError(f"no bundle {name[:80]}")
 
     def _sign(self, sha256: str) -> str:
         return hmac.new(self._secret, sha256.encode(), hashlib.sha256).hexdigest()[:32]

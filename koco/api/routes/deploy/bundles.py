@@ -36,10 +36,16 @@ async def upload_bundle(request: Request, sha256: str) -> Response[None]:
     "/bundles/{signature:str}/{name:str}",
     answers={200: Answer(media={"application/zip": bytes}, about="the bundle")},
 )
-async def fetch_bundle(request: Request, signature: str, name: str) -> File:
+async def fetch_bundle(request: Request, signature: str, name: str) -> Response[bytes] | File:
     """Return a bundle to a node, which has no key but knows the signed URL."""
-    path = request.parts.bundles.signed_path(signature, name.removesuffix(".zip"))
-    return File(path, media_type="application/zip", filename=name)
+    bundles, stem = request.parts.bundles, name.removesuffix(".zip")
+    if "." not in stem:
+        path = bundles.signed_path(signature, stem)
+        return File(path, media_type="application/zip", filename=name)
+    found = await bundles.of_release(signature, stem)
+    if isinstance(found, bytes):
+        return Response(found, media_type="application/zip")
+    return File(found, media_type="application/zip", filename=name)
 
 
 ROUTES = (show_bundle, upload_bundle, fetch_bundle)

@@ -955,3 +955,21 @@ def test_a_repeated_deploy_is_told_that_the_first_is_broken(tmp_path: Path) -> N
         assert "koco rolls back to release 1" in str(again.error)
 
     world(tmp_path, body)
+
+
+def test_the_url_of_a_coming_release_has_a_placeholder_until_then(tmp_path: Path) -> None:
+    """Then it has its bundle. Nobody can make such a URL."""
+
+    async def body(w: World) -> None:
+        url = w.bundles.url_of_release("svc", 1)
+        signature, name = url.removesuffix(".zip").split("/")[-2:]
+        before = await w.bundles.of_release(signature, name)
+        assert isinstance(before, bytes)
+        assert url.encode() in before
+        await w.live("one")
+        after = await w.bundles.of_release(signature, name)
+        assert isinstance(after, Path) and after.read_bytes() == b"one"
+        with pytest.raises(NotFoundError):
+            await w.bundles.of_release(signature, "svc.2")
+
+    world(tmp_path, body)
