@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.support import browser
+from tests.support.long import long
 from tests.support.memory_plane import TS, Plane
 from tests.unit.conftest import Cli
 
@@ -82,6 +84,25 @@ def test_files_need_nothing_from_elsewhere(cli: Cli, fid: str, tmp_path: Path) -
     root = ElementTree.fromstring(picture)
     assert root.tag.endswith("svg")
     assert "approval" in "".join(root.itertext())
+
+
+@long
+def test_a_browser_shows_the_files_and_fetches_nothing(cli: Cli, fid: str, tmp_path: Path) -> None:
+    """The console stays empty, whatever is in the names; another page shows that it would tell."""
+    browser.install()
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("oh no")</script>')
+    seen = browser.open_file(bad)
+    assert seen.requests == ["http://127.0.0.1:9/x.png"]
+    assert [text for text in seen.console if "oh no" in text]
+    assert cli("timeline", fid, "--html", "a.html", "--svg", "a.svg").code == 0
+    for name in ("a.html", "a.svg"):
+        for options in ((), ("--force-dark-mode",)):
+            seen = browser.open_file(tmp_path / name, *options)
+            assert (seen.requests, seen.console) == ([], [])
+            assert "lock approval" in seen.document
+            assert "&lt;script&gt;alert(1)" in seen.document
+            assert "<script" not in seen.document
 
 
 def test_a_running_execution_can_be_drawn(plane: Plane, terminal: Cli) -> None:
