@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -18,32 +17,24 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import DataTable, Footer, Input, Static
 
-from koco.cli.live.feed import Feed
-from koco.cli.live.listing import Listing
 from koco.cli.top import facts
 from koco.cli.top.dialogs import Help, Question
 from koco.cli.top.facts import Filter, Usage
+from koco.cli.top.table import STYLES, Table
 from koco.cli.top.tail import Tail
-from koco.client.answers import Execution, Executions, Overview
+from koco.cli.top.watcher import Watcher
+from koco.client.answers import Execution, Executions, Overview, Runner
 from koco.client.client import Client
-from koco.errors import Interrupted, KocoError, UnreachableError, UsageError
+from koco.errors import Interrupted, KocoError
 from koco.events.model import FINAL
 
 #: How often ages and durations are brought up to date (seconds).
 _TICK_S = 2.0
-#: How often services and runners are looked at, at most (seconds).
-_OVERVIEW_S = 3.0
 #: How long a cancelled execution may take to end (seconds).
 _GRACE_S = 5.0
 
 #: The actions of keys of the list.
-_KEYS = ("follow", "cancel", "retry", "answer", "ended", "filter", "help", "move", "quit")
-
-_STYLES = {
-    **{"finished": "green", "error": "red", "cancelled": "yellow", "running": "cyan"},
-    **{"awaiting": "magenta", "sleeping": "blue", "live": "green", "failing": "red"},
-    **{"failed": "red", "starting": "cyan", "draining": "yellow"},
-}
+_KEYS = ("follow", "cancel", "retry", "answer", "ended", "filter", "help", "move", "step", "quit")
 
 
 class Top(App[int]):
@@ -73,6 +64,10 @@ class Top(App[int]):
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
         Binding("escape", "leave_filter", show=False),
+        Binding("up,k", "step(-1)", show=False),
+        Binding("down,j", "step(1)", show=False),
+        Binding("pageup", "step(0, -1)", show=False),
+        Binding("pagedown", "step(0, 1)", show=False),
         Binding("home,g", "move(0)", show=False, priority=True),
         Binding("end,G", "move(-1)", show=False, priority=True),
     ]
@@ -95,12 +90,11 @@ class Top(App[int]):
         self._filter = filter_
         self._options = options
         self._limit = facts.PAGE
-        self._feed = Feed(connect)
+        self._watcher = Watcher(connect, self)
         self._tail = Tail(connect, lambda *lines: self._from_thread(self._show_tail, *lines))
         self._usage = Usage()
-        self._items: dict[str, Execution] = {}
+        self._services: list[list[str]] = []
         self._has_more = False
-        self._columns: dict[str, int] = {}
 
     # the screen
 
@@ -111,152 +105,94 @@ class Top(App[int]):
         services: DataTable[Text] = DataTable(id="services", show_cursor=False)
         services.can_focus = False
         yield services
-        executions: DataTable[Text] = DataTable(id="executions", cursor_type="row")
-        yield executions
+        yield Table(id="executions")
         yield Static("", id="tail", markup=False)
         yield Input(id="filter", placeholder="status=error flow=NAME words", select_on_focus=False)
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self._services.add_columns(*facts.SERVICES)
-        self._executions.focus()
+        self.query_one("#services", DataTable).add_columns(*facts.SERVICES)
+        self._table.focus()
         self._show_overview()
-        self.set_interval(_TICK_S, self._tick)
-        threading.Thread(target=self._watch, daemon=True).start()
+        self.set_interval(_TICK_S, self._table.tick)
+        self._watcher.start()
 
     def on_resize(self) -> None:
         """Fit the columns to the width."""
-        columns = facts.columns(self.size.width)
-        if columns != self._columns:
-            self._columns = columns
-            self._executions.clear(columns=True)
-            for name, width in columns.items():
-                self._executions.add_column(name, width=width, key=name)
-            self._fill([*self._items.values()])
+        self._table.fit(facts.columns(self.size.width))
 
     @property
-    def _services(self) -> "DataTable[Text]":
-        return self.query_one("#services", DataTable)
-
-    @property
-    def _executions(self) -> "DataTable[Text]":
-        return self.query_one("#executions", DataTable)
+    def _table(self) -> Table:
+        return self.query_one("#executions", Table)
 
     def _show_overview(self) -> None:
-        self.query_one("#head", Static).update(facts.heading(self._overview))
-        table = self._services
-        table.clear()
-        for row in facts.services(self._overview, self._usage):
-            table.add_row(*map(_cell, row))
+        self.query_one("#head", Static).update(facts.heading(self._overview), layout=False)
+        services = facts.services(self._overview, self._usage)
+        if services != self._services:
+            self._services = services
+            table = self.query_one("#services", DataTable)
+            table.clear()
+            for row in services:
+                table.add_row(*map(_cell, row))
 
     def _show(self, items: list[Execution], trouble: str, has_more: bool) -> None:
-        """Show executions: only the cells that differ, if they are the same executions."""
         notice = self.query_one("#trouble", Static)
-        notice.update(trouble)
-        notice.display = bool(trouble)
-        former, self._has_more = self._items, has_more
-        self._items = {each["fid"]: each for each in items}
-        if list(former) != list(self._items):
-            self._fill(items)
-            return
-        for fid, now in self._items.items():
-            if now != former[fid]:
-                self._update(fid, facts.row(former[fid]), tuple(self._columns)[1:])
-
-    def _fill(self, items: Sequence[Execution]) -> None:
-        """Show other executions. The cursor stays on its own, or in its place."""
-        table, place, fid = self._executions, self._executions.cursor_row, self._selected()
-        top = table.scroll_y
-        table.clear()
-        for each in items:
-            row = facts.row(each)
-            # Only the start of a fid fits a narrow column, and is enough to name it.
-            row["FID"] = row["FID"][: self._columns["FID"]]
-            table.add_row(*[_cell(row[name]) for name in self._columns], key=each["fid"])
-        if not items:
-            self._tail.select("")
-            self._show_tail("", [])
-            return
-        fids = list(self._items)
-        table.move_cursor(row=fids.index(fid) if fid in fids else place, scroll=False)
-        table.scroll_to(y=top, animate=False)
-
-    def _update(self, fid: str, former: dict[str, str], names: Sequence[str]) -> None:
-        row = facts.row(self._items[fid])
-        for name in names:
-            if row[name] != former.get(name):
-                self._executions.update_cell(fid, name, _cell(row[name]))
-
-    def _tick(self) -> None:
-        """Bring the times of the rows that can be seen up to date."""
-        table = self._executions
-        first = max(int(table.scroll_y), 0)
-        for fid in list(self._items)[first : first + table.size.height]:
-            shown = {name: table.get_cell(fid, name).plain for name in facts.CLOCKS}
-            self._update(fid, shown, facts.CLOCKS)
+        if trouble or notice.display:
+            notice.update(trouble)
+            notice.display = bool(trouble)
+        self._has_more = has_more
+        self._table.show(items)
 
     def _show_tail(self, fid: str, lines: list[str]) -> None:
-        if fid == (self._selected() or ""):
+        if fid == self._fid:
             tail = self.query_one("#tail", Static)
             room = max(tail.size.height, 1)
-            tail.update(Text("\n".join(lines[-room:]), no_wrap=True, overflow="ellipsis"))
+            text = Text("\n".join(lines[-room:]), no_wrap=True, overflow="ellipsis")
+            tail.update(text, layout=False)
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_table_moved(self) -> None:
         """Show the last lines of the execution to which the cursor has moved."""
-        fid = event.row_key.value or ""
-        if fid not in self._items or event.data_table.id != "executions":
-            return
+        execution = self._table.execution
         tail = self.query_one("#tail", Static)
-        tail.border_title = Text(f"{fid} {self._items[fid]['flow']}").markup
-        self._tail.select(fid)
-        if self._has_more and event.cursor_row >= len(self._items) - 1:
+        about = f"{execution['fid']} {execution['flow']}" if execution else ""
+        tail.border_title = Text(about).markup
+        self._tail.select(self._fid)
+        if not execution:
+            self._show_tail("", [])
+        if self._has_more and self._table.is_at_end:
             self._limit = min(self._limit + facts.PAGE, facts.MOST)
-            self._feed.wake()
+            self._watcher.wake()
 
-    def on_data_table_row_selected(self) -> None:
-        """Enter, or a click on the row under the cursor."""
+    def on_table_chosen(self) -> None:
+        """Follow the execution, as Enter does."""
         self.action_follow()
 
-    def _selected(self) -> str | None:
-        table = self._executions
-        if not table.row_count or not table.is_valid_row_index(table.cursor_row):
-            return None
-        return table.coordinate_to_cell_key((table.cursor_row, 0)).row_key.value  # type: ignore[arg-type]
+    @property
+    def _fid(self) -> str:
+        execution = self._table.execution
+        return execution["fid"] if execution else ""
 
-    # threads
+    # what the watcher's thread calls
 
-    def _watch(self) -> None:
-        """Look at everything whenever there is news, until the program ends."""
-        client, looked_at = self._connect(), 0.0
-        listing = Listing(lambda: self._ask(client))
-        has_feed = False
-        while True:
-            try:
-                if not has_feed:
-                    self._feed.start()
-                    has_feed = True
-                listing.refresh()
-                if not listing.trouble and time.monotonic() - looked_at >= _OVERVIEW_S:
-                    overview, runners = client.status(), facts.fetch_runners(client)
-                    looked_at = time.monotonic()
-                    self._overview = overview
-                    self._usage.look(runners)
-                    self._from_thread(self._show_overview)
-                shown = (listing.items, listing.trouble, listing.has_more)
-                self._from_thread(self._show, *shown)
-                self._feed.wait(listing.patience_s)
-            except (UnreachableError, UsageError) as exc:
-                # It is away, or does not accept the filter: another one may be typed.
-                self._from_thread(self._show, listing.items, exc.message, listing.has_more)
-                time.sleep(1.0)
-            except KocoError as exc:
-                self.error = exc
-                self._from_thread(self.exit, exc.exit_code)
-                return
-
-    def _ask(self, client: Client) -> Executions:
+    def ask(self, client: Client) -> Executions:
+        """Fetch the executions that are to be shown."""
         return client.executions(limit=self._limit, **self._filter.query())
+
+    def saw_list(self, items: list[Execution], trouble: str, has_more: bool) -> None:
+        """Show executions."""
+        self._from_thread(self._show, items, trouble, has_more)
+
+    def saw_overview(self, overview: Overview, runners: list[Runner]) -> None:
+        """Show services and what runners use."""
+        self._overview = overview
+        self._usage.look(runners)
+        self._from_thread(self._show_overview)
+
+    def failed(self, error: KocoError) -> None:
+        """End, with an error."""
+        self.error = error
+        self._from_thread(self.exit, error.exit_code)
 
     def _from_thread(self, function: Callable[..., object], *args: Any) -> None:
         try:
@@ -276,7 +212,7 @@ class Top(App[int]):
             self._from_thread(
                 lambda: self.notify(message, severity=severity, markup=False)  # type: ignore[arg-type]
             )
-            self._feed.wake()
+            self._watcher.wake()
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -284,19 +220,21 @@ class Top(App[int]):
 
     def action_follow(self) -> None:
         """Show the events of the execution, with the terminal to themselves."""
-        if fid := self._selected():
+        if fid := self._fid:
             self._leave_to("logs", "-f", fid)
 
     def action_answer(self) -> None:
         """Answer a question of the execution."""
-        if fid := self._selected():
+        if fid := self._fid:
             self._leave_to("answer", fid)
 
     def action_cancel(self) -> None:
         """Cancel the execution, after a question."""
-        if not (fid := self._selected()):
+        execution = self._table.execution
+        if execution is None:
             return
-        if self._items[fid]["status"] in FINAL:
+        fid = execution["fid"]
+        if execution["status"] in FINAL:
             self.notify(f"{fid} has ended already", severity="warning", markup=False)
             return
 
@@ -312,14 +250,14 @@ class Top(App[int]):
 
     def action_retry(self) -> None:
         """Launch the execution again."""
-        if fid := self._selected():
+        if fid := self._fid:
             key = secrets.token_hex(8)
             self._do(lambda client: f"{client.retry(fid, key=key)['fid']} does it again")
 
     def action_ended(self) -> None:
         """List ended executions, too, or no longer."""
         self._filter = Filter(self._filter.text, everything=not self._filter.everything)
-        self._feed.wake()
+        self._watcher.wake()
 
     def action_filter(self) -> None:
         """Ask for a filter."""
@@ -337,16 +275,20 @@ class Top(App[int]):
             return
         self._filter, self._limit = wanted, facts.PAGE
         self.action_leave_filter()
-        self._feed.wake()
+        self._watcher.wake()
 
     def action_leave_filter(self) -> None:
         """Go back to the list."""
-        self.set_focus(self._executions)
+        self.set_focus(self._table)
         self.query_one("#filter", Input).display = False
 
     def action_move(self, row: int) -> None:
         """Move the cursor to the first row, or the last."""
-        self._executions.move_cursor(row=row % max(len(self._items), 1))
+        self._table.move(row)
+
+    def action_step(self, lines: int, pages: int = 0) -> None:
+        """Move the cursor up or down."""
+        self._table.step(lines, pages=pages)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the keys to a dialog, or to the filter's line, while one is there."""
@@ -378,4 +320,4 @@ class Top(App[int]):
 
 
 def _cell(text: str) -> Text:
-    return Text(text, style=_STYLES.get(text, ""), no_wrap=True, overflow="ellipsis")
+    return Text(text, style=STYLES.get(text, ""), no_wrap=True, overflow="ellipsis")

@@ -43,13 +43,14 @@ class Tail:
 
     def _run(self, fid: str) -> None:
         time.sleep(_REST_S)
-        lines: list[str] = []
+        # One client for all looks: to make one costs more than a look.
+        client, lines = self._connect(), list[str]()
         seq, is_over = 0, False
         while not is_over and self._fid == fid:
             try:
-                found, seq, is_over = self._look(fid, seq)
+                found, seq, is_over = self._look(client, fid, seq)
             except _LeftError:
-                return
+                break
             except NotFoundError:
                 found, is_over = ["it was deleted"], True
             except KocoError:
@@ -59,22 +60,19 @@ class Tail:
                 lines = [*lines, *found][-_LINES:]
                 self._show(fid, lines)
             time.sleep(_PACE_S)
+        client.close()
 
-    def _look(self, fid: str, seq: int) -> tuple[list[str], int, bool]:
+    def _look(self, client: Client, fid: str, seq: int) -> tuple[list[str], int, bool]:
         """Wait for events, and return the last ones as lines, the last seq, and if that is all."""
-        client = self._connect()
-        try:
-            stream = client.stream(fid, since=seq, tail=_EVENTS, follow=True)
-            stream.on_beat = lambda: self._stay(fid)
-            arriving = iter(stream)
-            pieces = next(arriving, [])
-            arriving.close()  # type: ignore[attr-defined]  # a generator, whose request ends here
-            events = map(stream.decode, pieces[-_EVENTS:])
-            texts = [output.harmless(text) for text in event_view.plain(events, View(fid=fid))]
-            lines = [line for text in texts for line in text.splitlines()]
-            return lines, stream.last_seq, stream.status is not None or not pieces
-        finally:
-            client.close()
+        stream = client.stream(fid, since=seq, tail=_EVENTS, follow=True)
+        stream.on_beat = lambda: self._stay(fid)
+        arriving = iter(stream)
+        pieces = next(arriving, [])
+        arriving.close()  # type: ignore[attr-defined]  # a generator, whose request ends here
+        events = map(stream.decode, pieces[-_EVENTS:])
+        texts = [output.harmless(text) for text in event_view.plain(events, View(fid=fid))]
+        lines = [line for text in texts for line in text.splitlines()]
+        return lines, stream.last_seq, stream.status is not None or not pieces
 
     def _stay(self, fid: str) -> None:
         if self._fid != fid:

@@ -77,6 +77,7 @@ def every() -> dict[str, Measure]:
         parked,
         rates,
         startup,
+        top,
     )
 
     return {
@@ -107,6 +108,7 @@ def every() -> dict[str, Measure]:
         "resume": durable.resume,
         "replay": durable.replay,
         "kill": deaths.control_plane,
+        "top": top.ten_thousand,
         "history": history.million,
         # Last: they stay.
         "parked": parked.parked,

@@ -66,7 +66,7 @@ def million(bench: Bench) -> Iterator[Row]:
     bench.service("one")
     now_s = time.time()
     path = plane.wire.json("GET", "/v1/status")["store"]["path"]
-    _fill(path, now_s)
+    fill(path, now_s)
     began = time.monotonic()
     index(path)
     yield Row(
@@ -103,12 +103,15 @@ def _row(what: str, wire: Wire, path: str, count: int, *, bar: float) -> Row:
     )
 
 
-def _fill(path: str, now_s: float) -> None:
-    """Insert executions as they are when all is over, beside the control plane's own writer."""
+def fill(path: str, now_s: float, *, count: int = _COUNT, prefix: str = "bench") -> None:
+    """Insert executions as they are when all is over, beside the control plane's own writer.
+
+    Their fids begin with `prefix`, of five characters.
+    """
     rng = random.Random(5)
     words = [f"w{number:x}" for number in range(20_000)]
     db = sqlite3.connect(path, isolation_level=None, timeout=60)
-    for first in range(0, _COUNT, _PIECE):
+    for first in range(0, count, _PIECE):
         numbers = range(first, first + _PIECE)
         texts = [
             " ".join(words[int(rng.random() ** 3 * 20_000)] for _ in range(8)) for _ in numbers
@@ -120,7 +123,9 @@ def _fill(path: str, now_s: float) -> None:
             " created, started, finished, last_seq, outcome_seq, error)"
             " VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, 2, 1, ?)",
             [
-                _execution(start + at, number, text, now_s)
+                _execution(
+                    start + at, f"{prefix}{number:011d}", text, now_s - (count - number) * _EVERY_S
+                )
                 for at, (number, text) in enumerate(zip(numbers, texts, strict=True))
             ],
         )
@@ -133,8 +138,8 @@ def _fill(path: str, now_s: float) -> None:
     db.close()
 
 
-def _execution(id_: int, number: int, text: str, now_s: float) -> tuple[Any, ...]:
-    created = line.timestamp(now_s - (_COUNT - number) * _EVERY_S)
+def _execution(id_: int, fid: str, text: str, created_s: float) -> tuple[Any, ...]:
+    created, number = line.timestamp(created_s), int(fid[5:])
     status = "cancelled" if number % 10_000 == 0 else "error" if number % 10 == 0 else "finished"
     user = "rare" if number % 25_000 == 3 else "ada" if number % 3 else "bob"
     service = "two" if number % 50_000 == 4 else "one"
@@ -144,7 +149,7 @@ def _execution(id_: int, number: int, text: str, now_s: float) -> tuple[Any, ...
     error = {"type": "ValueError", "message": f"no such customer {number}"}
     return (
         id_,
-        f"bench{number:011d}",
+        fid,
         f"{service}/trivial",
         service,
         status,

@@ -1,0 +1,78 @@
+"""Looks at everything whenever there is news, in a thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from koco.cli.live.feed import Feed
+from koco.cli.live.listing import Listing
+from koco.cli.top import facts
+from koco.client.answers import Execution, Executions, Overview, Runner
+from koco.client.client import Client
+from koco.errors import KocoError, UnreachableError, UsageError
+
+#: How often services and runners are looked at, at most (seconds).
+_OVERVIEW_S = 3.0
+#: The pause before another try while the control plane is away (seconds).
+_PAUSE_S = 1.0
+
+
+class Screen(Protocol):
+    """What is told what the watcher has seen. Its methods are called in the watcher's thread."""
+
+    def ask(self, client: Client) -> Executions:
+        """Fetch the executions that are to be shown."""
+        ...
+
+    def saw_list(self, items: list[Execution], trouble: str, has_more: bool) -> None:
+        """Take the executions, and why they may be out of date."""
+        ...
+
+    def saw_overview(self, overview: Overview, runners: list[Runner]) -> None:
+        """Take services and runners."""
+        ...
+
+    def failed(self, error: KocoError) -> None:
+        """Take why nothing more will be seen."""
+        ...
+
+
+class Watcher:
+    """Looks for a screen, until the program ends."""
+
+    def __init__(self, connect: Callable[[], Client], screen: Screen) -> None:
+        self._connect = connect
+        self._screen = screen
+        self._feed = Feed(connect)
+
+    def start(self) -> None:
+        """Begin to look."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def wake(self) -> None:
+        """Look again now."""
+        self._feed.wake()
+
+    def _run(self) -> None:
+        client, looked_at, has_feed = self._connect(), 0.0, False
+        listing = Listing(lambda: self._screen.ask(client))
+        while True:
+            try:
+                if not has_feed:
+                    self._feed.start()
+                    has_feed = True
+                listing.refresh()
+                if not listing.trouble and time.monotonic() - looked_at >= _OVERVIEW_S:
+                    overview, runners = client.status(), facts.fetch_runners(client)
+                    looked_at = time.monotonic()
+                    self._screen.saw_overview(overview, runners)
+                self._screen.saw_list(listing.items, listing.trouble, listing.has_more)
+                self._feed.wait(listing.patience_s)
+            except (UnreachableError, UsageError) as exc:
+                # It is away, or does not accept the filter: another one may be typed.
+                self._screen.saw_list(listing.items, exc.message, listing.has_more)
+                time.sleep(_PAUSE_S)
+            except KocoError as exc:
+                self._screen.failed(exc)
+                return
