@@ -107,4 +107,4 @@ def _watch(filters: dict[str, Any], limit: int, show: "Show", *, as_json: bool) 
     ask = functools.partial(pages.gather, client.executions, limit, **filters)
     if output.is_terminal() and not as_json:
         draw(Listing(ask), feed, show)
-    print_changes(Listing(ask, client), feed, show, as_json=as_json)
+    print_changes(Listing(ask, client=client), feed, show, as_json=as_json)

@@ -160,7 +160,7 @@ class Top(App[int]):
         self._tail.select(self._fid)
         if not execution:
             self._show_tail("", [])
-        if self._has_more and self._table.is_at_end:
+        if self._has_more and self._table.is_at_end and self._limit < facts.MOST:
             self._limit = min(self._limit + facts.PAGE, facts.MOST)
             self._watcher.wake()
 
@@ -175,9 +175,9 @@ class Top(App[int]):
 
     # what the watcher's thread calls
 
-    def ask(self, client: Client) -> Executions:
-        """Fetch the executions that are to be shown."""
-        return client.executions(limit=self._limit, **self._filter.query())
+    def ask(self, client: Client, *, most: int) -> Executions:
+        """Fetch the executions that are to be shown, or only the first ones."""
+        return client.executions(limit=min(self._limit, most), **self._filter.query())
 
     def saw_list(self, items: list[Execution], trouble: str, has_more: bool) -> None:
         """Show executions."""

@@ -135,6 +135,8 @@ class Table(ScrollView, can_focus=True):
         if place >= len(self._items):
             return ()
         row = facts.row(self._items[place])
+        # Only the start of a fid fits a narrow column, and is enough to name it.
+        row["FID"] = row["FID"][: self._columns["FID"]]
         cells = (_fit(row[name], width) for name, width in self._columns.items())
         return (">" if place == self._place else "", *cells)
 

@@ -21,8 +21,8 @@ _PAUSE_S = 1.0
 class Screen(Protocol):
     """What is told what the watcher has seen. Its methods are called in the watcher's thread."""
 
-    def ask(self, client: Client) -> Executions:
-        """Fetch the executions that are to be shown."""
+    def ask(self, client: Client, *, most: int) -> Executions:
+        """Fetch the executions that are to be shown, or only the first ones."""
         ...
 
     def saw_list(self, items: list[Execution], trouble: str, has_more: bool) -> None:
@@ -45,23 +45,31 @@ class Watcher:
         self._connect = connect
         self._screen = screen
         self._feed = Feed(connect)
+        self._has_new_wishes = False
 
     def start(self) -> None:
         """Begin to look."""
         threading.Thread(target=self._run, daemon=True).start()
 
     def wake(self) -> None:
-        """Look again now."""
+        """Look at everything again now."""
+        self._has_new_wishes = True
         self._feed.wake()
 
     def _run(self) -> None:
         client, looked_at, has_feed = self._connect(), 0.0, False
-        listing = Listing(lambda: self._screen.ask(client))
+        listing = Listing(
+            lambda: self._screen.ask(client, most=facts.MOST),
+            lambda: self._screen.ask(client, most=facts.PAGE),
+        )
         while True:
             try:
                 if not has_feed:
                     self._feed.start()
                     has_feed = True
+                if self._has_new_wishes:
+                    self._has_new_wishes = False
+                    listing.forget()
                 listing.refresh()
                 if not listing.trouble and time.monotonic() - looked_at >= _OVERVIEW_S:
                     overview, runners = client.status(), facts.fetch_runners(client)
