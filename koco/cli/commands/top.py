@@ -30,6 +30,9 @@ def command(
     Example: koco top flow=pages/report
     """
     _require_terminal()
+    # textual takes an empty one for a wish, which it is not (no-color.org).
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)
     # textual takes a third of a second, and only this command needs it.
     from koco.cli.top.app import Top
     from koco.cli.top.facts import Filter

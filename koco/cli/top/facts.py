@@ -22,7 +22,7 @@ MOST = 1000
 #: The columns of executions, with their widths in characters; FLOW takes the rest, or WHY where
 #: there is one.
 _NARROW: Mapping[str, int] = {
-    **{"FID": 6, "FLOW": 0, "STATUS": 9, "AGE": 4, "TOOK": 5, "DONE": 5, "CPU": 5, "MEM": 7}
+    **{"FID": 6, "FLOW": 0, "STATUS": 9, "AGE": 4, "TOOK": 5, "DONE": 5, "CPU": 5, "MEM": 8}
 }
 _WIDE: Mapping[str, int] = {**_NARROW, "FID": 16, "FLOW": 32, "WHY": 0}
 #: From this width on there is room for whole fids and reasons, and what a table adds around each

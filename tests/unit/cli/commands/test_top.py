@@ -148,6 +148,17 @@ def test_says_that_the_control_plane_is_away_and_recovers(plane: Plane) -> None:
         screen.shows("hello/later")
 
 
+def test_an_empty_no_color_asks_for_nothing(plane: Plane) -> None:
+    """Only one with a value turns colours off."""
+    fill(plane, 2)
+    for value, colour in (("1", "default"), ("", "cyan")):
+        with Screen(["-m", "koco", "top"], env={"NO_COLOR": value}) as screen:
+            lines = screen.shows("hello/flow0", "number 1 says")
+            y = next(y for y, line in enumerate(lines) if "hello/flow0" in line)
+            x = lines[y].find("running")
+            assert screen.screen.buffer[y][x].fg == colour
+
+
 def test_draws_only_what_changes(plane: Plane) -> None:
     """With nothing to tell, it writes little: no animation, no blinking, no busy loop."""
     fill(plane, 1)
