@@ -44,7 +44,14 @@ class Top(App[int]):
     CSS = """
     #head { height: 1; text-style: bold; }
     #trouble { height: auto; max-height: 2; color: ansi_yellow; display: none; }
-    #services { height: auto; max-height: 25%; }
+    #services { height: auto; max-height: 25%; background: ansi_default; }
+    #services > .datatable--header { background: ansi_default; color: ansi_default;
+                                     text-style: bold; }
+    #services > .datatable--odd-row, #services > .datatable--even-row {
+        background: ansi_default; }
+    Footer, FooterKey, FooterKey .footer-key--key, FooterKey .footer-key--description {
+        background: ansi_default; color: ansi_default; }
+    FooterKey .footer-key--key { color: ansi_cyan; }
     #executions { height: 1fr; }
     #tail { height: 30%; border-top: solid ansi_bright_black; }
     #filter { height: 1; border: none; display: none; }
