@@ -100,7 +100,7 @@ def test_a_new_project_is_ready_after_pip_install(python: Path, tmp_path: Path) 
     call(python, "-m", "koco", "init", "demo", "-t", "hello", cwd=tmp_path, KOCO_HOME=tmp_path)
     demo = tmp_path / "demo"
     pip = (python, "-m", "pip", "install", "-q")
-    call(*pip, "-e", ".", "--group", "dev", cwd=demo)
+    call(*pip, "-e", ".", "pytest", cwd=demo)
     assert "passed" in call(python, "-m", "pytest", cwd=demo, KOCO_HOME=tmp_path)
     where = call(python, "-c", "import demo; print(demo.__file__)", cwd=tmp_path)
     assert where.strip() == str(demo / "demo/__init__.py")
