@@ -51,8 +51,14 @@ def _describe_elements(form: Model, taken: set[str]) -> Iterator[Described]:
             yield _describe_field(element)
         elif text := _text_of(element):
             name = getattr(element, "label", None) or _INFORMATION
-            data = {"description": text}
-            yield {"id": _free("info", taken), "type": "none", "name": name, "data": data}
+            yield {
+                "id": _free("info", taken),
+                "type": "none",
+                "name": name,
+                "data": {"description": text},
+                # Some clients ask for a value of every field that is not optional.
+                "validations": [{"validation": "optional", "value": "true"}],
+            }
 
 
 def _text_of(element: Element) -> str:

@@ -123,11 +123,19 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         {"type": "markdown", "text": "# Hello"},
-        {"id": "info", "type": "none", "name": "Information", "data": {"description": "# Hello"}},
+        {
+            **{"id": "info", "type": "none", "name": "Information"},
+            "data": {"description": "# Hello"},
+            "validations": [{"validation": "optional", "value": "true"}],
+        },
     ),
     (
         {"type": "html", "text": "<p>a &amp; b</p>"},
-        {"id": "info", "type": "none", "name": "Information", "data": {"description": "a & b"}},
+        {
+            **{"id": "info", "type": "none", "name": "Information"},
+            "data": {"description": "a & b"},
+            "validations": [{"validation": "optional", "value": "true"}],
+        },
     ),
     (
         {"type": "action", "name": "go", "value": "yes"},
