@@ -146,9 +146,12 @@ class PaymentService:
                 hint="an admin names one: `koco config set masumi_url=https://…/api/v1`",
             )
         if self._client is None or url != self._url:
+            former = self._client
             # In a thread, because it reads certificates.
             self._client = await asyncio.to_thread(_connect, url)
             self._url = url
+            if former is not None:
+                await former.aclose()
         return self._client
 
     async def _token(self) -> str:
