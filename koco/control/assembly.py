@@ -115,7 +115,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         options = placement.options(release.manifest.runner)
         return await runners.start(spec, control=control, runtime_env=environment, options=options)
 
-    spares = Spares(environments.of, begin, spec_of)
+    spares = Spares(store.releases.live, environments.of, begin, spec_of)
 
     async def start_runner(spec: RunnerSpec, release: Release) -> RunnerActor:
         spare = await spares.take(spec, release)

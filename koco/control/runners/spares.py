@@ -42,6 +42,8 @@ _MOST = 8
 Environment = Callable[[Release], Awaitable[dict[str, Any]]]
 #: Starts a runner: `(spec, environment, release) -> RunnerActor`.
 Begin = Callable[[RunnerSpec, dict[str, Any], Release], Awaitable[RunnerActor]]
+#: Returns the live release of a service, if there is one.
+Live = Callable[[str], Awaitable[Release | None]]
 #: Makes the spec of a runner: `(release, runner id) -> RunnerSpec`.
 MakeSpec = Callable[[Release, str], RunnerSpec]
 
@@ -67,7 +69,10 @@ class _Spare:
 class Spares:
     """The spare runners, at most one for each service."""
 
-    def __init__(self, environment: Environment, begin: Begin, make_spec: MakeSpec) -> None:
+    def __init__(
+        self, live: Live, environment: Environment, begin: Begin, make_spec: MakeSpec
+    ) -> None:
+        self._live = live
         self._environment = environment
         self._begin = begin
         self._make_spec = make_spec
@@ -78,7 +83,7 @@ class Spares:
     def settled(self, release: Release) -> None:
         """Start a spare. Called when a release is live or has failed."""
         self.drop(release.service)
-        if is_late(release) and len(self._starting) + len(self._spares) < _MOST:
+        if is_late(release) and len(self._spares) < _MOST:
             self._starting[release.service] = self._tasks.spawn(self._start(release))
 
     def hold_off(self, service: str) -> None:
@@ -120,6 +125,8 @@ class Spares:
 
     async def _start(self, release: Release) -> None:
         await asyncio.sleep(_PAUSE_S)
+        if await self._live(release.service) is None:
+            return  # it was undeployed meanwhile, and nobody would end the spare
         following = msgspec.structs.replace(release, number=release.number + 1)
         environment = await self._environment(following)
         spec = self._make_spec(following, secrets.token_hex(4))

@@ -9,6 +9,7 @@ bundle always has the same URL, because nodes cache by URL.
 import asyncio
 import hashlib
 import hmac
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,9 @@ class Bundles:
         self._secret = secret
         self._url = url
         self._took_s: dict[str, float] = {}
+        #: Part of the URLs of releases. Nodes cache by URL, and a restored store may use a number
+        #: again.
+        self._since = secrets.token_hex(4)
 
     def path(self, sha256: str) -> Path:
         """Return a bundle's file.
@@ -124,7 +128,7 @@ class Bundles:
 
         Until it does, the URL has a placeholder: see `koco.sdk.process.late_bundle`.
         """
-        name = f"{service}.{number}"
+        name = f"{service}.{number}.{self._since}"
         return f"{self._url}/bundles/{self._sign(name)}/{name}.zip"
 
     async def of_release(self, signature: str, name: str) -> Path | bytes:
@@ -134,11 +138,12 @@ class Bundles:
             NotFoundError: The signature is wrong, or the bundle has been collected.
         """
         self._require_signed(signature, name)
-        service, _, number = name.rpartition(".")
+        service, number, _ = name.rsplit(".", 2)
         try:
             release = await self._store.releases.get(service, int(number))
         except NotFoundError:
-            return late_bundle.placeholder(BUNDLE_MARK, self.url_of_release(service, int(number)))
+            url = f"{self._url}/bundles/{signature}/{name}.zip"
+            return late_bundle.placeholder(BUNDLE_MARK, url)
         return self.path(release.bundle)
 
     def signed_path(self, signature: str, sha256: str) -> Path:

@@ -970,6 +970,6 @@ def test_the_url_of_a_coming_release_has_a_placeholder_until_then(tmp_path: Path
         after = await w.bundles.of_release(signature, name)
         assert isinstance(after, Path) and after.read_bytes() == b"one"
         with pytest.raises(NotFoundError):
-            await w.bundles.of_release(signature, "svc.2")
+            await w.bundles.of_release(signature, name.replace("svc.1", "svc.2"))
 
     world(tmp_path, body)

@@ -43,7 +43,11 @@ class World:
 
     def __init__(self) -> None:
         self.actors: list[Actor] = []
-        self.spares = Spares(self.environment, self.begin, spec_of)
+        self.is_deployed = True
+        self.spares = Spares(self.live, self.environment, self.begin, spec_of)
+
+    async def live(self, service: str) -> Release | None:
+        return release(1, service=service) if self.is_deployed else None
 
     async def environment(self, release: Release) -> dict[str, Any]:
         return {"number": release.number, "env": dict(release.manifest.runtime.env)}
@@ -146,6 +150,18 @@ def test_an_undeployed_service_has_no_spare(world: Any) -> None:
         w.spares.drop(SERVICE)
         await settle()
         assert [each.is_over for each in w.actors] == [True]
+
+    world(body)
+
+
+def test_a_release_that_fails_as_its_service_is_undeployed_leaves_no_spare(world: Any) -> None:
+    """Nobody would end it."""
+
+    async def body(w: World) -> None:
+        w.is_deployed = False
+        w.spares.settled(release(1))
+        await settle()
+        assert w.actors == []
 
     world(body)
 
