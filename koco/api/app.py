@@ -7,6 +7,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from koco.api import node_app
+from koco.api.agents.a2a import app as a2a
 from koco.api.agents.mcp import routes as mcp
 from koco.api.agents.mip003 import app as mip003
 from koco.api.http import auth, errors, proxy, request_id
@@ -98,7 +99,10 @@ def create_app(parts: Parts) -> Litestar:
             "metrics": counters,
         }
     )
-    served = kodosumi.wrap(etag.wrap(app.asgi_handler), app.state)
+    a2a.push_with(parts)
+    # A2A's cards get an `ETag` as well.
+    served = etag.wrap(a2a.wrap(app.asgi_handler, app.state))
+    served = kodosumi.wrap(served, app.state)
     served = mip003.wrap(served, app.state)
     # Outermost, because litestar's own middleware does not see requests without a route.
     identified = request_id.wrap(served, counters.observe)

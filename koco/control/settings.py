@@ -78,6 +78,8 @@ class Settings(msgspec.Struct, kw_only=True):
     session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
     #: Whether the API's description is shown as a page, at /docs.
     api_docs: bool = False
+    #: A file on the head node with the private key that signs agent cards; empty for none.
+    card_key: str = ""
     #: Whether Kodosumi's HTTP API is served, too, for clients of Kodosumi.
     kodosumi_api: bool = False
     #: Whether a file field takes a URL, which the control plane fetches.
@@ -195,6 +197,8 @@ def _wanted(kind: Any) -> str:
     """Return a setting's type in words."""
     if kind is bool:
         return "true or false"
+    if kind is str:
+        return "a text"
     limits = msgspec.json.schema(kind)
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to"}
     bounds = " ".join(f"{word} {limits[name]:,g}" for name, word in words.items() if name in limits)

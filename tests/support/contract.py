@@ -122,10 +122,15 @@ class Contract:
         assert not problems, f"{where}, not as documented: {problems[:5]}"
 
 
+def bare_parts() -> Any:
+    """Return parts that are enough to make the application, for a look at its routes."""
+    return SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
+
+
 @functools.cache
 def contract(*, some: bool = False) -> Contract:
     """Return the document of this koco's API. It needs no control plane."""
-    nothing: Any = SimpleNamespace(settings=Settings())
+    nothing: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
     return Contract(json.loads(json.dumps(generator.make(create_app(nothing)))), some=some)
 
 

@@ -37,6 +37,9 @@ class Event(msgspec.Struct, frozen=True):
     payload: Any = None
 
 
+_EVENTS = msgspec.json.Decoder(Event)
+
+
 class Calls:
     """The flows and executions that the caller of a request may use.
 
@@ -146,15 +149,25 @@ class Calls:
 
         `kinds` selects some; the final status is yielded in any case.
         """
+        async for batch in self.batches(execution, after=after, kinds=kinds):
+            for event in batch:
+                yield event
+            if not batch:
+                yield None
+
+    async def batches(
+        self, execution: Execution, *, after: int = 0, kinds: frozenset[str] = frozenset()
+    ) -> AsyncGenerator[list[Event]]:
+        """Do the same in lists of events that came together; an empty one is a heartbeat."""
         wanted, rest = Wanted(kinds, tells_end=True), b""
         pieces = self.parts.spooler.follow(
             execution, wanted, since=after, heartbeat_s=self.parts.heartbeat_s
         )
         async for piece in pieces:
-            *lines, rest = (rest + piece).split(b"\n")
+            lines, newline, rest = (rest + piece).rpartition(b"\n")
             piece = b""  # noqa: PLW2901 - free it while waiting for the next one
-            for line in lines:
-                yield msgspec.json.decode(line, type=Event) if line else None
+            if newline:
+                yield decode_lines(lines)
 
     async def cancel(self, fid: str) -> Execution:
         """Ask an execution to end; return it as it is then.
@@ -215,7 +228,7 @@ class Calls:
 
     def url(self, path: str) -> str:
         """Return the URL of a path of this control plane, as the client reaches it."""
-        return f"{str(self.request.base_url).rstrip('/')}{path}"
+        return url_of(self.request, path)
 
     @contextmanager
     def _audited(self, action: str, target: str) -> Iterator[None]:
@@ -227,6 +240,16 @@ class Calls:
         except KocoError as exc:
             audit.note_code(self.request, exc.code)
             raise
+
+
+def url_of(request: Request, path: str) -> str:
+    """Return the URL of a path of this control plane, as the client of a request reaches it."""
+    return f"{str(request.base_url).rstrip('/')}{path}"
+
+
+def decode_lines(lines: bytes) -> list[Event]:
+    """Return the events in whole lines of a stream."""
+    return [_EVENTS.decode(line) for line in lines.split(b"\n") if line]
 
 
 def _is_exposed(entry: Entry, protocol: str) -> bool:

@@ -17,7 +17,7 @@ from koco.events.model import Kind, Status
 from koco.events.used import Used
 from koco.store import audit, files
 from koco.store.engine.protocol import Connection, Engine
-from koco.store.executions import listing, resuming, search
+from koco.store.executions import listing, recency, resuming, search
 from koco.store.executions.rows import EXECUTIONS
 from koco.store.model import (
     EVERY,
@@ -138,6 +138,23 @@ class Executions(Repository):
             return await self._read(look)
         most_s = search.MOST_S if wanted.search is not None else math.inf
         return await self._scan(look, most_s=most_s)
+
+    async def recent(
+        self,
+        wanted: Filter = EVERY,
+        *,
+        sight: Sight = EVERYTHING,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> recency.RecentPage:
+        """Return matching executions, the one whose status changed last first.
+
+        Raises:
+            UsageError: the cursor is invalid.
+        """
+        return await self._scan(
+            lambda db: recency.page(db, wanted, sight=sight, limit=limit, cursor=cursor)
+        )
 
     async def numbered(
         self, ids: Sequence[int], wanted: Filter = EVERY, *, sight: Sight = EVERYTHING

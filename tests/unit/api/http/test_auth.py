@@ -190,7 +190,7 @@ def names(app: Any) -> set[str]:
 
 def test_every_route_is_in_the_table(api: Api) -> None:
     """Those without a key, too."""
-    parts: Any = SimpleNamespace(settings=Settings())
+    parts: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
     assert names(create_app(parts)) == set(ROUTES)
 
 
@@ -405,7 +405,7 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """Default deny: a route has a scope, or is in the list of those without a key."""
     monkeypatch.setattr("koco.api.http.auth.PUBLIC", frozenset({"options_handler"}))
-    parts: Any = SimpleNamespace(settings=Settings())
+    parts: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
     _make_routes.cache_clear()
     try:
         with pytest.raises(RuntimeError, match="has no guard"):

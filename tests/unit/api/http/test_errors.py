@@ -16,10 +16,10 @@ from koco.api.openapi import annotations
 from koco.client import answers
 from koco.client.client import Client
 from koco.client.context_file import Context
-from koco.control.settings import Settings
 from koco.errors import KocoError
 from tests.support.api_server import Api, serving
 from tests.support.checkout import ROOT
+from tests.support.contract import bare_parts
 
 PAGE = (ROOT / "docs/errors.md").read_text()
 #: Code, status and exit code. `4xx` is a status that a service's handler chooses, 400 by default.
@@ -195,7 +195,7 @@ def test_pages_of_names_are_stable(api: Api) -> None:
 
 def test_every_list_has_pages() -> None:
     """Each `{items, next}` has `limit` and `cursor`. The feed of changes has `since`."""
-    parts: Any = type("Parts", (), {"settings": Settings()})
+    parts = bare_parts()
     without = set()
     for route in create_app(parts).routes:
         for handler in getattr(route, "route_handlers", ()):

@@ -7,10 +7,10 @@ import pytest
 
 from koco.api.app import create_app
 from koco.api.middleware import etag
-from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.response import HTML
 from tests.support.api_server import Api, serving
+from tests.support.contract import bare_parts
 from tests.unit.api.routes.executions.test_results import ended
 
 
@@ -156,7 +156,7 @@ def test_an_unknown_field_is_refused(api: Api, client: Any) -> None:
 
 def test_answers_of_services_are_not_changed() -> None:
     """Tags, parameters and methods of a service's endpoint are its own."""
-    parts: Any = type("Parts", (), {"settings": Settings()})
+    parts = bare_parts()
     forwarded = {
         route.path_format
         for route in create_app(parts).routes

@@ -15,10 +15,10 @@ from koco.api.app import create_app
 from koco.api.openapi import annotations
 from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
-from koco.control.settings import Settings
 from koco.store.model import Reply
 from koco.store.replies import KEPT_S
 from tests.support.api_server import Api, serving
+from tests.support.contract import bare_parts
 from tests.support.driver import calm_s
 from tests.support.releases import flow, manifest
 from tests.unit.api.routes.executions.test_results import ended
@@ -65,7 +65,7 @@ def make_key(client: Any, key: str, name: str = "new", **more: Any) -> Any:
 
 def test_every_route_that_creates_accepts_a_key() -> None:
     """Except a login, whose caller is not known yet, and a cancellation, which can be repeated."""
-    parts: Any = type("Parts", (), {"settings": Settings()})
+    parts = bare_parts()
     without = set()
     for route in create_app(parts).routes:
         if not isinstance(route, HTTPRoute):

@@ -1,0 +1,79 @@
+"""The agent that a request is for: one flow, or all flows that the caller may launch."""
+
+from typing import Any
+
+from koco.api.agents.a2a.faults import no_task, violated
+from koco.api.agents.a2a.operations.view import View
+from koco.api.agents.a2a.shapes import cards
+from koco.api.agents.calls import Calls
+from koco.api.http import audit, auth
+from koco.api.http.request import Request
+from koco.control.services.catalog import Entry
+from koco.errors import NotFoundError
+from koco.store.model import Execution
+
+PROTOCOL = "a2a"
+
+
+class Agent:
+    """An agent, for one request and with its caller's rights."""
+
+    def __init__(self, request: Request, name: str | None = None) -> None:
+        """Find the agent of a flow, by its full name, or that of all flows.
+
+        Raises:
+            NotFoundError: there is no such flow, or it is not the caller's.
+        """
+        self.request = request
+        self.calls = Calls(request)
+        self.parts = request.parts
+        self.entry: Entry | None = None if name is None else self.calls.flow(name, PROTOCOL)
+        self.url = self.calls.url("")
+        #: Shows executions as tasks.
+        self.view = View(self.parts, self.url, user=request.auth.name)
+
+    def require_launch(self, action: str, target: str = "") -> None:
+        """Require the scope `launch` for a change, which the audit log gets to know.
+
+        Raises:
+            NotAllowedError: the caller does not have it.
+        """
+        audit.add(self.request, action=action, target=target)
+        auth.require_scope(self.request.auth, "launch")
+
+    def flow_of(self, metadata: dict[str, Any]) -> Entry:
+        """Return the flow that a message is for: the agent's own, or the one that it names.
+
+        Raises:
+            A2AError: it names none, or one that there is not.
+        """
+        if self.entry is not None:
+            return self.entry
+        field, name = f"message.metadata.{cards.FLOW}", metadata.get(cards.FLOW)
+        names = [each.name for each in self.calls.flows(PROTOCOL)]
+        hint = f"one of: {', '.join(names[:20])}" if names else "this key may launch none"
+        if not isinstance(name, str):
+            raise violated(field, "must name the flow, as the skill's id does", hint=hint)
+        if name not in names:
+            raise violated(field, f"there is no flow {name[:80]!r}", hint=hint)
+        return self.calls.flow(name, PROTOCOL)
+
+    async def task(self, fid: str) -> Execution:
+        """Return the execution that a task is.
+
+        Raises:
+            A2AError: there is none, or it is another agent's.
+        """
+        try:
+            found = await self.calls.execution(fid)
+        except NotFoundError:
+            raise no_task(fid) from None
+        if not self.has(found):
+            raise no_task(fid)
+        return found
+
+    def has(self, execution: Execution) -> bool:
+        """Whether an execution is a task of this agent."""
+        if self.entry is not None:
+            return execution.flow == self.entry.name
+        return any(each.name == execution.flow for each in self.calls.flows(PROTOCOL))
