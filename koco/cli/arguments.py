@@ -44,6 +44,9 @@ Schedules = Annotated[
     list[str], typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows.")
 ]
 
+#: The environment variable with a secret that a webhook's receiver knows already.
+WEBHOOK_SECRET = "KOCO_WEBHOOK_SECRET"
+
 #: The environment of the project, and further `.env` files.
 Env = Annotated[
     str | None, typer.Option("--env", metavar="NAME", help="The environment of koco.toml to use.")

@@ -65,6 +65,13 @@ COMMANDS = {
     "files put": "Upload files into an execution.",
     "files get": "Download an execution's files.",
     "files rm": "Remove files from an execution.",
+    "webhook create": "Have a URL told of executions, and print its secret.",
+    "webhook list": "List webhooks: your own or, if you are an admin, everybody's.",
+    "webhook test": "Send a test message to a webhook, and say how it went.",
+    "webhook deliveries": "Show what webhooks were told and are still to be told, newest first.",
+    "webhook redeliver": "Send messages to webhooks again, now.",
+    "webhook rotate": "Give a webhook a new secret, and print it.",
+    "webhook remove": "Remove a webhook, with its log and what it has not been told yet.",
     "secret set": "Set a secret.",
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
@@ -105,6 +112,10 @@ GROUPS = {
     "files": """List, upload, download and remove the files of an execution.
 
     Example: koco files ls 5wzk
+    """,
+    "webhook": """Have URLs told when executions end or need a person.
+
+    Example: koco webhook create chat https://example.com/hook --on awaiting
     """,
     "secret": """Manage secrets: API keys, passwords and tokens that services need.
 

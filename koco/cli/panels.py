@@ -12,7 +12,7 @@ PANELS = {
     ),
     "Observe": (
         *("ps", "top", "show", "logs", "result", "timeline", "steps", "stack", "usage"),
-        *("files", "export", "delete"),
+        *("files", "export", "delete", "webhook"),
     ),
     "Access": ("login", "logout", "context", "key", "user", "secret", "audit"),
     "Settings": ("config", "limits", "schema", "completion", "backup"),

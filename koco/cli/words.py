@@ -20,6 +20,7 @@ DESTROYING = frozenset(
             "key rotate",
             "user disable",
             "user remove",
+            "webhook remove",
             "context remove",
         ),
         *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover-admin"),

@@ -188,10 +188,18 @@ class ExecutionChanges(TypedDict):
     next: str
 
 
+class LaunchedWebhook(TypedDict):
+    """The webhook that a launch has brought."""
+
+    url: str
+    secret: str
+
+
 class Launched(TypedDict):
     """An accepted execution."""
 
     result: Fid
+    webhook: NotRequired[LaunchedWebhook]
 
 
 class Result(Named):
@@ -763,6 +771,59 @@ class KeyWithSecret(Key):
     """An API key with its secret."""
 
     secret: Token
+
+
+class Webhook(TypedDict):
+    """A webhook."""
+
+    name: str
+    url: str
+    status: str
+    on: list[str]
+    flows: list[str]
+    all_executions: bool
+    by: str
+    created: Time
+    former_until: Time | None
+    failures: int
+    last_ok: Time | None
+    why: str | None
+
+
+class WebhookWithSecret(Webhook):
+    """A webhook with its secret."""
+
+    secret: str
+
+
+class Tested(TypedDict):
+    """How a test of a webhook went."""
+
+    ok: bool
+    code: int | None
+    error: str | None
+    took_s: float
+
+
+class Delivery(TypedDict):
+    """A message to a webhook."""
+
+    id: int
+    webhook: str | None
+    fid: str | None
+    event: str
+    status: str
+    created: Time
+    next: Time | None
+    tries: int
+    code: int | None
+    error: str | None
+
+
+class SentAgain(TypedDict):
+    """How many there are."""
+
+    count: int
 
 
 class User(Holder):

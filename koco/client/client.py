@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from urllib.parse import quote
 
 from koco.client import answers
@@ -41,6 +41,21 @@ _PAGES = 1000
 
 #: The maximum length of an idempotency key (characters).
 _KEY_LENGTH = 255
+
+
+class Webhook(NamedTuple):
+    """A URL that is told of one execution. What is empty is up to the control plane."""
+
+    url: str
+    events: tuple[str, ...] = ()
+    secret: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the launch."""
+        found = {"Webhook": self.url, "Webhook-On": ",".join(self.events)}
+        found["Webhook-Secret"] = self.secret
+        return {name: value for name, value in found.items() if value}
 
 
 class Client:
@@ -116,10 +131,23 @@ class Client:
         key: str | None = None,
         is_prefilled: bool = False,
     ) -> str:
-        """Launch a flow and return the fid.
+        """Launch a flow and return the fid; see `launch_with`."""
+        return self.launch_with(name, inputs, key=key, is_prefilled=is_prefilled)["result"]
 
-        With `is_prefilled`, a flow that was written for Kodosumi also gets the values that its
-        form shows at first.
+    def launch_with(
+        self,
+        name: str,
+        inputs: dict[str, Any],
+        *,
+        key: str | None = None,
+        is_prefilled: bool = False,
+        webhook: Webhook | None = None,
+    ) -> answers.Launched:
+        """Launch a flow and return the answer, which has the fid as its `result`.
+
+        If a `webhook` is to be told of the execution, the answer has its secret, too. With
+        `is_prefilled`, a flow that was written for Kodosumi also gets the values that its form
+        shows at first.
 
         With an idempotency key, the request is repeated if the connection breaks, because the same
         key gives the same fid. Without a key it is never repeated, because that might launch the
@@ -127,6 +155,7 @@ class Client:
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         headers = _keyed(key) | ({"Prefer": "prefilled"} if is_prefilled else {})
+        headers |= {} if webhook is None else webhook.headers
         return self._transport.json(
             "POST",
             path,
@@ -135,7 +164,7 @@ class Client:
             headers=headers,
             repeatable=key is not None,
             timeout_s=_ENDPOINT_S,
-        )["result"]
+        )
 
     def launch_and_wait(
         self, name: str, inputs: dict[str, Any], *, key: str, wait_s: int, is_prefilled: bool
@@ -724,6 +753,71 @@ class Client:
         """Revoke a key and return its last state."""
         path = f"/v1/keys/{_part(name, 'key')}"
         return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
+
+    def webhooks(self) -> list[answers.Webhook]:
+        """Return the webhooks that the caller may see, by name."""
+        return self._transport.items("/v1/webhooks", answers.Webhook)
+
+    def create_webhook(
+        self, name: str, url: str, *, flows: list[str], events: list[str] | None, secret: str = ""
+    ) -> answers.WebhookWithSecret:
+        """Create a webhook and return it with its `secret`, which is shown only once."""
+        body: dict[str, Any] = {"name": name, "url": url, "flows": flows}
+        body |= {} if events is None else {"on": events}
+        body |= {"secret": secret} if secret else {}
+        return self._transport.json(
+            "POST", "/v1/webhooks", answers.WebhookWithSecret, body=body, headers=_once()
+        )
+
+    def rotate_webhook(self, name: str, *, grace_s: float) -> answers.WebhookWithSecret:
+        """Give a webhook a new `secret`; the old one signs, too, for `grace_s`."""
+        path = f"/v1/webhooks/{_part(name, 'webhook')}/rotate"
+        return self._transport.json(
+            "POST", path, answers.WebhookWithSecret, body={"grace_s": grace_s}, headers=_once()
+        )
+
+    def test_webhook(self, name: str) -> answers.Tested:
+        """Send a test message to a webhook; return how it went."""
+        path = f"/v1/webhooks/{_part(name, 'webhook')}/test"
+        return self._transport.json(
+            "POST", path, answers.Tested, repeatable=False, timeout_s=_ENDPOINT_S
+        )
+
+    def remove_webhook(self, name: str) -> dict[str, Any]:
+        """Remove a webhook and return its last state."""
+        path = f"/v1/webhooks/{_part(name, 'webhook')}"
+        return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
+
+    def deliveries(
+        self,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+        **wanted: str | None,
+    ) -> answers.Page[answers.Delivery]:
+        """Return a page of the webhooks' log, newest first: `{items, next}`.
+
+        `wanted` may have `webhook`, `fid` and `status`.
+        """
+        query = {**wanted, "limit": str(limit), "cursor": cursor}
+        return self._transport.json(
+            "GET", "/v1/deliveries", answers.Page[answers.Delivery], query=query, room=room
+        )
+
+    def redeliver(self, numbers: list[int]) -> answers.SentAgain:
+        """Send some messages to webhooks again; return how many."""
+        body = {"deliveries": numbers}
+        return self._transport.json(
+            "POST", "/v1/deliveries/redeliver", answers.SentAgain, body=body
+        )
+
+    def redeliver_failed(self, webhook: str) -> answers.SentAgain:
+        """Send again what a webhook was not told; return how many messages that is."""
+        body = {"webhook": webhook}
+        return self._transport.json(
+            "POST", "/v1/deliveries/redeliver", answers.SentAgain, body=body
+        )
 
     def users(self) -> list[answers.User]:
         """Return the users by name."""

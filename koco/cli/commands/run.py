@@ -1,16 +1,18 @@
 """`koco run`: launch a flow."""
 
+import os
 from typing import Annotated, Any
 
 import typer
 
 from koco.cli import approvals, connection
 from koco.cli.approvals import OnLock
-from koco.cli.arguments import Env
+from koco.cli.arguments import WEBHOOK_SECRET, Env
 from koco.cli.inputs import file_inputs, key_values, prompt
 from koco.cli.local_run import source
 from koco.cli.terminal import event_view, notify, output, times
-from koco.client.client import Client
+from koco.client.answers import Launched, LaunchedWebhook
+from koco.client.client import Client, Webhook
 from koco.errors import InputsError, UnreachableError, UsageError
 
 #: The options of commands that launch an execution and may follow it.
@@ -89,6 +91,12 @@ def command(
         bool,
         typer.Option("--remote", help="Run a function of a file on the cluster, not here."),
     ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Have a URL told when it ends, or waits for a person's answer."
+        ),
+    ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     notifies: Annotated[
         bool,
@@ -120,7 +128,7 @@ def command(
     if notifies and not (follow or wait):
         raise UsageError("--notify needs --follow or --wait")
     if is_remote or source.is_named(flow):
-        _refuse_beside_source(flow, {"--key": key, "--each": each})
+        _refuse_beside_source(flow, {"--key": key, "--each": each, "--webhook": webhook})
         return _run_source(
             flow,
             pairs or [],
@@ -135,7 +143,7 @@ def command(
     if each is not None:
         from koco.cli.many import each as launches  # csv and threads, only for this
 
-        launches.refuse(follow=follow or wait)
+        launches.refuse(follow=follow or wait, webhook=webhook is not None)
         return launches.run(
             launches.Wish(
                 flow,
@@ -151,16 +159,19 @@ def command(
         )
     client = connection.connect()
     asks = prompt.can_ask(no_input)
-    fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
+    launched = _launch(
+        client, flow, values, key=key, asks=asks, is_bare=not (pairs or file), webhook=webhook
+    )
     return show_launched(
         client,
-        fid,
+        launched["result"],
         follow=follow,
         wait=wait,
         timeout=timeout,
         as_json=as_json,
         no_input=no_input,
         notifies=notifies,
+        webhook=launched.get("webhook"),
     )
 
 
@@ -207,9 +218,10 @@ def show_launched(
     as_json: bool,
     no_input: bool = False,
     notifies: bool = False,
+    webhook: LaunchedWebhook | None = None,
 ) -> int:
     """Print a new execution's fid, then follow it or wait for it if requested."""
-    _print_fid(fid, as_json=as_json, follow=follow)
+    _print_fid(fid, webhook, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0
     on_lock = _on_lock(client, fid, follow=follow, no_input=no_input)
@@ -225,8 +237,15 @@ def show_launched(
 
 
 def _launch(
-    client: Client, flow: str, values: dict[str, Any], *, key: str | None, asks: bool, is_bare: bool
-) -> str:
+    client: Client,
+    flow: str,
+    values: dict[str, Any],
+    *,
+    key: str | None,
+    asks: bool,
+    is_bare: bool,
+    webhook: str | None,
+) -> Launched:
     """Launch with the given inputs, and at a terminal with those that a person is asked for."""
     found = client.flow(flow) if asks and is_bare else None
     is_complete = bool(found and found["form"])
@@ -234,7 +253,9 @@ def _launch(
         values = prompt.ask(found["form"], values, as_browser=prompt.is_browser_like(found))
     while True:
         try:
-            return _send(client, flow, values, key=key, is_prefilled=not is_complete)
+            return _send(
+                client, flow, values, key=key, is_prefilled=not is_complete, webhook=webhook
+            )
         except InputsError as exc:
             exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
             found = found or (client.flow(flow) if asks else None)
@@ -247,22 +268,31 @@ def _launch(
 
 
 def _send(
-    client: Client, flow: str, values: dict[str, Any], *, key: str | None, is_prefilled: bool
-) -> str:
+    client: Client,
+    flow: str,
+    values: dict[str, Any],
+    *,
+    key: str | None,
+    is_prefilled: bool,
+    webhook: str | None,
+) -> Launched:
     inputs = file_inputs.resolve(client, values)
+    told = None if webhook is None else Webhook(webhook, secret=os.environ.get(WEBHOOK_SECRET, ""))
     try:
-        return client.launch(flow, inputs, key=key, is_prefilled=is_prefilled)
+        return client.launch_with(flow, inputs, key=key, is_prefilled=is_prefilled, webhook=told)
     except UnreachableError as exc:
         if key is not None:
             exc.hint = f"{exc.hint}; it is safe to try again with the same --key"
         raise
 
 
-def _print_fid(fid: str, *, as_json: bool, follow: bool) -> None:
+def _print_fid(fid: str, webhook: LaunchedWebhook | None, *, as_json: bool, follow: bool) -> None:
+    if webhook is not None and (follow or not as_json):
+        output.note(f"the webhook's secret, which is shown only once: {webhook['secret']}")
     if follow:
         output.note(fid)  # stdout is for the events
     elif as_json:
-        output.print_ndjson({"fid": fid})
+        output.print_ndjson({"fid": fid, **({"webhook": webhook} if webhook else {})})
     else:
         output.print_line(fid)
         output.flush()

@@ -110,8 +110,13 @@ def read_format(text: str | None) -> Format | None:
     return Format(text.lower())
 
 
-def refuse(*, follow: bool) -> None:
+def refuse(*, follow: bool, webhook: bool = False) -> None:
     """Raise `UsageError` for options that are only about one execution."""
+    if webhook:
+        raise UsageError(
+            "--webhook is for one execution",
+            hint="`koco webhook create NAME URL --flow SERVICE/FLOW` is for all of a flow",
+        )
     if follow:
         raise UsageError(
             "--follow and --wait are for one execution", hint="--each always waits for all"

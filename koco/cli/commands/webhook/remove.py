@@ -1,0 +1,25 @@
+"""`koco webhook remove`: remove a webhook."""
+
+from typing import Annotated
+
+import typer
+
+from koco.cli import connection
+from koco.cli.terminal import output
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's name.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the webhook's last state as JSON.")
+    ] = False,
+) -> None:
+    """Remove a webhook, with its log and what it has not been told yet.
+
+    Example: koco webhook remove chat
+    """
+    webhook = connection.connect().remove_webhook(name)
+    if as_json:
+        output.print_json(webhook)
+        return
+    output.print_line(f"{name}  removed")
