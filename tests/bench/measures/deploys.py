@@ -24,6 +24,10 @@ _KOCO = str(Path(sys.executable).parent / "koco")
 #: What `koco deploy` imports, and so waits for, whatever it does.
 _IMPORTS = "import httpx, pydantic, yaml, pathspec, typer"
 
+#: How long a person edits until the next save (seconds). Meanwhile `koco dev` is at rest, and the
+#: runner of the next release starts.
+_EDIT_S = 5
+
 #: Services in one deploy.
 _MANY = 50
 
@@ -79,7 +83,7 @@ def dev(bench: Bench) -> Iterator[Row]:
             _until_live(lines)
             times = []
             for _ in range(count):
-                time.sleep(1)  # it watches from now on, and is at rest
+                time.sleep(_EDIT_S)
                 begin = time.perf_counter()
                 _change(project / "saved")
                 _until_live(lines)
