@@ -19,6 +19,8 @@ T = TypeVar("T")
 ERRORS = [NotFoundError, ConflictError]
 
 _PAGE_LIMIT = 1000
+#: The most executions that one request names.
+_FIDS = 1000
 
 
 def check_limit(limit: int) -> None:
@@ -59,6 +61,17 @@ def _name(cursor: str) -> str:
 def full_name(request: Request, flow: str | None) -> str | None:
     """Return a flow's full name. If it is given in full, the flow need not be live."""
     return flow if flow is None or "/" in flow else auth.find_flow(request, flow).name
+
+
+def fids(given: list[str]) -> list[str]:
+    """Return the executions that a request names, each once.
+
+    Raises:
+        UsageError: it names too many.
+    """
+    if len(given) > _FIDS:
+        raise UsageError(f"at most {_FIDS} fids in one request, got {len(given)}")
+    return list(dict.fromkeys(given))
 
 
 def names(

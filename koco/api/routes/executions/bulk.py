@@ -23,9 +23,6 @@ from koco.store.errors import NoSearchError
 from koco.store.model import Execution, Filter
 
 ERRORS = [*list_query.ERRORS, NoSearchError, TimedOutError]
-#: The most names in one request.
-_NAMES = 1000
-
 #: Names of executions, or a filter.
 Selection = list[str] | Filter
 
@@ -139,9 +136,7 @@ async def select(
             "give either `fid` or a filter", hint="such as `?fid=…&fid=…`, or `?status=error`"
         )
     if fids:
-        if len(fids) > _NAMES:
-            raise UsageError(f"at most {_NAMES} fids in one request, got {len(fids)}")
-        return list(dict.fromkeys(fids))
+        return list_query.fids(fids)
     return await given.read(request, statuses=tuple(sorted(statuses)), retried=retried)
 
 

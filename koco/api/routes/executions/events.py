@@ -24,8 +24,7 @@ from koco.errors import TooManyError, UsageError
 from koco.events.model import Kind
 from koco.store.model import EVERY, LAST, Execution
 
-#: The most executions that are named, and the longest text that is searched for (characters).
-_NAMES = 1000
+#: The longest text that is searched for (characters).
 _SEARCH_CHARS = 1000
 
 
@@ -174,7 +173,7 @@ async def stream_events_of_many(
         change, members = position.change, await many.resume(parts.store, selection, position)
     else:
         found = (
-            [await auth.find_execution(request, each) for each in dict.fromkeys(fid[:_NAMES])]
+            [await auth.find_execution(request, each) for each in list_query.fids(fid)]
             if fid
             else await many.select(parts.store, selection)
         )

@@ -226,7 +226,7 @@ def test_sse_has_marks_as_ids(api: Api) -> None:
 
 
 def test_refuses_what_makes_no_sense(api: Api) -> None:
-    """Fids with filters, a cursor of somebody's own, an empty search."""
+    """Fids with filters, a cursor of somebody's own, an empty search, more fids than it takes."""
     fid = Flow(api).fid
     with api.http() as client:
         for params in (
@@ -234,6 +234,7 @@ def test_refuses_what_makes_no_sense(api: Api) -> None:
             {"cursor": "nonsense"},
             {"contains": ""},
             {"tail": -1},
+            {"fid": ["x"] * 1001},
         ):
             answer = client.get("/v1/events", params=params)
             assert answer.status_code in (400, 422), (params, answer.text)
