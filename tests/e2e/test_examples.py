@@ -183,6 +183,24 @@ def test_approval_asks_two_people(examples: Koco) -> None:
     assert examples.run("result", fid).ok().out == "# Hymn\n\nTo the night\n"
 
 
+@pytest.mark.parametrize("protocol", ["a2a", "mcp"])
+def test_planner_has_a_document_reviewed(examples: Koco, protocol: str) -> None:
+    """It finds the other service's flow, calls it over the protocol, and answers both people."""
+    context = examples.context()
+    given = {"goal": "Have a document edited, then approved", "protocol": protocol}
+    given |= {"facts": '{"title": "Hymn", "text": "To the night"}'}
+    given |= {"url": context["url"], "key": context["key"]}
+    options = [f"-i{name}={value}" for name, value in given.items()]
+    events = run(examples, "planner/plan", *options)
+    assert len(of_kind(events, "action")) == 3
+    [final] = of_kind(events, "final")
+    assert final["flow"] in ("approval/review", "approval.review")
+    assert final["result"] == "# Hymn\n\nTo the night"
+    called = examples.get(f"/v1/executions/{final['task']}")
+    assert (called["flow"], called["status"]) == ("approval/review", "finished")
+    assert context["key"] not in str(events)
+
+
 def test_publisher_keeps_a_page(examples: Koco) -> None:
     """The same text has the same address, and its file is there."""
     given = ("-i", "title=To the Night", "-i", "text=It is long.")

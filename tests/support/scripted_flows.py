@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from koco.control.access.caller import Caller
 from koco.events import line, wire
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
-from koco.store.model import Execution, NewExecution
+from koco.store.model import Execution, NewExecution, NewFile
 from tests.support.api_server import Api
 
 _RUNNER = "scripted"
@@ -37,6 +38,18 @@ class Run:
         lid = secrets.token_hex(8)
         await self._parts.locks.open(self.fid, lid, name=name, data=data, timeout_s=600)
         return (await self._parts.locks.wait(self.fid, lid)).answer
+
+    async def make_file(self, name: str, content: bytes) -> None:
+        """Put a file into out/."""
+        flow = Caller(name="flow", fid=self.fid, credential=f"flow:{self.fid}")
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        files = self._parts.files
+        sha256, size = await files.blobs.receive_content(flow.uploader, body(), by=flow.owner)
+        new = NewFile(path=f"out/{name}", sha256=sha256, size_bytes=size)
+        await files.attach(self.fid, new, caller=flow)
 
     async def finish(self, value: Any) -> None:
         """Return a result."""

@@ -81,6 +81,8 @@ def _flat(schema: dict[str, Any]) -> dict[str, Any]:
     if "oneOf" in schema:
         choices = [each for each in schema["oneOf"] if each.get("const") is not None]
         return {"type": "string", **found, "oneOf": choices}
+    if "enum" in schema:
+        return {"type": "string", **found, "enum": [each for each in schema["enum"] if each]}
     kinds = schema.get("type", "string")
     kinds = [each for each in (kinds if isinstance(kinds, list) else [kinds]) if each != "null"]
     found = {"type": kinds[0] if kinds else "string", **found}
