@@ -186,7 +186,7 @@ def test_approval_asks_two_people(examples: Koco) -> None:
 @pytest.mark.parametrize("protocol", ["a2a", "mcp"])
 def test_planner_has_a_document_reviewed(examples: Koco, protocol: str) -> None:
     """It finds the other service's flow, calls it over the protocol, and answers both people."""
-    context = examples.context()
+    context = examples.context
     given = {"goal": "Have a document edited, then approved", "protocol": protocol}
     given |= {"facts": '{"title": "Hymn", "text": "To the night"}'}
     given |= {"url": context["url"], "key": context["key"]}
