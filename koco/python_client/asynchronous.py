@@ -141,10 +141,17 @@ class AsyncClient:
         return AsyncFlow(self, found.about)
 
     async def run(
-        self, flow: str, inputs: Mapping[str, Any] | None = None, *, key: str | None = None
+        self,
+        flow: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        webhook: str | None = None,
     ) -> "AsyncExecution":
         """Launch a flow, and return its execution; see `Client.run`."""
-        return self._own(await self._threads.run(self._client.run, flow, inputs, key=key))
+        return self._own(
+            await self._threads.run(self._client.run, flow, inputs, key=key, webhook=webhook)
+        )
 
     async def execution(self, fid: str) -> "AsyncExecution":
         """Return an execution, by fid, unique start of one, or `latest`."""
@@ -185,6 +192,11 @@ class AsyncExecution:
 
     def _repr_html_(self) -> str:
         return self._execution._repr_html_()
+
+    @property
+    def webhook_secret(self) -> str | None:
+        """The secret of the webhook that it was launched with, if any."""
+        return self._execution.webhook_secret
 
     @property
     def files(self) -> "AsyncFiles":

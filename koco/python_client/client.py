@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from koco.client import answers
+from koco.client.client import Webhook
 from koco.python_client import flow as flows
 from koco.python_client import uploads
 from koco.python_client.connecting import connect
@@ -70,12 +71,18 @@ class Client:
         return Flow(self, self._api.flow(name))
 
     def run(
-        self, flow: str, inputs: Mapping[str, Any] | None = None, *, key: str | None = None
+        self,
+        flow: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        webhook: str | None = None,
     ) -> Execution:
         """Launch a flow, and return its execution. A `pathlib.Path` among the inputs is uploaded.
 
         With an idempotency `key`, the flow is launched once, however often this is called. Without
-        one, a connection that breaks does not launch it twice.
+        one, a connection that breaks does not launch it twice. The URL `webhook` is told when it
+        ends, or waits for a person; `webhook_secret` of the execution checks its messages.
 
         Raises:
             InputsError: the flow's form refuses the inputs; `errors` has the messages by field.
@@ -85,8 +92,12 @@ class Client:
         """
         given = uploads.resolve(self._api, inputs or {})
         key = key or f"run-{secrets.token_hex(16)}"
-        fid = self._api.launch(flow, given, key=key, is_prefilled=True)
-        return Execution(self._api, self._changes, fid)
+        told = None if webhook is None else Webhook(webhook)
+        launched = self._api.launch_with(flow, given, key=key, is_prefilled=True, webhook=told)
+        execution = Execution(self._api, self._changes, launched["result"])
+        if its := launched.get("webhook"):
+            execution.webhook_secret = its["secret"]
+        return execution
 
     def execution(self, fid: str) -> Execution:
         """Return an execution, by fid, unique start of one, or `latest`.

@@ -20,6 +20,9 @@ GRACE_S = 5.0
 class Execution:
     """One execution, by its `fid`. Safe to use from several threads."""
 
+    #: The secret of the webhook that it was launched with, if any.
+    webhook_secret: str | None = None
+
     def __init__(self, client: Client, changes: Changes, fid: str) -> None:
         self.fid = fid
         self._client = client

@@ -725,6 +725,8 @@ class _Handler(BaseHTTPRequestHandler):
         execution = plane.executions[fid]
         if "wait=" in (self.headers["Prefer"] or "") and execution["status"] in FINAL:
             return 201, {"result": fid, "outcome": self._result(execution)}
+        if url := self.headers["Webhook"]:
+            return 201, {"result": fid, "webhook": {"url": url, "secret": "whsec_dGVzdA=="}}
         return 201, {"result": fid}
 
     def _changes(self, query: dict[str, str]) -> dict[str, Any]:

@@ -82,6 +82,13 @@ def test_a_key_launches_once(plane: Plane, client: Client) -> None:
     assert plane.keys == ["order-7", "order-7"]
 
 
+def test_a_webhook_is_told(plane: Plane, client: Client) -> None:
+    """Its secret comes with the execution."""
+    execution = client.run("greet", {"who": "Ada"}, webhook="https://example.com/hook")
+    assert execution.webhook_secret == "whsec_dGVzdA=="
+    assert client.run("greet", {"who": "Ada"}).webhook_secret is None
+
+
 def test_result_waits_for_the_end(plane: Plane, client: Client) -> None:
     """Without asking again and again."""
     execution = client.run("greet", {"who": "Ada"})
