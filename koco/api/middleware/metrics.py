@@ -18,6 +18,7 @@ from koco.api.openapi.annotations import Answer
 from koco.control.container import Parts
 from koco.control.tasks import Tasks
 from koco.store.usage import UsageQuery, UsageRow
+from koco.store.webhooks.deliveries import Waiting
 
 #: Upper bounds of the histogram's buckets (seconds). Launches take a few milliseconds, requests
 #: that wait up to a minute.
@@ -54,6 +55,7 @@ class Metrics:
         self._executions: dict[str, int] = {}
         self._usage: list[UsageRow] = []
         self._size_bytes = 0
+        self._waiting = Waiting(0, None)
         self._lag_s = 0.0
         self._tasks: Tasks | None = None
         self._registry.register(self)
@@ -78,6 +80,7 @@ class Metrics:
         by_flow = await self._parts.store.usage.page(UsageQuery(by=("flow",)), limit=_FLOWS)
         self._usage = by_flow.items
         self._size_bytes = await self._parts.store.engine.size_bytes()
+        self._waiting = await self._parts.store.deliveries.waiting()
         encode, media = choose_encoder(accept)
         return encode(self._registry), media
 
@@ -105,11 +108,25 @@ class Metrics:
         yield _gauge("koco_flow_queued", text, _label(load.waiting), labels=("flow",))
         text = "Executions of a flow that have begun and not ended."
         yield _gauge("koco_flow_running", text, _label(load.running), labels=("flow",))
+        yield from self._webhooks()
         yield GaugeMetricFamily("koco_streams_open", "Open streams.", len(parts.streams))
         yield GaugeMetricFamily("koco_store_bytes", "The store's size on disk.", self._size_bytes)
         text = "The longest delay of the event loop since this was last read."
         yield GaugeMetricFamily("koco_event_loop_lag_seconds", text, self._lag_s)
         self._lag_s = 0.0
+
+    def _webhooks(self) -> Iterator[Metric]:
+        text = "Attempts to send messages to webhooks since the control plane started."
+        family = CounterMetricFamily("koco_webhook_attempts", text, labels=("outcome",))
+        for outcome, count in self._parts.webhooks.sender.outcomes.items():
+            family.add_metric((outcome,), count)
+        yield family
+        text = "Messages to webhooks that are still to be sent."
+        yield GaugeMetricFamily("koco_webhook_waiting", text, self._waiting.number)
+        text = "How long the first of them is overdue."
+        since = self._waiting.since
+        late_s = 0.0 if since is None else max(0.0, time.time() - since)
+        yield GaugeMetricFamily("koco_webhook_late_seconds", text, late_s)
 
     async def _watch(self) -> None:
         while True:

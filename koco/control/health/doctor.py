@@ -49,6 +49,8 @@ _NO_ROOM = (
 #: How long it may take to add up the sizes of files (seconds).
 _SIZING_S = 1.0
 
+#: A webhook of which so many attempts have failed one after the other is dead.
+_FAILURES = 5
 #: This many restarts of the control plane cause a warning, because they are no accident.
 _RESTARTS = 3
 
@@ -368,6 +370,22 @@ async def _leftovers(parts: Parts) -> list[Finding]:
     return found or [Finding("left in Ray", OK, "nothing")]
 
 
+async def _webhooks(parts: Parts) -> list[Finding]:
+    """Say how many webhooks are dead, without their names, which only their makers may see."""
+    dead = await parts.store.webhooks.failing(_FAILURES)
+    off = sum(1 for each in dead if each.disabled is not None)
+    hint = "`koco webhook list` says which and why; `koco webhook test` tries one"
+    found = []
+    if off:
+        what = f"{counted(off, 'webhook', 'is')} disabled: nothing is sent there"
+        found.append(Finding("webhooks", WARNING, what, hint))
+    if failing := len(dead) - off:
+        what = f"{counted(failing, 'webhook', 'takes')} no messages: {_FAILURES} attempts or more"
+        found.append(Finding("webhooks", WARNING, f"{what} have failed", hint))
+    waiting = (await parts.store.deliveries.waiting()).number
+    return found or [Finding("webhooks", OK, f"{counted(waiting, 'message', 'waits')} to be sent")]
+
+
 _LOOKS: dict[str, Look] = {
     "control plane": _control_plane,
     "store": _store,
@@ -375,6 +393,7 @@ _LOOKS: dict[str, Look] = {
     "ray": _ray,
     "environments": _environments,
     "executions": _queue,
+    "webhooks": _webhooks,
 }
 _LOOKS_AT_SERVICES: dict[str, Look] = {
     "services": _services,

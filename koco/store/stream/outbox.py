@@ -16,11 +16,11 @@ from koco.store.webhook_model import DeliveryStatus, Webhook, wants
 WEBHOOKS = Table("webhooks", Webhook, key=("id",), json=("events", "flows"))
 
 #: The webhooks that may hear of an execution: its own, and those for many. By indexes, because
-#: this is part of every change of a status.
+#: this is part of every change of a status. Events are compared here and not by `LIKE`, for whose
+#: pattern SQLite prepares the statement again each time.
 _LISTENING = " UNION ALL ".join(
-    "SELECT w.id, w.flows, w.origin, w.by, e.flow FROM executions e"
-    f" JOIN webhooks w ON {which} WHERE e.id = :id AND e.service <> ''"
-    " AND w.disabled IS NULL AND w.events LIKE :event"
+    "SELECT w.id, w.events, w.flows, w.origin, w.by, e.flow FROM executions e"
+    f" JOIN webhooks w ON {which} WHERE e.id = :id AND e.service <> '' AND w.disabled IS NULL"
     for which in (
         "w.execution = e.id",
         'w.execution IS NULL AND w."user" IN (\'\', e."user")',
@@ -29,16 +29,15 @@ _LISTENING = " UNION ALL ".join(
 _COLUMNS = ("message", "webhook", "fid", "flow", "event", "lid", "created", "status", "due")
 NEW = insertion("deliveries", (*_COLUMNS, "origin", "by"))
 _ADD = insertion("webhooks", (*WEBHOOKS.names, "origin"))
-_FLOWS = msgspec.json.Decoder(tuple[str, ...])
+_TEXTS = msgspec.json.Decoder(tuple[str, ...])
 
 
 def note(db: Connection, now: State, event: str, *, lid: str = "") -> None:
     """Enter what the webhooks of an execution are to be told of it."""
-    listening = db.execute(_LISTENING, {"id": now.id, "event": f'%"{event}"%'}).fetchall()
     rows = [
         entry(webhook, fid=now.fid, flow=flow, event=event, lid=lid, origin=origin, by=by)
-        for webhook, flows, origin, by, flow in listening
-        if wants(_FLOWS.decode(flows), flow)
+        for webhook, events, flows, origin, by, flow in db.execute(_LISTENING, {"id": now.id})
+        if event in _TEXTS.decode(events) and wants(_TEXTS.decode(flows), flow)
     ]
     if rows:
         db.executemany(NEW, rows)

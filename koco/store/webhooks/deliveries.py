@@ -34,6 +34,13 @@ class Due(NamedTuple):
     next: float | None
 
 
+class Waiting(NamedTuple):
+    """What is still to be sent. `since` is the earliest due time (seconds since the epoch)."""
+
+    number: int
+    since: float | None
+
+
 class Deliveries(Repository):
     """Deliveries by number."""
 
@@ -111,11 +118,10 @@ class Deliveries(Repository):
         count = "SELECT status, count(*) FROM deliveries GROUP BY status"
         return await self._scan(lambda db: dict(db.execute(count).fetchall()))
 
-    async def waiting_since(self) -> float | None:
-        """Return when the delivery was due that is longest overdue, or None if none is due."""
-        look = "SELECT min(due) FROM deliveries WHERE due IS NOT NULL"
-        row: tuple[float | None] = await self._read(lambda db: db.execute(look).fetchone())
-        return row[0]
+    async def waiting(self) -> Waiting:
+        """Return how many deliveries are still to be sent, and since when the first is due."""
+        look = "SELECT count(*), min(due) FROM deliveries WHERE due IS NOT NULL"
+        return await self._scan(lambda db: Waiting(*db.execute(look).fetchone()))
 
     async def remove_old(self, *, before: str) -> int:
         """Remove some deliveries from before a time that are not pending; return how many."""

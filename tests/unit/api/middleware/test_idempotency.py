@@ -273,6 +273,9 @@ def test_prometheus_can_read_the_metrics(api: Api) -> None:
         } | {"koco_http_request_duration_seconds_created"}
     [launches] = families["koco_launches"].samples
     assert launches.value == api.parts.supervisor.launched > 0
+    attempts = {s.labels["outcome"]: s.value for s in families["koco_webhook_attempts"].samples}
+    assert attempts == {"ok": 0, "failed": 0}
+    assert [each.value for each in families["koco_webhook_waiting"].samples] == [0]
     statuses = {s.labels["status"]: s.value for s in families["koco_executions"].samples}
     tallies = api.call(api.parts.store.executions.count_by_status())
     assert statuses == {status: count for status, count in tallies.items() if count}

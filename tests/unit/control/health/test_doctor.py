@@ -22,6 +22,7 @@ from koco.errors import KocoError
 from koco.events.questions import EndWork
 from koco.manifest.descriptions import AppHandlers
 from koco.runner.spec import ImportFailure
+from koco.store.webhook_model import Webhook
 from tests.support import small_disk
 from tests.support.pools import World, world
 from tests.support.releases import manifest
@@ -290,5 +291,31 @@ def test_says_what_to_do_about_a_full_disk(tmp_path: Path) -> None:
         of.disk._seen_at = -math.inf
         assert (await findings(of))["disk"].status != "failed"
         assert (await Doctor(of).health()).status == "ok"
+
+    world(tmp_path, body)
+
+
+def test_tells_of_dead_webhooks_without_their_names(tmp_path: Path) -> None:
+    """Those that are disabled, and those that have taken nothing for long."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+        assert (await findings(parts(w)))["webhooks"].message == "0 messages wait to be sent"
+        changes: tuple[dict[str, Any], ...] = (
+            {"disabled": "2026"},
+            {"failures": 5},
+            {"failures": 4},
+        )
+        for number, change in enumerate(changes):
+            name = f"hook{number}"
+            webhook = Webhook(id=name, name=name, url="https://example.com/", by="ada")
+            await w.store.webhooks.add(webhook)
+            await w.store.webhooks.change(name, change)
+        found = [each for each in await Doctor(parts(w)).findings() if each.name == "webhooks"]
+        assert [each.status for each in found] == ["warning", "warning"]
+        assert [each.message for each in found] == [
+            "1 webhook is disabled: nothing is sent there",
+            "1 webhook takes no messages: 5 attempts or more have failed",
+        ]
 
     world(tmp_path, body)

@@ -17,6 +17,7 @@ from koco.store import version
 from koco.store.engine.sqlite import schema
 from koco.store.model import Answer, FailureEvent, Filter, Key, NewExecution, NewFile
 from koco.store.store import Store
+from koco.store.webhook_model import Webhook
 from tests.support.releases import flow, manifest
 
 #: Digests of the steps that have shipped. Stores in the world were made by them.
@@ -137,6 +138,32 @@ def test_everything_is_kept(old: tuple[Path, list[str]], monkeypatch: pytest.Mon
         assert db.execute("PRAGMA user_version").fetchone() == (version.LATEST,)
         assert db.execute("SELECT DISTINCT note FROM executions").fetchall() == [("none",)]
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_store_from_before_webhooks_gets_them(tmp_path: Path) -> None:
+    """What is launched after the upgrade is told of."""
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(f"{''.join(schema.MIGRATIONS[:5])}; PRAGMA user_version = 5")
+
+    async def main() -> None:
+        store = Store.at(path)
+        await store.open()
+        try:
+            await store.webhooks.add(
+                Webhook(id="w", name="w", url="https://example.com/", by="admin")
+            )
+            new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
+            fid = (await store.executions.create(new))[0].fid
+            await store.executions.settle(fid, Status.ERROR, FailureEvent(type="E", message=""))
+            [told] = (await store.deliveries.page()).items
+            assert (told.fid, told.event) == (fid, "error")
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+    with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
