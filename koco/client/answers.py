@@ -167,6 +167,7 @@ class Execution(Named, State):
     parked: NotRequired[bool]
     progress: NotRequired[Progress | None]
     used: NotRequired[Used | None]
+    trace_id: NotRequired[str]
 
 
 class Executions(Page[Execution]):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
-from koco.client import answers, known_servers, shape_check
+from koco.client import answers, known_servers, shape_check, trace_headers
 from koco.client.context_file import Context, key_of_environment
 from koco.client.http_proxy import proxy_for
 from koco.client.memory_budget import Room, TooLargeError, decode
@@ -352,6 +352,8 @@ class Transport:
         )
         # A new id for each attempt, because the control plane's log and errors contain it.
         request.headers["X-Request-ID"] = os.urandom(8).hex()
+        if method == "POST":  # it may launch something
+            request.headers.update(trace_headers.current())
         return request
 
     @contextmanager

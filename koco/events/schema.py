@@ -46,6 +46,7 @@ EVENTS: dict[str, Any] = {
             "retry_of": _TEXT,
             "resume_of": _TEXT,
             "parent": _TEXT,
+            "trace_id": _TEXT,
         },
     ),
     Kind.INPUTS: {"type": "object"},

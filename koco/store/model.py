@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
+from koco import trace_context
 from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
@@ -19,6 +20,7 @@ from koco.manifest.model import Flow, Manifest
 from koco.sizes import MB
 from koco.store.webhook_model import Webhook
 from koco.tokens import MASK
+from koco.trace_context import Trace
 
 T = TypeVar("T")
 
@@ -160,6 +162,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: tuple[Webhook, ...] = ()
     #: Its fid if it was told before: see `Payment`. Otherwise the store makes one.
     fid: str = ""
+    #: The span that it was launched in, if somebody said so.
+    trace: Trace | None = None
 
 
 class Topic(StrEnum):
@@ -274,6 +278,19 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress | None = None
     #: What it has used, as far as its processes have said so; None before the first one has.
     used: Used | None = None
+    #: What it was launched with: see `koco.trace_context.Trace`.
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """Its trace, below the span that stands for all of it."""
+        return trace_context.of_execution(self.fid, self.traceparent, self.tracestate)
+
+    @property
+    def trace_id(self) -> str:
+        """The id of its trace."""
+        return self.trace.trace_id
 
     @property
     def runs_alone(self) -> bool:

@@ -164,6 +164,7 @@ class Plane:
             "error": None,
             **{"parent": None, "retry_of": None, "resume_of": None, "resumed": 0, "parked": False},
             **{"progress": None, "used": None},
+            "trace_id": "0af7651916cd43dd8448eb211c80319c",
             **facts,
         }
         self.events[fid] = []

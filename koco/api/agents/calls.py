@@ -23,6 +23,7 @@ from koco.events.model import Status
 from koco.forms import Model
 from koco.store.model import Execution, File, Lock
 from koco.store.webhook_model import Webhook
+from koco.trace_context import Trace
 
 #: How long a cancelled execution may take to end by itself (seconds), as with `/v1`.
 _GRACE_S = 5.0
@@ -80,13 +81,15 @@ class Calls:
         webhooks: tuple[Webhook, ...] = (),
         about: dict[str, Any] | None = None,
         prefilled: bool = False,
+        trace: Trace | None = None,
     ) -> tuple[Execution, bool]:
         """Launch a flow; return the execution once it is committed, and whether it is new.
 
         `key` is the idempotency key, if it is not in the request's header. `webhooks` hear of this
         execution: see `koco.control.webhooks`. `about` and `prefilled` are those of
-        `koco.api.routes.flows.accept`. If the client disconnects, the launch continues, and the
-        same call with the same key finds it.
+        `koco.api.routes.flows.accept`. `trace` is the span that it belongs below, if the protocol
+        tells it otherwise than in the request's headers. If the client disconnects, the launch
+        continues, and the same call with the same key finds it.
 
         Raises:
             NotAllowedError: the caller has no scope `launch`.
@@ -102,6 +105,7 @@ class Calls:
                 webhooks=webhooks,
                 about=about,
                 prefilled=prefilled,
+                trace=trace,
             )
 
     # executions

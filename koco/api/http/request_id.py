@@ -10,6 +10,7 @@ from litestar.exceptions import MethodNotAllowedException
 
 from koco import __version__, versions
 from koco.control import log_file
+from koco.control.tracing import arrived
 
 #: Called when an answer begins, with the request's scope, the status and the time of its start.
 Observe = Callable[[Any, int, float], None]
@@ -49,6 +50,7 @@ def wrap(app: Any, observe: Observe) -> Any:
         found = _own_id(scope) or secrets.token_hex(8).encode()
         scope[_SCOPE_KEY] = found.decode()
         log_file.request.set(scope[_SCOPE_KEY])
+        arrived.current.set(arrived.read(scope["headers"]))
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":

@@ -143,6 +143,12 @@ HEADERS: dict[str, Schema] = {
         _STRING,
         example="https://example.com/hook",
     ),
+    "traceparent": _about(
+        "the span that the launch belongs below, as W3C defines it; an invalid one is ignored",
+        _STRING,
+        example="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    "tracestate": _about("what tracing systems add to `traceparent`", _STRING, example="rojo=1"),
     "Webhook-On": _about(
         "what it is told of: statuses, separated by commas", _STRING, example="finished,error"
     ),

@@ -25,6 +25,7 @@ from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.runners.concurrency import durable_flows
 from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
+from koco.control.tracing import arrived
 from koco.control.webhooks import orders
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.forms import text_schema
@@ -33,6 +34,7 @@ from koco.sdk.endpoint import handlers
 from koco.store import model, webhook_model
 from koco.store.model import Page
 from koco.store.webhook_model import Webhook
+from koco.trace_context import Trace
 
 #: The longest that a launch waits for its end (seconds).
 _LONGEST_WAIT_S = 60
@@ -189,7 +191,10 @@ class Launched(Shape):
 
 
 #: The headers of a launch.
-LAUNCH_HEADERS = [idempotency.HEADER, "Prefer", "Webhook", "Webhook-On", "Webhook-Secret"]
+LAUNCH_HEADERS = [
+    *(idempotency.HEADER, "Prefer", "Webhook", "Webhook-On", "Webhook-Secret"),
+    *arrived.HEADERS,
+]
 #: The answers to a launch, at either of its endpoints.
 LAUNCHED = {
     201: Answer(media={JSON: Launched}, headers=_HEADERS, about="launched"),
@@ -312,13 +317,14 @@ async def accept(
     webhooks: tuple[Webhook, ...] = (),
     about: dict[str, Any] | None = None,
     prefilled: bool = False,
+    trace: Trace | None = None,
 ) -> tuple[model.Execution, bool]:
     """Launch a flow for a request; return the execution, and whether it is new.
 
     `call` is the request itself if it is to the flow's own path. `key` is the idempotency key if
     it is not in the header. `tags` are added to the flow's, `about` to its `meta` event, and
     `webhooks` hear of it. With `prefilled`, a flow that was written for Kodosumi also gets what its
-    form shows at first.
+    form shows at first. `trace` is the span that it belongs below, if the headers do not tell it.
 
     Raises as `Launches.launch` does, and refuses a flow that is not the caller's.
     """
@@ -335,6 +341,7 @@ async def accept(
         asker=request.asker,
         tags=tags,
         webhooks=webhooks,
+        trace=trace,
     )
 
 

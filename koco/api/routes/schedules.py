@@ -14,6 +14,7 @@ from koco.api.openapi import shapes
 from koco.api.openapi.shapes import Shape
 from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import ScheduleState, Watch
+from koco.control.tracing import arrived
 from koco.errors import ConflictError, EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.store.model import Page
 
@@ -79,7 +80,7 @@ async def resume_schedule(request: Request, data: ScheduleName) -> Schedules:
 @post(
     "/v1/schedules/trigger",
     guards=[requires("launch")],
-    headers=[idempotency.HEADER],
+    headers=[idempotency.HEADER, *arrived.HEADERS],
     answers={201: Triggered, 200: Triggered},
     errors=[*_ERRORS, InputsError, EndpointError, TimedOutError],
 )

@@ -159,6 +159,7 @@ def _lines(execution: Execution) -> list[tuple[str, str]]:
     lines += [("waits", execution.get("waits")), ("deadline", _at(execution.get("deadline")))]
     lines += [("user", output.inline(execution["user"]))]
     lines += [("tags", output.inline(", ".join(execution["tags"] or ())))]
+    lines += [("trace", execution.get("trace_id"))]
     lines += [("events", execution["last_seq"])]
     lines += [("inputs", json.dumps(execution["inputs"], ensure_ascii=False))]
     return [(name, str(value)) for name, value in lines if value not in (None, "")]

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from fnmatch import fnmatchcase
 
+from koco import trace_context
 from koco.control.access import payload_checks, rights
 from koco.control.executions.launcher import KEY_LENGTH, Launches
 from koco.control.services.catalog import Catalog, Entry
@@ -74,6 +75,7 @@ class Children:
             user=parent.user,
             key=key,
             parent=parent.fid,
+            trace=parent.trace.below(trace_context.span_id(parent.fid, question.key)),
             audited=AuditEntry(action="launch", who=parent.user, detail={"parent": parent.fid}),
         )
         return execution

@@ -21,6 +21,7 @@ from koco.control.services.catalog import Catalog, Entry
 from koco.control.services.endpoint_client import Call, Endpoints
 from koco.control.services.endpoint_messages import Order
 from koco.control.tasks import Tasks
+from koco.control.tracing import arrived
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.line import encode_payload
 from koco.forms import browser
@@ -29,6 +30,7 @@ from koco.kodosumi.endpoint import paths
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile, Release
 from koco.store.store import Store
 from koco.store.webhook_model import Webhook
+from koco.trace_context import Trace
 
 #: The longest idempotency key.
 KEY_LENGTH = 255
@@ -76,6 +78,7 @@ class Launches:
         tags: tuple[str, ...] = (),
         webhooks: tuple[Webhook, ...] = (),
         fid: str = "",
+        trace: Trace | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; return it, and whether it is new.
 
@@ -84,7 +87,8 @@ class Launches:
         `as_browser`, an app in Kodosumi's dialect also gets the values that its form shows at
         first, as a browser sends them, unless `inputs` has the field. `parent` is the fid of the
         execution that launches it, `fid` its own if somebody was told it before. `tags` are added
-        to those of the flow, and `webhooks` only hear of this execution.
+        to those of the flow, and `webhooks` only hear of this execution. `trace` is the span that
+        it belongs below, if that is not the request's.
 
         If the client disconnects, the launch continues, and a retry with the same key finds it;
         but files are fetched from URLs only while `asker` is there. An asker who has lost access
@@ -116,6 +120,7 @@ class Launches:
                 tags=tuple(dict.fromkeys((*new.tags, *tags))),
                 webhooks=webhooks,
                 fid=fid,
+                trace=trace,
             )
 
         return await self._tasks.finish(self._once(user, key, digest, decide, asker))
@@ -309,6 +314,8 @@ class Launches:
         self._catalog.release(new.service)
         if asker is not None:
             asker.require()
+        if new.trace is None and (trace := arrived.current.get()) is not None:
+            new = msgspec.structs.replace(new, trace=trace)
         return await self._supervisor.launch(new)
 
     async def _decide(

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from koco import trace_context
 from koco.errors import ConflictError, NoRoomError, NotFoundError, RetriedError
 from koco.events import line
 from koco.events.model import Kind, Status
@@ -374,6 +375,8 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "resume_of": new.resume_of,
         "origin": None if new.resume_of is None else resuming.origin_of(db, new.resume_of),
         "dialect": new.dialect,
+        "traceparent": None if new.trace is None else new.trace.parent,
+        "tracestate": None if new.trace is None else new.trace.state,
     }
     [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
     execution = EXECUTIONS.read(row)
@@ -417,7 +420,7 @@ def _require_first(db: Connection, new: NewExecution) -> None:
 _CREATED = (
     *("fid", "flow", "service", "release", "status", "inputs", "user", "tags", "created"),
     *("last_seq", "entrypoint", "key", "key_digest", "moments", "hidden", "policy", "left_s"),
-    *("retry_of", "parent", "resume_of", "origin", "dialect"),
+    *("retry_of", "parent", "resume_of", "origin", "dialect", "traceparent", "tracestate"),
 )
 _INSERT = (
     f"INSERT INTO executions (id, {columns(_CREATED)})"
@@ -434,6 +437,7 @@ def new_fid() -> str:
 def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
     """Return the first events of an execution's stream."""
     others = {"parent": new.parent, "resume_of": new.resume_of}
+    trace = new.trace or trace_context.of_execution(fid, None)
     meta = {
         "fid": fid,
         "flow": new.flow,
@@ -442,6 +446,7 @@ def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
         "user": new.user,
         "tags": new.tags,
         **{name: other for name, other in others.items() if other is not None},
+        "trace_id": trace.trace_id,
         **new.about,
     }
     return ledger.lines(

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from koco import trace_context
 from koco.api.agents.calls import Calls
 from koco.api.agents.mcp import versions
 from koco.api.agents.mcp.messages import Message, RpcError
 from koco.api.http.request import Request
+from koco.trace_context import Trace
 
 _VERSION_HEADER = "mcp-protocol-version"
 _ENCODED = re.compile(r"=\?base64\?(?P<data>[A-Za-z0-9+/]*={0,2})\?=")
@@ -50,6 +52,12 @@ class Ask(msgspec.Struct, frozen=True):
             return frozenset()
         modes = frozenset(mode for mode in ("form", "url") if mode in found)
         return modes or frozenset({"form"})
+
+    @property
+    def trace(self) -> Trace | None:
+        """The span that it belongs below, if it says so itself."""
+        meta = self.message.meta
+        return trace_context.parse(meta.get("traceparent"), [meta.get("tracestate")])
 
     @property
     def progress_token(self) -> int | str | None:

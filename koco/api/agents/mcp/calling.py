@@ -43,7 +43,7 @@ async def call(ask: Ask) -> Answer:
             else:
                 inputs = await tools.inputs_of(ask.calls, entry, arguments)
                 key = _key(ask)
-                execution, _ = await ask.calls.launch(entry, inputs, key=key)
+                execution, _ = await ask.calls.launch(entry, inputs, key=key, trace=ask.trace)
         except NotAllowedError:
             raise
         except KocoError as exc:

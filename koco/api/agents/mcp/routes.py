@@ -14,6 +14,7 @@ from koco.api.http.streaming import LiveStream
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import EVENT_STREAM, JSON, Answer
+from koco.control.tracing import arrived
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError
 
 _PATH = "/mcp"
@@ -70,7 +71,7 @@ _SHARED: dict[str, Any] = {
     "guards": [check_origin, requires("read")],
     "reads": True,
     "body": shapes.Object,
-    "headers": [idempotency.HEADER],
+    "headers": [idempotency.HEADER, *arrived.HEADERS],
     "answers": _ANSWERS,
     "exception_handlers": {KocoError: answer_refusal},
 }

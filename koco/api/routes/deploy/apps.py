@@ -23,6 +23,7 @@ from koco.control.services.catalog import Entry
 from koco.control.services.endpoint_client import Call
 from koco.control.services.endpoint_headers import join_headers
 from koco.control.services.endpoint_messages import Order
+from koco.control.tracing import arrived
 from koco.errors import (
     ConflictError,
     EndpointError,
@@ -71,7 +72,7 @@ async def look(request: Request, service: str) -> Response[Any]:
     status_code=200,
     guards=[requires_unless(_is_public, "launch")],
     body=Body(media={"*/*": bytes}, required=False),
-    headers=[idempotency.HEADER, "Prefer"],
+    headers=[idempotency.HEADER, "Prefer", *arrived.HEADERS],
     answers={**_ANSWERS, **LAUNCHED, 200: _DONE},
     errors=[*_ERRORS, InputsError],
 )

@@ -17,6 +17,7 @@ from koco.api.routes.executions.bulk import Piece
 from koco.api.routes.executions.executions import FILTERS, Filters
 from koco.control.executions.bulk import Done
 from koco.control.executions.launcher import KEY_LENGTH
+from koco.control.tracing import arrived
 from koco.errors import TooManyError
 from koco.events.model import Status
 from koco.store.model import Execution
@@ -52,7 +53,7 @@ class Resumed(Piece):
     "/v1/executions/retry",
     status_code=200,
     guards=[requires("launch")],
-    headers=[idempotency.HEADER],
+    headers=[idempotency.HEADER, *arrived.HEADERS],
     answers={200: Retried},
     errors=_ERRORS,
     dependencies=FILTERS,
@@ -96,7 +97,7 @@ async def retry_executions(
     "/v1/executions/resume",
     status_code=200,
     guards=[requires("launch")],
-    headers=[idempotency.HEADER],
+    headers=[idempotency.HEADER, *arrived.HEADERS],
     answers={200: Resumed},
     errors=_ERRORS,
     dependencies=FILTERS,

@@ -97,6 +97,11 @@ class Execution(Shape):
         Used | None, Meta(description="null until one of its processes has told, or it has ended")
     ]
 
+    trace_id: Annotated[
+        str,
+        text("0af7651916cd43dd8448eb211c80319c", "the trace that it belongs to, as W3C defines it"),
+    ]
+
     @classmethod
     def render(cls, parts: Parts, execution: model.Execution, **others: Any) -> Self:
         """Return an execution as answers show it."""

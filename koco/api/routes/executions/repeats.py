@@ -11,6 +11,7 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi.annotations import JSON, Body
 from koco.api.routes.executions.executions import Execution
+from koco.control.tracing import arrived
 from koco.errors import ConflictError, InputsError, LimitError, NotFoundError
 
 
@@ -28,7 +29,7 @@ class ResumeRequest(msgspec.Struct, forbid_unknown_fields=True):
 @post(
     "/v1/executions/{fid:str}/retry",
     guards=[requires("launch")],
-    headers=[idempotency.HEADER],
+    headers=[idempotency.HEADER, *arrived.HEADERS],
     answers={201: Execution, 200: Execution},
     errors=[InputsError, ConflictError, LimitError],
 )
@@ -56,7 +57,7 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
     "/v1/executions/{fid:str}/resume",
     guards=[requires("launch")],
     body=Body(media={JSON: ResumeRequest}, required=False),
-    headers=[idempotency.HEADER],
+    headers=[idempotency.HEADER, *arrived.HEADERS],
     answers={201: Execution, 200: Execution},
     errors=[InputsError, ConflictError, NotFoundError, LimitError],
 )

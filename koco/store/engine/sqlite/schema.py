@@ -557,6 +557,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX payments_open ON payments (state, created)
         WHERE state IN ('awaiting', 'paid', 'launched');
     """,
+    """
+    -- The span that an execution was launched in, as W3C's headers have it, if somebody said so.
+    ALTER TABLE executions ADD COLUMN traceparent TEXT;
+    ALTER TABLE executions ADD COLUMN tracestate TEXT;
+
+    -- How far a reader of the feed of changes has come that must not lose its place.
+    CREATE TABLE cursors (name TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 
