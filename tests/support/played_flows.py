@@ -73,14 +73,23 @@ Play = Callable[[Stage], Awaitable[Any]]
 
 def play(api: Api, plays: dict[str, Play]) -> None:
     """Have launches of flows, by full name, run these. Others stay queued."""
-    parts, running = api.parts, set()
+    parts, running = api.parts, {}
+    cancel_queued = parts.supervisor.cancel
 
     async def launch(new: NewExecution) -> Execution:
         execution, _ = await parts.store.executions.create(new)
         if (found := plays.get(execution.flow)) is not None:
             task = asyncio.create_task(Stage(parts, execution).run(found))
-            running.add(task)
-            task.add_done_callback(running.discard)
+            running[execution.fid] = task
+            task.add_done_callback(lambda _: running.pop(execution.fid, None))
         return execution
 
-    parts.supervisor.launch = launch
+    async def cancel(fid: str, *, grace_s: float) -> Execution:
+        if (task := running.get(fid)) is None:
+            return await cancel_queued(fid, grace_s=grace_s)
+        task.cancel()
+        await parts.store.executions.settle(fid, Status.CANCELLED)
+        parts.spooler.wake(fid)
+        return await parts.store.executions.get(fid)
+
+    parts.supervisor.launch, parts.supervisor.cancel = launch, cancel

@@ -63,6 +63,7 @@ Measure = Callable[[Bench], Iterator[Row]]
 def every() -> dict[str, Measure]:
     """Return all measures by name, in the order in which they are made."""
     from tests.bench.measures import (
+        agents,
         awaiting,
         boot,
         deaths,
@@ -88,6 +89,8 @@ def every() -> dict[str, Measure]:
         "first": latency.first_event,
         "finished": latency.finished,
         "emit": latency.emit,
+        "mcp": agents.calls,
+        "mcp-streams": agents.streams,
         "events": events.one_flow,
         "events-10": events.ten_flows,
         "followers": followers.of_one,

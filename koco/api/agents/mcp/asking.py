@@ -115,7 +115,8 @@ def _check_headers(request: Request, message: Message, version: str) -> None:
     wanted |= {"Mcp-Name": value} if isinstance(value, str) else {}
     for header, body in wanted.items():
         found = request.headers.getall(header, [])
-        given = _decode(found[0]) if len(found) == 1 else None
+        # The server that parses requests keeps white space at the end of a value.
+        given = _decode(found[0].strip(" \t")) if len(found) == 1 else None
         if given != body:
             what = "is missing" if not found else f"{found[0][:80]!r} does not match the body"
             raise RpcError(versions.HEADER_MISMATCH, f"Header mismatch: {header} {what}")

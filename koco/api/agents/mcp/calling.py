@@ -19,7 +19,7 @@ from koco.events.model import Kind, Status
 from koco.store.model import Execution
 
 #: How long a call is waited for before it is answered with a task or a stream (seconds).
-_SOON_S = 1.0
+_SOON_S = 0.5
 #: The shortest time between two progress messages (seconds), and their length (characters).
 _PACE_S = 0.25
 _MOST_TEXT = 500

@@ -48,6 +48,8 @@ async def unseal(ask: Ask, sealed: Any) -> str:
     try:
         data = base64.urlsafe_b64decode(str(sealed).encode())
         signature, body = data[:32], data[32:]
+        if base64.urlsafe_b64encode(data).decode() != sealed:  # more was appended, for example
+            raise refused
         if not hmac.compare_digest(signature, await _sign(ask, body)):
             raise refused
         state = msgspec.json.decode(body, type=State)

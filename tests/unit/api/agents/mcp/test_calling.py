@@ -134,6 +134,7 @@ def test_the_state_is_only_for_its_caller_and_call(api: Api) -> None:
             (boss, "svc.review", state),
             (client, "svc.free", state),
             (client, "svc.review", forged),
+            (client, "svc.review", f"{state}-and-more"),
             (client, "svc.review", "rubbish"),
         ):
             (answer,) = who.messages("tools/call", name=name, arguments={}, requestState=sent)
