@@ -41,6 +41,15 @@ class Message(msgspec.Struct):
         """Whether it wants an answer."""
         return self.method is not None and self.id is not msgspec.UNSET
 
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of a list's next page.
+
+        Raises:
+            RpcError: it is no text.
+        """
+        return self.text("cursor") if self.params.get("cursor") is not None else None
+
     def text(self, name: str) -> str:
         """Return a parameter that is a text.
 

@@ -83,9 +83,7 @@ async def _ping(ask: Ask) -> Answer:
 
 
 async def _list_tools(ask: Ask) -> Answer:
-    cursor = ask.message.params.get("cursor")
-    if cursor is not None and not isinstance(cursor, str):
-        raise RpcError(versions.INVALID_PARAMS, "params.cursor must be a string")
+    cursor = ask.message.cursor
     entries = [each for each in tools.listing(ask) if cursor is None or each.name > cursor]
     page = entries[:_PAGE]
     found: dict[str, Any] = {"tools": [tools.describe(ask, each) for each in page]}

@@ -44,7 +44,7 @@ def cached(ask: Ask, answer: dict[str, Any], **cache: Any) -> dict[str, Any]:
 
 async def listing(ask: Ask) -> dict[str, Any]:
     """Answer `resources/list`: the caller's latest executions."""
-    cursor = ask.message.params.get("cursor")
+    cursor = ask.message.cursor
     try:
         page = await ask.calls.parts.store.executions.page(
             Filter(service=ask.service), sight=ask.calls.caller.sight, limit=_PAGE, cursor=cursor

@@ -208,3 +208,20 @@ def test_others_executions_are_no_resources(api: Api, client: McpClient) -> None
         assert answer["error"]["data"] == {"uri": f"koco://executions/{fid}"}
         listed = bob.ask("resources/list")["resources"]
     assert fid not in str(listed)
+
+
+def test_wrong_parameters_are_refused(client: McpClient) -> None:
+    """Whatever their types are: never an error of the server's."""
+    for method, params in (
+        ("tools/list", {"cursor": 5}),
+        ("resources/list", {"cursor": 5}),
+        ("resources/list", {"cursor": "x"}),
+        ("tools/call", {"name": 5}),
+        ("tools/call", {"name": "svc.count", "arguments": [1]}),
+        ("resources/read", {"uri": None}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": [1]}}),
+        ("subscriptions/listen", {"notifications": []}),
+    ):
+        message = client.message(method, **params)
+        named = {"Mcp-Name": str(params["name"])} if "name" in params else {}
+        assert refused(client.send(message, headers=named)) == (400, -32602), (method, params)
