@@ -1,6 +1,8 @@
 """The endpoint: eras, headers, lists, resources, who may ask."""
 
 import base64
+import http.client
+import json
 from typing import Any
 
 import httpx
@@ -113,8 +115,13 @@ def test_a_tools_name_is_in_a_header_too(client: McpClient) -> None:
     """In base64 if it must be."""
     message = client.message("tools/call", name="svc.count", arguments={})
     coded = base64.b64encode(b"svc.count").decode()
-    for right in (f"=?base64?{coded}?=", " svc.count \t"):
-        assert client.send(message, headers={"Mcp-Name": right}).status_code == 200
+    assert client.send(message, headers={"Mcp-Name": f"=?base64?{coded}?="}).status_code == 200
+    # httpx refuses to send white space, which is no part of a value (RFC 9110, 5.5).
+    link = http.client.HTTPConnection(client.http.base_url.netloc.decode())
+    headers = {**client.http.headers, **client.headers(message), "Mcp-Name": "svc.count \t"}
+    link.request("POST", "/mcp", json.dumps(message), headers)
+    assert link.getresponse().status == 200
+    link.close()
     for wrong in (None, "svc.greet", "=?base64?!?=", f"=?base64?{coded}"):
         assert refused(client.send(message, headers={"Mcp-Name": wrong})) == (400, -32020)
 
