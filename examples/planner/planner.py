@@ -1,9 +1,10 @@
 """An agent without a model: it finds another service's flow, calls it, and answers what it asks.
 
-koco deploy                     # at the root of the repository: all examples together
-koco run planner/plan -f -i goal='Have a document edited, then approved' \
-    -i facts='{"title": "Hymn", "text": "To the night"}' \
-    -i protocol=a2a -i url=URL -i key=koco_…
+koco deploy                             # at the root of the repository: the flows that it may find
+koco secret set PLANNER_KEY             # a key: `koco key create planner --scope launch` makes one
+koco deploy examples/planner
+koco run planner/plan -f -i url=URL -i goal='Have a document edited, then approved' \
+    -i facts='{"title": "Hymn", "text": "To the night"}' -i protocol=a2a
 
 It chooses by words, where others would ask a model; everything else is as in any agent. With
 `protocol=mcp` it does the same over the other protocol. The control plane may be this one or
@@ -12,6 +13,7 @@ another, and needs to know nothing of the planner.
 
 import asyncio
 import itertools
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,7 +59,7 @@ async def plan(inputs: dict[str, Any], tracer: Tracer) -> dict[str, Any]:
     """Find the flow that fits the goal best, call it with the facts, and return its result."""
     import httpx  # here, because only a run needs it
 
-    headers = {"Authorization": f"Bearer {inputs['key']}"}
+    headers = {"Authorization": f"Bearer {os.environ['PLANNER_KEY']}"}
     async with httpx.AsyncClient(base_url=inputs["url"], headers=headers, timeout=None) as http:
         peer: Peer = A2A(http) if inputs["protocol"] == "a2a" else MCP(http)
         flows = await peer.flows()

@@ -187,9 +187,11 @@ def test_approval_asks_two_people(examples: Koco) -> None:
 def test_planner_has_a_document_reviewed(examples: Koco, protocol: str) -> None:
     """It finds the other service's flow, calls it over the protocol, and answers both people."""
     context = examples.context
+    examples.run("secret", "set", "PLANNER_KEY", "-", stdin=context["key"]).ok()
+    examples.run("deploy", "examples/planner", cwd=ROOT).ok()
     given = {"goal": "Have a document edited, then approved", "protocol": protocol}
     given |= {"facts": '{"title": "Hymn", "text": "To the night"}'}
-    given |= {"url": context["url"], "key": context["key"]}
+    given |= {"url": context["url"]}
     options = [f"-i{name}={value}" for name, value in given.items()]
     events = run(examples, "planner/plan", *options)
     assert len(of_kind(events, "action")) == 3

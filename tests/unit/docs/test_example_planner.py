@@ -50,6 +50,12 @@ async def broken(run: Run) -> None:
     await run.fail("ValueError", "no")
 
 
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the secret."""
+    monkeypatch.setenv("PLANNER_KEY", "ada")
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
@@ -62,7 +68,7 @@ def plan(api: Api, protocol: str, goal: str) -> testing.Outcome:
     sys.path.insert(0, str(FOLDER))
     try:
         facts = {"title": "Hymn", "text": "To the night"}
-        given = {"goal": goal, "facts": facts, "protocol": protocol, "url": api.url, "key": "ada"}
+        given = {"goal": goal, "facts": facts, "protocol": protocol, "url": api.url}
         return testing.run("planner:plan", given, form=FORM)
     finally:
         sys.path.remove(str(FOLDER))

@@ -1,7 +1,9 @@
 """Agents over JSON-RPC: launched, asked, answered, listed, cancelled."""
 
+import time
 from typing import Any
 
+import httpx
 import pytest
 
 from koco.store.model import AuditQuery
@@ -342,3 +344,34 @@ def test_the_audit_log_has_launches_answers_and_refusals_but_no_reads(api: Api) 
         ("answer_lock", "ok", f"{task['id']}/{lock}"),
         ("launch", "ok", task["id"]),
     ]
+
+
+def test_a_client_that_hangs_up_ends_nothing_but_its_request(api: Api) -> None:
+    """The task goes on, and the request is no open stream any more."""
+    wait = Agent(api, "wait")
+    params = {"message": wait.message({"data": {}}, contextId="hung up")}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params}
+    with client_of(api) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(wait.path, json=body, timeout=0.3)
+    [task] = wait.ask("ListTasks", {"contextId": "hung up"})["tasks"]
+    assert state(task) == "SUBMITTED"
+    until = time.monotonic() + 10
+    while len(api.parts.streams) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(api.parts.streams) == 0
+
+
+def test_no_more_requests_wait_than_may_be_open(api: Api) -> None:
+    """429, and nothing is launched."""
+    wait = Agent(api, "wait")
+    settings = api.parts.settings
+    kept, settings.max_streams_per_key = settings.max_streams_per_key, 0
+    try:
+        for method in ("SendMessage", "SendStreamingMessage"):
+            params = {"message": wait.message({"data": {}}, contextId="full")}
+            answer = wait.post(method, params)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, -32012)
+            assert answer.headers["retry-after"]
+    finally:
+        settings.max_streams_per_key = kept
+    assert wait.ask("ListTasks", {"contextId": "full"})["tasks"] == []
