@@ -285,6 +285,8 @@ class LogEntry(TypedDict):
     message: str
     request: str | None
     fid: str | None
+    trace_id: NotRequired[str | None]
+    span_id: NotRequired[str | None]
 
 
 class RunnerLine(TypedDict):

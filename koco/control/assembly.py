@@ -57,6 +57,7 @@ from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.storage.downloads import Downloads
 from koco.control.tasks import Tasks
+from koco.control.tracing.exporter import Exporter
 from koco.control.webhooks.orders import Webhooks
 from koco.errors import KocoError
 from koco.events import line
@@ -135,6 +136,8 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     )
     webhooks = Webhooks(store, settings, vault, url=start.url)
     store.listen(Listener(supervisor, spooler, waiters, webhooks.sender).heed)
+    traces = Exporter(store, spooler)
+    tasks.keep(traces.keep)
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
     endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"), url=start.url)
@@ -207,6 +210,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         cluster=overview,
         leftovers=Leftovers(supervisor, overview.work),
         webhooks=webhooks,
+        traces=traces,
         send=control.append.remote,
         settings=settings,
         streams=streams,

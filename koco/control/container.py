@@ -32,6 +32,7 @@ from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
+from koco.control.tracing.exporter import Exporter
 from koco.control.webhooks.orders import Webhooks
 from koco.store.store import Store
 
@@ -80,4 +81,5 @@ class Parts:
     store_path: str
     leftovers: Leftovers
     webhooks: Webhooks
+    traces: Exporter
     heartbeat_s: float = 10.0

@@ -31,6 +31,8 @@ class Formatter(logging.Formatter):
         """Return the first part of an entry, in which the request stands before the message."""
         # Always there, so that a message cannot pretend to have another request.
         record.message = f"[{request.get() or '-'}] {record.message}"
+        if (fid := getattr(record, "fid", "")) and fid not in record.message:
+            record.message += f" [{fid}]"
         return super().formatMessage(record)
 
 

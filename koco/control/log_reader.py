@@ -44,6 +44,9 @@ class Entry(msgspec.Struct, frozen=True):
     message: str
     request: str | None
     fid: str | None
+    #: The trace of that execution, and the span that stands for all of it.
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 class Wanted(NamedTuple):

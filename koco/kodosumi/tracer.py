@@ -9,6 +9,8 @@ from koco.events.questions import AccessFiles, FileAccess
 from koco.kodosumi.payloads import shaped
 from koco.response import HTML, Markdown, Text
 from koco.sdk import tracer
+from koco.sdk.process import span
+from koco.trace_context import Trace
 
 if TYPE_CHECKING:
     from koco.kodosumi.files import AsyncFileSystem, SyncFileSystem
@@ -41,10 +43,11 @@ class Tracer(tracer.Tracer):
         """Write to the execution of another tracer."""
         super().__init__(origin.fid, tracer.sink_of(origin), tracer.journal_of(origin))
         self._origin = origin
+        self.trace = origin.trace
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()
-        return _arrive, (self.fid, make, arguments)
+        return _arrive, (self.fid, make, arguments, span.present())
 
     def init(self) -> None:
         """Do nothing: koco captures the output of each process of an execution."""
@@ -145,5 +148,10 @@ class Tracer(tracer.Tracer):
         return self._origin._place(access)
 
 
-def _arrive(fid: str, make: Callable[..., tracer.Sink], arguments: tuple[Any, ...]) -> Tracer:
-    return Tracer(tracer.arrive(fid, make, arguments))
+def _arrive(
+    fid: str,
+    make: Callable[..., tracer.Sink],
+    arguments: tuple[Any, ...],
+    trace: Trace | None = None,
+) -> Tracer:
+    return Tracer(tracer.arrive(fid, make, arguments, trace))

@@ -70,6 +70,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     step_bytes: int = 16 * 1024 * 1024
     #: What it has used in other processes.
     used: Used | None = None
+    #: The span that it runs in: see `koco.trace_context.Trace`.
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class ImportFailure(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from koco import trace_context
 from koco.events import line, steps
 from koco.events.model import Kind
 from koco.events.questions import ReadHistory
@@ -16,6 +17,7 @@ from koco.runner.output.replay import Replay
 from koco.runner.output.spool import Attempt
 from koco.runner.parking import Parking
 from koco.runner.spec import Launch
+from koco.sdk.process import span
 from koco.sdk.ray_work.registry import Started
 from koco.sdk.steps.journal import Journal
 from koco.sdk.tracer import Tracer
@@ -127,13 +129,19 @@ def prepare(
     output = Output(emit, lines=None if launch.durable else lines)
     output.started = started = Started()
     output.tracer = flow.trace(Tracer(launch.fid, replay or sink, journal))
+    trace = trace_context.parse(launch.traceparent, [launch.tracestate])
+
+    def enter() -> None:
+        journal.enter()
+        span.enter(trace)
+
     run = Run(
         flow,
         inputs,
         tracer=output.tracer,
         output=output,
         loop=loop,
-        enter=journal.enter,
+        enter=enter,
         leave=journal.leave,
     )
     return Work(launch, run, output, sink, journal, started, replay)

@@ -22,10 +22,12 @@ from koco.events.questions import (
 )
 from koco.response import HTML, Markdown, Text
 from koco.sdk import locks
+from koco.sdk.process import span
 from koco.sdk.steps.background import ask_in_background
 from koco.sdk.steps.journal import Journal
 from koco.sdk.steps.tracing import Steps
 from koco.sdk.steps.waits import give_up
+from koco.trace_context import Trace
 
 if TYPE_CHECKING:
     from koco.sdk.file_backend import Place
@@ -104,7 +106,7 @@ class Tracer(Steps):
     type: those that are not JSON are kept as their `repr`.
     """
 
-    __slots__ = ("_journal", "_sink", "fid")
+    __slots__ = ("_journal", "_sink", "fid", "trace")
 
     def __init__(self, fid: str, sink: Sink, journal: Journal | None = None) -> None:
         #: The id of the execution.
@@ -112,10 +114,12 @@ class Tracer(Steps):
         self._sink = sink
         #: Only in the flow's own process: a Ray task has none.
         self._journal = journal
+        #: Only where it has arrived: the span that was current where it was sent.
+        self.trace: Trace | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()
-        return arrive, (self.fid, make, arguments)
+        return arrive, (self.fid, make, arguments, span.present())
 
     def __repr__(self) -> str:
         return f"Tracer({self.fid!r})"
@@ -309,9 +313,12 @@ def journal_of(tracer: Tracer) -> Journal | None:
     return tracer._journal
 
 
-def arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
+def arrive(
+    fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...], trace: Trace | None = None
+) -> Tracer:
     """Return the tracer that another process has sent here; `make` makes its sink."""
     tracer = Tracer(fid, make(*arguments))
+    tracer.trace = trace
     if on_arrival is not None:
         on_arrival(tracer)
     return tracer

@@ -11,6 +11,8 @@ from koco.store.sql.table import replacement, to_json
 
 _PUT = replacement("settings", ("name", "value"), key=("name",))
 
+_PUT_CURSOR = replacement("cursors", ("name", "cursor"), key=("name",))
+
 
 class Settings(Repository):
     """The stored settings."""
@@ -37,3 +39,14 @@ class Settings(Repository):
             db.executemany("DELETE FROM settings WHERE name = :name", gone)
 
         await self._write(change)
+
+    async def cursor(self, name: str) -> str | None:
+        """Return the place of a reader of the feed of changes; None if it has none yet."""
+        look = "SELECT cursor FROM cursors WHERE name = :name"
+        row = await self._read(lambda db: db.execute(look, {"name": name}).fetchone())
+        return None if row is None else str(row[0])
+
+    async def put_cursor(self, name: str, cursor: str) -> None:
+        """Store the place of a reader of the feed of changes."""
+        values = {"name": name, "cursor": cursor}
+        await self._write(lambda db: db.execute(_PUT_CURSOR, values))

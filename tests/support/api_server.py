@@ -35,6 +35,7 @@ from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.tasks import Tasks
+from koco.control.tracing.exporter import Exporter
 from koco.control.webhooks.orders import Webhooks
 from koco.events.model import Status
 from koco.store.model import FailureEvent, Key, NewExecution
@@ -181,6 +182,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         node_url="",
         vault=vault,
         webhooks=Webhooks(store, settings, vault, url=url),
+        traces=Exporter(store, spooler),
         release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
     sender = api.parts.webhooks.sender

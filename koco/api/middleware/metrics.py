@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import prometheus_client as prometheus
@@ -109,6 +109,16 @@ class Metrics:
         text = "Executions of a flow that have begun and not ended."
         yield _gauge("koco_flow_running", text, _label(load.running), labels=("flow",))
         yield from self._webhooks()
+        waits_s = [since for pool in parts.supervisor.pools.values() if (since := pool.line.since)]
+        text = "How long the first execution in line has waited that its limits allow."
+        longest_s = time.monotonic() - min(waits_s) if waits_s else 0.0
+        yield GaugeMetricFamily("koco_queue_longest_wait_seconds", text, longest_s)
+        text = "Attempts to deliver a webhook since the control plane started."
+        yield _counter("koco_webhook_attempts", text, parts.webhooks.sender.outcomes, "outcome")
+        text = "Spans that a collector has taken since then."
+        yield CounterMetricFamily("koco_spans_exported", text, parts.traces.outcomes["ok"])
+        text = "Exports of spans that no collector took; they are repeated."
+        yield CounterMetricFamily("koco_span_exports_failed", text, parts.traces.outcomes["failed"])
         yield GaugeMetricFamily("koco_streams_open", "Open streams.", len(parts.streams))
         yield GaugeMetricFamily("koco_store_bytes", "The store's size on disk.", self._size_bytes)
         text = "The longest delay of the event loop since this was last read."
@@ -163,10 +173,12 @@ def _gauge(
     return family
 
 
-def _counter(name: str, text: str, of_flows: dict[str, float]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=("flow",))
-    for flow, value in of_flows.items():
-        family.add_metric((flow,), value)
+def _counter(
+    name: str, text: str, values: Mapping[str, float], label: str = "flow"
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for of, value in values.items():
+        family.add_metric((of,), value)
     return family
 
 

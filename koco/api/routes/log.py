@@ -1,5 +1,6 @@
 """The control plane's own log."""
 
+import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,9 @@ from koco.api.openapi import shapes
 from koco.api.openapi.annotations import EVENT_STREAM, STREAMS, Answer
 from koco.api.openapi.shapes import Shape, text
 from koco.control import log_reader
-from koco.errors import UsageError
+from koco.control.container import Parts
+from koco.errors import NotFoundError, UsageError
+from koco.trace_context import Trace
 
 #: No more than this number of entries is asked for (a deque takes no larger number).
 _MOST = 10_000_000
@@ -33,6 +36,8 @@ class LogEntry(Shape):
     message: Annotated[str, text("started at http://127.0.0.1:8700")]
     request: Annotated[str | None, Meta(description="the request that it is about or came from")]
     fid: Annotated[shapes.Fid | None, Meta(description="the execution that it names")]
+    trace_id: Annotated[str | None, Meta(description="the trace of that execution")]
+    span_id: Annotated[str | None, Meta(description="the span that stands for all of it")]
 
 
 @get(
@@ -75,11 +80,14 @@ async def stream_log(
     media_type = media_type_for(request)
     as_sse = media_type == EVENT_STREAM
 
+    known: dict[str, Trace | None] = {}
+
     async def pieces() -> AsyncGenerator[bytes, None]:
         found = log_reader.read(
             path, wanted, cursor=after, follow=follow, heartbeat_s=parts.heartbeat_s
         )
-        async for entries in found:
+        async for raw in found:
+            entries = [await _with_trace(parts, each, known) for each in raw]
             if not entries:
                 yield b":\n\n" if as_sse else b"\n"
             elif as_sse:
@@ -88,6 +96,21 @@ async def stream_log(
                 yield b"".join(msgspec.json.encode(each) + b"\n" for each in entries)
 
     return LiveStream(request, pieces(), media_type=media_type)
+
+
+async def _with_trace(
+    parts: Parts, entry: log_reader.Entry, known: dict[str, Trace | None]
+) -> log_reader.Entry:
+    """Return an entry with the trace of the execution that it names, if that is still there."""
+    if (fid := entry.fid) is None:
+        return entry
+    if fid not in known:
+        known[fid] = None
+        with contextlib.suppress(NotFoundError):
+            known[fid] = (await parts.store.executions.get(fid)).trace
+    if (trace := known[fid]) is None:
+        return entry
+    return msgspec.structs.replace(entry, trace_id=trace.trace_id, span_id=trace.span_id)
 
 
 def _event(entry: log_reader.Entry) -> bytes:

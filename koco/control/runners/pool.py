@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
+from koco import trace_context
 from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
 from koco.control.runners.losses import Loss
 from koco.control.runners.queue import Line
@@ -380,6 +381,8 @@ class Pool:
         pickled = None
         if execution.dialect:
             pickled = await surely(lambda: self._store.executions.pickled(execution))
+        run = trace_context.span_id(execution.fid, trace_context.RUN, execution.attempt)
+        trace = execution.trace.below(run)
         return Launch(
             fid=execution.fid,
             flow=execution.flow.partition("/")[2],
@@ -396,6 +399,8 @@ class Pool:
             park_after_s=self._settings.park_after,
             step_bytes=int(self._settings.max_step_mb * MB),
             used=execution.used,
+            traceparent=trace.parent,
+            tracestate=trace.state,
         )
 
     def _guard(self, runner: Runner) -> None:

@@ -17,6 +17,7 @@ from koco.events.model import Kind
 from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output, current
 from koco.sdk import tracer
+from koco.sdk.process import span
 from koco.sdk.process.control_client import Control
 from koco.sdk.ray_work import calls, tasks
 from koco.sdk.ray_work.calls import Call
@@ -38,7 +39,7 @@ class Work:
 
     def __init__(self, tracer: Tracer, name: str) -> None:
         self._name = name
-        self._tracer = tracer
+        self.tracer = tracer
         self.output = Output(self._emit)
         self.output.tracer = tracer
         sink = sink_of(tracer)
@@ -67,6 +68,7 @@ def _begin_work(arriving: Tracer, call: Call) -> None:
     mine = capture.output()
     if current.get() is not None or (mine and mine.tracer and mine.tracer.fid == arriving.fid):
         return
+    span.enter(arriving.trace)
     work = Work(arriving, _name(call))
     if call.is_constructor:
         _keep_for_actor(work, call, capture)
@@ -78,6 +80,7 @@ def _begin_work(arriving: Tracer, call: Call) -> None:
 
     def end() -> None:
         current.set(None)
+        span.enter(None)  # its thread may run a task of another execution next
         if is_sole or not capture.dedicated:
             capture.end(work.output)
         else:
@@ -97,8 +100,13 @@ def _keep_for_actor(work: Work, call: Call, capture: Capture) -> None:
         work.flush()
 
     call.endings.append(flush)
-    # A method's output is committed before the method returns.
-    calls.on_begin.append(lambda each: each.endings.append(flush))
+
+    def begin_method(each: Call) -> None:
+        span.enter(work.tracer.trace)
+        # Its output is committed before the method returns.
+        each.endings.append(flush)
+
+    calls.on_begin.append(begin_method)
 
 
 def _name(call: Call) -> str:

@@ -1,0 +1,64 @@
+"""Sends spans by OTLP over HTTP, with OpenTelemetry's own exporter.
+
+It is only imported if something is exported. The exporter reads its own variables.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from koco import __version__
+from koco.control.tracing.spans import Span
+
+_SCOPE = InstrumentationScope("koco", __version__)
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+def sender(
+    environment: Mapping[str, str],
+) -> Callable[[Sequence[tuple[str, str | None, Span]]], bool]:
+    """Return what sends spans, each with the id of its trace and its `tracestate`."""
+    exporter = OTLPSpanExporter()
+    resource = Resource.create(_own_name(environment))
+
+    def send(spans: Sequence[tuple[str, str | None, Span]]) -> bool:
+        made = [_to_sdk(each, trace_id, state, resource) for trace_id, state, each in spans]
+        return exporter.export(made) is SpanExportResult.SUCCESS
+
+    return send
+
+
+def _own_name(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of the service, unless the variables have one."""
+    attributes = environment.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    is_named = any(each.partition("=")[0].strip() == "service.name" for each in attributes)
+    if is_named or environment.get("OTEL_SERVICE_NAME"):
+        return {}
+    return {"service.name": "koco"}
+
+
+def _to_sdk(span: Span, trace_id: str, state: str | None, resource: Resource) -> ReadableSpan:
+    states = TraceState.from_header([state]) if state else None
+
+    def context(span_id: str, *, is_remote: bool) -> SpanContext:
+        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, _SAMPLED, states)
+
+    attributes = {**span.attributes, **({"error.type": span.error} if span.error else {})}
+    status = Status(StatusCode.ERROR, span.message or span.error) if span.error else Status()
+    return ReadableSpan(
+        name=span.name,
+        context=context(span.span_id, is_remote=False),
+        parent=context(span.parent_id, is_remote=span.is_server) if span.parent_id else None,
+        resource=resource,
+        attributes=attributes,
+        kind=SpanKind.SERVER if span.is_server else SpanKind.INTERNAL,
+        status=status,
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+        instrumentation_scope=_SCOPE,
+    )
