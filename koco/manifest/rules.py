@@ -3,6 +3,7 @@
 Each rule returns the value or raises `InvalidValueError`.
 """
 
+import hashlib
 import keyword
 import math
 import re
@@ -60,8 +61,16 @@ def slug(text: str) -> str:
 
 
 def owner_name(person: str) -> str:
-    """Return a person's name as it stands in the name of a service of their own."""
-    return re.sub(r"[^a-z0-9]+", "-", person.lower()).strip("-")[:63].rstrip("-")
+    """Return a person's name as it stands in the name of a service of their own.
+
+    No two people have the same: a name that has other characters ends with its hash.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", person.lower()).strip("-")
+    if not person or (plain == person and len(plain) <= 63):
+        return plain
+    # Plain names never have two hyphens in a row.
+    digest = hashlib.sha256(person.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{plain[:50].rstrip('-') or 'x'}--{digest}"
 
 
 def owner_of(service: str) -> str:

@@ -1,6 +1,11 @@
 """Answer a shell that asks for completions. Whatever goes wrong, the answer is just empty."""
 
+import re
 import sys
+
+#: What no shell takes for more than text: bash puts a candidate into the line as it is. Others name
+#: flows, and a control plane need not be the one that it seems.
+_PLAIN = re.compile(r"[\w@%+=:,./^-][\w@%+=:,./^~-]*")
 
 
 def run(words: list[str]) -> int:
@@ -10,8 +15,7 @@ def run(words: list[str]) -> int:
         from koco.cli.tab import candidates
 
         for value, about in candidates.find(words or [""]):
-            # Other people name flows: nothing that a terminal obeys, and nothing that is a line.
-            if value.isprintable() and not set(value) & set(" \t"):
+            if _PLAIN.fullmatch(value):
                 text = "".join(char if char.isprintable() else " " for char in about)
                 sys.stdout.write(f"{value}\t{text}\n" if text else f"{value}\n")
         sys.stdout.flush()

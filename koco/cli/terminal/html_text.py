@@ -1,6 +1,12 @@
-"""Convert HTML to text, for users without a browser at hand."""
+"""Convert HTML to text, for users without a browser at hand.
 
-from html.parser import HTMLParser
+Not with the standard library's parser: on markup that somebody has broken on purpose, Python 3.11's
+takes minutes or fails. This takes time in proportion to the length.
+"""
+
+import re
+from collections.abc import Iterator
+from html import unescape
 
 #: Elements that begin a new line.
 _BLOCKS = frozenset(
@@ -10,32 +16,31 @@ _BLOCKS = frozenset(
 #: Elements whose content is not shown.
 _SILENT = frozenset(("script", "style", "template", "title"))
 
+#: A comment, a declaration, a tag with its name, or text. Each character is looked at a few times.
+_PIECE = re.compile(
+    r"""(?P<skipped> <!--.*?(?:-->|\Z) | <[!?][^<>]*>? )
+      | <(?P<tag> /?[a-zA-Z][^\s/<>]* ) (?: [^<>"'] | "[^"<]*" | '[^'<]*' )* >?
+      | (?P<text> [^<]+ | < )""",
+    re.DOTALL | re.VERBOSE,
+)
+
 
 def text_of(html: str) -> str:
     """Return the text of a piece of HTML, a block on each line."""
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    lines = (" ".join(line.split()) for line in "".join(reader.pieces).split("\n"))
+    lines = (" ".join(line.split()) for line in "".join(_pieces(html)).split("\n"))
     return "\n".join(line for line in lines if line)
 
 
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._silent += tag in _SILENT
-        if tag in _BLOCKS:
-            self.pieces.append("\n- " if tag == "li" else "\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent = max(0, self._silent - (tag in _SILENT))
-        if tag in _BLOCKS:
-            self.pieces.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.pieces.append(data.replace("\n", " "))
+def _pieces(html: str) -> Iterator[str]:
+    at, lower = 0, html.lower()
+    while found := _PIECE.match(html, at):
+        at = found.end()
+        if (text := found["text"]) is not None:
+            yield unescape(text).replace("\n", " ")
+        elif (tag := found["tag"]) is not None:
+            name = tag.strip("/").lower()
+            if name in _BLOCKS:
+                yield "\n- " if tag == "li" else "\n"
+            if name in _SILENT and not tag.startswith("/"):
+                end = lower.find(f"</{name}", at)
+                at = len(html) if end < 0 else end

@@ -18,6 +18,7 @@ from koco.control.health.doctor import Doctor
 from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.manifest import load
+from koco.manifest.rules import owner_name
 from koco.store.model import NewExecution, NewFile, ReleaseFailure
 from tests.support.api_server import Api, serving
 from tests.support.releases import manifest
@@ -346,11 +347,14 @@ def test_short_names_mean_visible_flows(api: Api) -> None:
 
 
 def test_only_a_person_and_admins_change_that_persons_own_service(api: Api) -> None:
-    """`svc~ada.b` is `ada.b`'s: others neither deploy nor roll back nor remove it."""
-    for name, scope in (("ada.b", "deploy"), ("eve", "deploy"), ("chief", "admin")):
-        api.admit(name, scope)
-    path = "/v1/services/svc~ada-b"
-    body = {"manifest": {**MANIFEST, "service": "svc~ada-b"}, "bundle": SHA256}
+    """Others neither deploy nor roll back nor remove it, also if they have nearly the same name."""
+    others = ("eve", "ada-b", "ada_b", "ada.b.")
+    for name in ("ada.b", *others):
+        api.admit(name, "deploy")
+    api.admit("chief", "admin")
+    service = f"svc~{owner_name('ada.b')}"
+    path = f"/v1/services/{service}"
+    body = {"manifest": {**MANIFEST, "service": service}, "bundle": SHA256}
     calls: list[tuple[str, str, Any]] = [
         ("POST", f"{path}/releases", body),
         ("POST", f"{path}/rollback", {}),
@@ -358,13 +362,13 @@ def test_only_a_person_and_admins_change_that_persons_own_service(api: Api) -> N
     ]
     for method, url, sent in calls:
         statuses = []
-        for name in ("eve", "ada.b", "chief"):
+        for name in (*others, "ada.b", "chief"):
             with api.http(name) as client:
                 answer = client.request(method, url, json=sent)
             statuses.append(answer.status_code)
             if name == "eve":
                 assert answer.json()["hint"] == "yours would be called svc~eve"
-        assert statuses == [403, 404, 404], (method, url)
+        assert statuses == [403] * 4 + [404, 404], (method, url)
 
 
 def test_a_limited_key_gives_a_service_no_new_secrets(api: Api) -> None:

@@ -66,6 +66,16 @@ def test_offers_flows_and_fids_that_exist(tab: Any, plane: Plane, cli: Cli) -> N
     assert fid in tab("show", "")
 
 
+@pytest.mark.parametrize(
+    "name", ["a;touch${IFS}x;#", "$(id)", "`id`", "a b", "~root", "a\tb", "a&b", "a|b"]
+)
+def test_offers_nothing_that_a_shell_would_run(tab: Any, plane: Plane, name: str) -> None:
+    """bash puts a candidate into the line as it is, and a control plane may be anybody's."""
+    plane.flows["odd"] = {**plane.flows["greet"], "name": name, "short": name}
+    assert name not in tab("run", "")
+    assert "hello/greet" in tab("run", "")
+
+
 def test_offers_what_a_service_has(tab: Any, plane: Plane) -> None:
     """Its name, its releases and secrets; names of keys and users."""
     plane.services = [{"service": "hello", "release": 2, "status": "live"}]
