@@ -18,8 +18,8 @@ Observe = Callable[[Any, int, float], None]
 #: The header with the request's id, in requests and in answers.
 REQUEST_ID = "X-Request-ID"
 
-#: Answers below this path are private to the caller, so no shared cache may keep them.
-_PRIVATE = "/v1"
+#: Answers below these paths are private to the caller, so no shared cache may keep them.
+_PRIVATE = ("/v1", "/mip003/", "/sumi")
 _NO_STORE = (b"cache-control", b"no-store")
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

@@ -218,6 +218,13 @@ def test_the_name_of_a_hidden_flow_is_not_told(agents: Agents) -> None:
             assert "greet" not in client.get(f"/sumi/svc{path}").text
 
 
+def test_no_cache_keeps_what_is_private(agents: Agents) -> None:
+    """Neither answers nor refusals."""
+    with agents.http() as client:
+        for path in ("/mip003/svc/greet", "/mip003/svc/own", "/sumi", "/sumi/svc/nobody"):
+            assert client.get(path).headers["cache-control"] == "no-store", path
+
+
 def test_other_paths_are_not_taken(agents: Agents) -> None:
     """Only those of the two protocols."""
     with agents.http() as client:
