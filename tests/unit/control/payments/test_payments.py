@@ -10,11 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from koco.control.executions.launcher import Launches
+from koco.control.executions.url_inputs import UrlInputs
 from koco.control.payments.hashes import hash_input
 from koco.control.payments.payment_service import TOKEN as SECRET
+from koco.control.services.catalog import Entry
 from koco.errors import (
     AnswerError,
     ConflictError,
+    InputsError,
     KocoError,
     NoRoomError,
     NotFoundError,
@@ -24,6 +28,7 @@ from koco.errors import (
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
+from koco.forms import Model
 from koco.store.model import Payment, PaymentState
 from koco.store.store import Store
 from tests.support.api_server import Api, serving
@@ -312,9 +317,14 @@ def test_payments_go_on_by_themselves(jobs: Jobs) -> None:
     _until(lambda: jobs.now(first).state is PaymentState.LAUNCHED)
     jobs.end(first, "x")
     _until(lambda: jobs.now(first).state is PaymentState.SUBMITTED)
-    asked = len(jobs.service.asked["/api/v1/payment/resolve-blockchain-identifier"])
-    time.sleep(0.1)
-    assert len(jobs.service.asked["/api/v1/payment/resolve-blockchain-identifier"]) == asked
+    asked, looked = jobs.service.asked["/api/v1/payment/resolve-blockchain-identifier"], []
+    payments = jobs.api.parts.store.payments
+    find = payments.open
+    payments.open = lambda: looked.append(1) or find()
+    before = len(asked)
+    time.sleep(0.2)
+    # Nothing is asked while nothing is open, and nothing is looked for, apart from one last time.
+    assert (len(asked), len(looked) <= 1) == (before, True)
     second = jobs.order("00112233445577")
     jobs.service.pay()
     _until(lambda: jobs.now(second).state is PaymentState.LAUNCHED)
@@ -340,3 +350,24 @@ def _until(is_so: Any, seconds: float = 10.0) -> None:
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_url_that_is_not_fetched_is_refused_before_anything_is_paid(jobs: Jobs) -> None:
+    """If the setting forbids it, the launch after the payment could only fail."""
+    parts = jobs.api.parts
+    nothing: Any = None  # nothing is fetched
+    launches = Launches(
+        parts.store,
+        parts.supervisor,
+        parts.catalog,
+        endpoints=parts.endpoints,
+        files=parts.files,
+        urls=UrlInputs(nothing, parts.settings),
+    )
+    form = Model.from_list([{"type": "file", "name": "notes"}])
+    entry = Entry("svc", 2, flow(), form)
+    given = {"notes": "https://example.com/a.txt"}
+    with pytest.raises(InputsError, match="fetches no URLs"):
+        jobs.api.call(launches.check(entry, given))
+    parts.settings.url_inputs = True
+    jobs.api.call(launches.check(entry, given))
