@@ -43,6 +43,12 @@ _TEMPORARY = re.compile(
     re.DOTALL,
 )
 
+#: What koco's own commands write beside people's files: results of `koco run --each`, and exports.
+#: Ignored unless a rule says otherwise.
+_WRITTEN = re.compile(r".*\.results\.jsonl(\.state.*)?|\.\w+\.[0-9a-f]{8}\.part", re.DOTALL)
+#: The files of a folder that `koco export` has made.
+_EXPORT = {"execution.json", "inputs.json", "events.ndjson"}
+
 #: A pattern that excludes files of a name, in any folder.
 _PLAIN_NAME = re.compile(r"![\w.-]+")
 
@@ -161,7 +167,8 @@ class _Walk:
         """Yield the content of a folder; `why` is the kind of secret that the folder looks like."""
         here = self._root / folder.prefix if folder.prefix else self._root
         entries = self._entries(folder.path, folder.prefix or ".")
-        if folder.prefix and any(entry.name == _ENVIRONMENT for entry in entries):
+        names = {entry.name for entry in entries}
+        if folder.prefix and (_ENVIRONMENT in names or names >= _EXPORT):
             return
         if own := ignore_files.rules_of(folder.path):
             folder = folder._replace(rules=[*folder.rules, (here, own)])
@@ -173,7 +180,7 @@ class _Walk:
             path = here / entry.name
             is_ignored = ignore_files.is_excluded(path, folder.rules, is_folder=is_folder)
             if is_ignored is None:
-                is_ignored = bool(_TEMPORARY.fullmatch(entry.name))
+                is_ignored = any(each.fullmatch(entry.name) for each in (_TEMPORARY, _WRITTEN))
             looks = why or secret_files.by_name(entry.name, is_folder=is_folder)
             if looks is None and not is_ignored:
                 yield from self._entry(entry, folder)

@@ -73,6 +73,9 @@ _PRIVATE_KEY = re.compile(
 _SERVICE_ACCOUNT = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
 _KUBECONFIG = re.compile(rb"^kind:\s*Config\s*$", re.MULTILINE)
 
+#: The first member of the tar file that `koco backup` writes.
+_OWN_BACKUP = b"koco-backup.json\0"
+
 #: The part of a file that is examined (bytes).
 _LOOK_BYTES = 64 * 1024
 
@@ -116,6 +119,8 @@ def by_content(name: str, start: bytes) -> str | None:
     """Return the kind of secret that a file with this start certainly is, or None."""
     if _PRIVATE_KEY.match(start):
         return _KEY
+    if start.startswith(_OWN_BACKUP):
+        return _KEYS
     start = start[:_LOOK_BYTES]
     if name.endswith(".json") and _SERVICE_ACCOUNT.search(start):
         return _CREDENTIALS

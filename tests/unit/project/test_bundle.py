@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from koco import file_reading
+from koco.control.backup import archive
 from koco.errors import UsageError
 from koco.project import bundle, bundle_listing, file_tree
 from tests.unit.project.test_file_tree import write
@@ -176,6 +178,7 @@ ACCOUNT = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY---
         ("putty", "PuTTY-User-Key-File-3: ssh-ed25519\n"),
         ("account.json", ACCOUNT),
         ("cluster.yaml", "apiVersion: v1\nclusters: []\nkind: Config\n"),
+        ("inv.backup", tarfile.TarInfo(archive.HEAD).tobuf().decode()),
     ],
 )
 def test_what_begins_as_a_secret_is_left_out(tmp_path: Path, name: str, content: str) -> None:

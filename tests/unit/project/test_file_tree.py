@@ -221,6 +221,17 @@ def test_editors_temporary_files_are_ignored(tmp_path: Path) -> None:
     assert names(tmp_path) == [".kocoignore", "a/x.tmp", "app.py"]
 
 
+def test_what_koco_writes_beside_them_is_ignored(tmp_path: Path) -> None:
+    """Results of `koco run --each`, and exports: they are no code, and hold people's inputs."""
+    write(tmp_path, "app.py", "a.csv", "a.csv.results.jsonl", "a.csv.results.jsonl.state")
+    for name in ("execution.json", "inputs.json", "events.ndjson", "files/out/x.txt"):
+        write(tmp_path, f"exports/wrq429s8exka3r9k/{name}")
+    write(tmp_path, "data/execution.json", "data/inputs.json")
+    assert names(tmp_path) == ["a.csv", "app.py", "data/execution.json", "data/inputs.json"]
+    ignore(tmp_path, "!*.results.jsonl", name=".kocoignore")
+    assert "a.csv.results.jsonl" in names(tmp_path)
+
+
 SECRETS = [
     *(".env", ".env.production", "prod.env", ".envrc", "a/.env.local", ".ENV", ".env.bak"),
     *("id_rsa", "id_ed25519", "id_rsa.old", "server.pem", "a/b/tls.key", "cert.p12", "x.pfx"),
