@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 _NAME = "koco"
 
@@ -53,7 +54,8 @@ def command_line(options: list[str], *, service: str | None, operates: bool) -> 
 
     With a whole path, because a desktop application does not search where a shell does.
     """
-    found = shutil.which(_NAME)
+    own = Path(sys.executable).with_name(_NAME)
+    found = str(own) if own.exists() else shutil.which(_NAME)
     koco = [found] if found else [sys.executable, "-m", "koco"]
     chosen = ["--service", service] if service else []
     return [*koco, *options, "mcp", *chosen, *(["--operate"] if operates else [])]
