@@ -124,6 +124,10 @@ class Sender:
             error = str(exc)
         except KocoError as exc:
             error = exc.message
+        except Exception as exc:
+            # It is recorded as failed: a message that stayed due would be tried again at once.
+            log.exception("the message %s could not be sent", delivery.message)
+            error = f"it could not be made or sent: {type(exc).__name__}"
         else:
             code = answer.code
             error = _complaint(answer)

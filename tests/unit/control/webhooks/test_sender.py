@@ -409,6 +409,29 @@ def test_other_protocols_make_their_own_content(check: Any) -> None:
     check(body)
 
 
+def test_a_message_that_cannot_be_made_waits_for_its_next_attempt(check: Any) -> None:
+    """It is not tried again and again."""
+
+    async def body(plane: Plane, receiver: Receiver) -> None:
+        made = 0
+
+        async def make(delivery: Delivery, webhook: Webhook) -> Content:
+            nonlocal made
+            made += 1
+            raise ZeroDivisionError
+
+        plane.webhooks.contents["a2a"] = make
+        webhook, _ = await plane.webhooks.make("a2a", receiver.url, by="ada", name="push1")
+        plane.send()
+        await plane.finish(webhooks=(webhook,))
+        [delivery] = await plane.settled(1)
+        await asyncio.sleep(0.05)
+        assert (made, delivery.status) == (1, "pending")
+        assert delivery.error == "it could not be made or sent: ZeroDivisionError"
+
+    check(body)
+
+
 def test_pauses_last_three_days() -> None:
     """Standard Webhooks' schedule, with up to a fifth more."""
     pauses = [retries.pause_s(tries) or 0 for tries in range(1, 10)]
