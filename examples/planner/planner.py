@@ -245,4 +245,7 @@ def _result(task: str, found: dict[str, Any]) -> Task:
     text = "\n".join(each["text"] for each in found["content"] if each["type"] == "text")
     if found.get("isError"):
         return Task(task, error=text)
-    return Task(task, result=found.get("structuredContent", text))
+    value = found.get("structuredContent", text)
+    # Markdown and such are told as text, too.
+    is_body = isinstance(value, dict) and value.keys() == {"type", "body"}
+    return Task(task, result=text if is_body else value)

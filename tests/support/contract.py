@@ -130,8 +130,8 @@ def bare_parts() -> Any:
 @functools.cache
 def contract(*, some: bool = False) -> Contract:
     """Return the document of this koco's API. It needs no control plane."""
-    nothing: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
-    return Contract(json.loads(json.dumps(generator.make(create_app(nothing)))), some=some)
+    app = create_app(bare_parts())
+    return Contract(json.loads(json.dumps(generator.make(app))), some=some)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -42,7 +42,8 @@ async def review(run: Run) -> None:
     await run.begin()
     edited = await run.ask("edit", run.inputs)
     decided = await run.ask("approval", edited)
-    await run.finish({"title": run.inputs["title"], **decided})
+    text = f"# {run.inputs['title']}: {decided['verdict']}"
+    await run.finish({"type": "markdown", "body": text})
 
 
 async def broken(run: Run) -> None:
@@ -81,7 +82,7 @@ def test_it_finds_a_flow_calls_it_and_answers_what_it_asks(api: Api, protocol: s
     outcome = plan(api, protocol, "Have a document edited, then approved")
     assert outcome.error is None
     assert outcome.result["flow"].endswith("review")
-    assert outcome.result["result"] == {"title": "Hymn", "verdict": "publish"}
+    assert outcome.result["result"] == "# Hymn: publish"
     assert len(outcome.of_kind("action")) == 3
     execution = api.call(api.parts.store.executions.get(outcome.result["task"]))
     assert (execution.status, execution.user) == ("finished", "ada")

@@ -6,7 +6,6 @@ The tests fail for a route that is not in the table, so each new one must say wh
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,12 +14,12 @@ import pytest
 from koco.api.app import _make_routes, create_app
 from koco.control.access.login_throttle import Attempts
 from koco.control.health.doctor import Doctor
-from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.manifest import load
 from koco.manifest.rules import owner_name
 from koco.store.model import NewExecution, NewFile, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.contract import bare_parts
 from tests.support.releases import manifest
 from tests.support.whole_api import MANIFEST, SHA256, complete
 
@@ -191,7 +190,7 @@ def names(app: Any) -> set[str]:
 
 def test_every_route_is_in_the_table(api: Api) -> None:
     """Those without a key, too."""
-    parts: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
+    parts = bare_parts()
     assert names(create_app(parts)) == set(ROUTES)
 
 
@@ -409,7 +408,7 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """Default deny: a route has a scope, or is in the list of those without a key."""
     monkeypatch.setattr("koco.api.http.auth.PUBLIC", frozenset({"options_handler"}))
-    parts: Any = SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
+    parts = bare_parts()
     _make_routes.cache_clear()
     try:
         with pytest.raises(RuntimeError, match="has no guard"):
