@@ -116,11 +116,10 @@ class Calls:
         Raises:
             NotFoundError: there is none.
         """
-        with contextlib.suppress(NotFoundError, ConflictError):  # or a prefix of several
-            found = await self.parts.store.executions.get(fid, self.caller.sight)
-            if found.fid == fid:
-                return found
-        raise NotFoundError(f"no execution is called {fid[:200]!r}")
+        found = await self.parts.store.executions.find(fid, self.caller.sight)
+        if found is None:
+            raise NotFoundError(f"no execution is called {fid[:200]!r}")
+        return found
 
     def waiting(self) -> AbstractContextManager[Stream]:
         """Count a request as an open stream while the block runs, if it waits for an execution.

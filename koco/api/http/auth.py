@@ -98,10 +98,14 @@ def admit_nobody(connection: Connection, as_caller: Caller = NOBODY) -> Caller:
     Raises:
         TooManyError: too many requests from this address, or of that caller.
     """
-    # Each address is limited like a key, and so is each home network.
-    credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
-    nobody = _admit(msgspec.structs.replace(NOBODY, credential=credential), connection)
+    nobody = _count_nobody(connection)
     return nobody if as_caller is NOBODY else _admit(as_caller, connection)
+
+
+def _count_nobody(connection: Connection) -> Caller:
+    """Count a request without a key. Each address is limited like a key, as is a home network."""
+    credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
+    return _admit(msgspec.structs.replace(NOBODY, credential=credential), connection)
 
 
 def authenticate_release(connection: Connection) -> tuple[Caller, str, int]:
@@ -258,6 +262,7 @@ def _with_scope(guard: Guard, scope: str) -> Guard:
 async def _authenticate(connection: Connection, secret: str) -> Caller:
     """Return the caller that a connection's secret belongs to: a key or a session."""
     if not secret:
+        _count_nobody(connection)
         raise UnauthorizedError(
             "no key was sent", hint="send `Authorization: Bearer koco_…`, as the CLI's context does"
         )

@@ -61,7 +61,7 @@ async def _files(request: Request, field: InputFiles, value: Any) -> Any:
     """Complete the uploads that a file field names; return them as koco's launches name files."""
     if value == "":
         return None
-    named = uploaded.read(value)
+    named = uploaded.read(value, most_values=request.parts.settings.max_body_values)
     if named is None:
         return value
     files = []

@@ -35,8 +35,9 @@ class Rates:
         left, then = self._buckets.get(caller.holder, (room, now))
         left = min(room, left + (now - then) * rate)
         if left < 1:
+            who = repr(caller.name) if caller.name else "this address, without a key,"
             raise TooManyError(
-                f"{caller.name!r} makes more requests than key_requests_per_s, {rate:g}",
+                f"{who} makes more requests than key_requests_per_s, {rate:g}",
                 hint="make fewer; an admin can change the limit:"
                 " `koco up --set key_requests_per_s=N`, 0 for none",
                 retry_after_s=(1 - left) / rate,

@@ -81,6 +81,13 @@ class Executions(Repository):
         """Return the execution that a user launched with an idempotency key."""
         return await self._read(lambda db: _find_by_key(db, user, key))
 
+    async def find(self, fid: str, sight: Sight = EVERYTHING) -> Execution | None:
+        """Return an execution in sight by its whole fid.
+
+        For callers whom a prefix must not help, because whoever knows a fid may act on it.
+        """
+        return await self._read(lambda db: _find(db, fid, sight))
+
     async def get(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`.
 
@@ -461,13 +468,17 @@ def _find_by_key(db: Connection, user: str, key: str) -> Execution | None:
     return EXECUTIONS.first(db, 'WHERE "user" = :user AND key = :key', user=user, key=key)
 
 
-def get(db: Connection, name: str, sight: Sight = EVERYTHING) -> Execution:
-    """Return an execution in sight, by fid or unique prefix; see `Executions.get`."""
+def _find(db: Connection, fid: str, sight: Sight) -> Execution | None:
     seen, values = conditions(sight, db.dialect)
     where = " AND ".join(["fid = :fid", *seen])
-    found = EXECUTIONS.first(db, f"WHERE {where}", fid=name, **values)
+    return EXECUTIONS.first(db, f"WHERE {where}", fid=fid, **values)
+
+
+def get(db: Connection, name: str, sight: Sight = EVERYTHING) -> Execution:
+    """Return an execution in sight, by fid or unique prefix; see `Executions.get`."""
+    found = _find(db, name, sight)
     if found is None and name:
-        found = _resolve(db, name, seen, values)
+        found = _resolve(db, name, *conditions(sight, db.dialect))
     if found is None:
         raise NotFoundError(
             f"no execution {name!r}", hint="`koco ps -a` lists executions, `koco run` starts one"

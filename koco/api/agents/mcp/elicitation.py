@@ -6,9 +6,8 @@ A question is a flat form. Passwords, files and nested values may not be asked f
 import json
 from typing import Any
 
-import msgspec
-
 from koco.api.agents.mcp.asking import Ask
+from koco.api.http import json_text
 from koco.forms import Model
 from koco.store.model import Execution, Lock
 
@@ -50,7 +49,7 @@ async def answer_all(ask: Ask, execution: Execution, responses: dict[str, Any]) 
         given = responses.get(lock.lid)
         if isinstance(given, dict) and given.get("action") == "accept":
             form = await ask.calls.form(lock)
-            values = _values(form, given.get("content"))
+            values = _values(ask, form, given.get("content"))
             await ask.calls.answer(execution.fid, lock.lid, values)
 
 
@@ -102,11 +101,14 @@ def _message(form: Model | None, lock: Lock) -> str:
     return "\n\n".join(lines)
 
 
-def _values(form: Model | None, content: Any) -> Any:
+def _values(ask: Ask, form: Model | None, content: Any) -> Any:
     """Return the values of an answer. Without a form, the text may be any JSON value."""
     if form is not None or not isinstance(content, dict) or content.keys() != {_ANY}:
         return content if isinstance(content, dict) else {}
+    given = content[_ANY]
+    if not isinstance(given, str):
+        return given
     try:
-        return msgspec.json.decode(content[_ANY])
-    except (msgspec.DecodeError, TypeError):
-        return content[_ANY]
+        return json_text.decode(given, most_values=ask.calls.parts.settings.max_body_values)
+    except ValueError:
+        return given

@@ -63,8 +63,12 @@ def requires(scope: str, flow: Flow = named_flow) -> auth.Guard:
 
 def may_see(request: Request, flow: str) -> bool:
     """Whether a request may see a flow: with a key, or if it is public."""
-    scope: dict[str, object] = dict(request.scope)
-    return _HERE not in scope or is_public(request.parts.catalog, flow)
+    return not is_keyless(request) or is_public(request.parts.catalog, flow)
+
+
+def is_keyless(request: Request) -> bool:
+    """Whether a request has no key, and so acts as the one that all such callers share."""
+    return _HERE in dict[str, object](request.scope)
 
 
 def terms(catalog: Catalog, flow: str) -> Mip003 | None:

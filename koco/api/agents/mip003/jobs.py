@@ -1,5 +1,6 @@
 """Jobs, as MIP-003 calls executions: ordered, paid, followed, asked, and their result."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -7,7 +8,9 @@ import msgspec
 from koco.api.agents.calls import Calls
 from koco.api.agents.mip003 import access, inputs
 from koco.api.http.request import Request
+from koco.api.middleware.idempotency import HEADER
 from koco.control.access import payload_checks
+from koco.control.executions.launcher import KEY_LENGTH
 from koco.control.payments import result_text
 from koco.control.payments.hashes import hash_input
 from koco.control.services.catalog import Entry
@@ -20,6 +23,9 @@ from koco.store.model import Execution, Lock, Payment, PaymentState, Terms
 
 #: The longest identifier of a purchaser (characters).
 _IDENTIFIER_LENGTH = 1000
+
+#: The shortest idempotency key of callers without a key of koco (characters).
+_SHORTEST_KEY = 16
 
 AWAITING_PAYMENT = "awaiting_payment"
 AWAITING_INPUT = "awaiting_input"
@@ -99,7 +105,11 @@ async def start(request: Request, entry: Entry, order: Order, *, is_strict: bool
     named = access.terms(request.parts.catalog, entry.name)
     if named is None or named.agent_identifier is None:
         execution, _ = await Calls(request).launch(
-            entry, sent, about={MIP003: about}, prefilled=entry.flow.dialect == KODOSUMI
+            entry,
+            sent,
+            key=_key(request, entry, order),
+            about={MIP003: about},
+            prefilled=entry.flow.dialect == KODOSUMI,
         )
         return Started(fid=execution.fid, identifier=identifier, input_hash=input_hash, terms=None)
     await request.parts.launches.check(entry, sent)
@@ -133,12 +143,17 @@ async def look(request: Request, fid: str, *, of: str | None) -> Job:
     except NotFoundError:
         # It failed before it was launched, or its execution was deleted.
         if payment is None or not (is_before or payment.state is PaymentState.FAILED):
-            raise
+            raise _missing(fid) from None
         _require_visible(request, payment, of)
         return _before_launch(payment)
     if of not in (None, execution.flow) or not access.may_see(request, execution.flow):
-        raise NotFoundError(f"there is no job {fid[:200]!r}")
+        raise _missing(fid)
     return await _of_execution(request, execution, payment)
+
+
+def _missing(fid: str) -> NotFoundError:
+    """Return the error for a job that is not there, and for one that the caller may not see."""
+    return NotFoundError(f"there is no job {fid[:200]!r}")
 
 
 def _require_visible(request: Request, payment: Payment, of: str | None) -> None:
@@ -146,7 +161,7 @@ def _require_visible(request: Request, payment: Payment, of: str | None) -> None
     is_theirs = caller.sight.user in (None, payment.user) and caller.reaches(payment.flow)
     is_of_flow = of in (None, payment.flow) and access.may_see(request, payment.flow)
     if not (is_theirs and is_of_flow):
-        raise NotFoundError(f"there is no job {payment.fid!r}")
+        raise _missing(payment.fid)
 
 
 def _before_launch(payment: Payment) -> Job:
@@ -197,6 +212,29 @@ def _reason(status: Status, payload: Any) -> str:
     error = payload if isinstance(payload, dict) else {}
     kind, message = str(error.get("type", "")), str(error.get("message", ""))
     return f"{kind}: {message}" if kind and message else kind or message
+
+
+def _key(request: Request, entry: Entry, order: Order) -> str | None:
+    """Return the idempotency key of an order; None if it has none, or if the header's counts.
+
+    Callers without a key of koco's are one user. So theirs counts only together with the whole
+    order: another order with it is another job, and no answer tells of the first one.
+
+    Raises:
+        UsageError: it could be guessed, or is not valid.
+    """
+    key = request.headers.get(HEADER)
+    if key is None or not access.is_keyless(request):
+        return None
+    if not _SHORTEST_KEY <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"without a key of koco, an {HEADER} has {_SHORTEST_KEY} to {KEY_LENGTH} printable"
+            " characters",
+            hint="send a random one, such as a UUID: whoever guesses it may get the job",
+        )
+    ordered = (entry.name, key, order.identifier_from_purchaser, order.input_data)
+    encoded = msgspec.json.encode(ordered, order="deterministic")
+    return f"keyless:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def _check_identifier(identifier: str) -> None:

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import msgspec
-
 from koco.api.agents.calls import Calls
 from koco.api.agents.mip003 import fields, inputs
 from koco.api.agents.mip003.jobs import Job
+from koco.api.http import json_text
 from koco.errors import InputsError, KocoError, NotFoundError, UsageError
-from koco.forms import Model
 from koco.manifest.descriptions import KODOSUMI
 from koco.store.model import Lock
 
@@ -83,9 +81,12 @@ async def answer(
             continue
         try:
             form = await calls.form(lock)
-            values = _read(form, answers[lock.lid], is_strict=is_strict)
-            if form is not None and is_text:
-                values = inputs.to_texts(form, values)
+            values: Any = answers[lock.lid]
+            if form is None:
+                values = _read_free(values, calls.parts.settings.max_body_values)
+            else:
+                values = inputs.read(form, values, is_strict=is_strict)
+                values = inputs.to_texts(form, values) if is_text else values
             await calls.answer(lock.fid, lock.lid, values)
         except KocoError as exc:
             refused[lock.lid] = exc
@@ -103,14 +104,13 @@ def prefixed(refused: dict[str, KocoError]) -> KocoError:
     return errors
 
 
-def _read(form: Model | None, given: dict[str, Any], *, is_strict: bool) -> Any:
-    if form is not None:
-        return inputs.read(form, given, is_strict=is_strict)
+def _read_free(given: dict[str, Any], most_values: int) -> Any:
+    """Return the answer to a lock without a form."""
     if given.keys() != {_ANSWER} or not isinstance(given[_ANSWER], str):
         return given
     try:
-        return msgspec.json.decode(given[_ANSWER])
-    except (msgspec.DecodeError, RecursionError):
+        return json_text.decode(given[_ANSWER], most_values=most_values)
+    except ValueError:
         return given[_ANSWER]
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from koco.api.http import json_text
+
 
 class Item(msgspec.Struct, frozen=True):
     """An upload: the name of its file and the number of its chunks."""
@@ -19,11 +21,16 @@ class Uploaded(msgspec.Struct, frozen=True):
     batch_id: str = msgspec.field(name="batchId", default="")
 
 
-def read(value: Any) -> Uploaded | None:
-    """Return the uploads that a value names, or None if it names none in this way."""
+def read(value: Any, *, most_values: int) -> Uploaded | None:
+    """Return the uploads that a value names, or None if it names none in this way.
+
+    Raises:
+        LimitError: it has more than `most_values`, or is too large.
+    """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            return msgspec.json.decode(value, type=Uploaded)
-        except (msgspec.DecodeError, RecursionError):
+            found: Uploaded = json_text.decode(value, most_values=most_values, kind=Uploaded)
+        except ValueError:
             return None
+        return found
     return None

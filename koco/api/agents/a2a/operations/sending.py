@@ -70,7 +70,9 @@ async def receive(agent: Agent, asked: SendMessage) -> Execution:
     async def keep(name: str, content: bytes) -> Json:
         return await _upload(agent, name, content)
 
-    values = await part_values.inputs(message.parts, entry.form, keep)
+    values = await part_values.inputs(
+        message.parts, entry.form, keep, most_values=_most_values(agent)
+    )
     push = asked.configuration.task_push_notification_config
     execution, _ = await agent.calls.launch(
         entry,
@@ -95,7 +97,8 @@ async def _answer(agent: Agent, asked: SendMessage) -> Execution:
             hint="a message without a task's id begins a new one",
         )
     lock = await _lock(agent, execution, {**asked.metadata, **message.metadata})
-    value = part_values.answer(message.parts, await agent.calls.form(lock))
+    form = await agent.calls.form(lock)
+    value = part_values.answer(message.parts, form, most_values=_most_values(agent))
     if (push := asked.configuration.task_push_notification_config) is not None:
         await pushes.add(agent, execution, push)
     try:
@@ -103,6 +106,10 @@ async def _answer(agent: Agent, asked: SendMessage) -> Execution:
     except ConflictError as exc:
         raise A2AError(UNSUPPORTED, exc.message, hint=exc.hint) from exc
     return await agent.calls.execution(execution.fid)
+
+
+def _most_values(agent: Agent) -> int:
+    return agent.calls.parts.settings.max_body_values
 
 
 async def _lock(agent: Agent, execution: Execution, metadata: dict[str, Any]) -> Lock:

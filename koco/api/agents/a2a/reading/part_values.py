@@ -6,13 +6,13 @@ values as JSON. Files are the values of file fields.
 
 import base64
 import binascii
-import json
 import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from koco.api.agents.a2a.faults import CONTENT_TYPE, A2AError, violated
 from koco.api.agents.a2a.reading.requests import Part
+from koco.api.http import json_text
 from koco.forms import InputArea, InputFiles, InputPassword, InputText, Model
 
 #: Keeps a file's content, given its name, and returns the value of a file field that stands for it.
@@ -25,13 +25,16 @@ _TEXT = "text"
 _FIELD = "field"
 
 
-async def inputs(parts: Sequence[Part], form: Model | None, keep: Keep) -> dict[str, Any]:
+async def inputs(
+    parts: Sequence[Part], form: Model | None, keep: Keep, *, most_values: int
+) -> dict[str, Any]:
     """Return the inputs in a message.
 
     Raises:
         A2AError: a part cannot be understood, or has a type that the flow does not take.
+        LimitError: the JSON in a text has more than `most_values`, or is too large.
     """
-    values = _fields(parts, form)
+    values = _fields(parts, form, most_values)
     files = [(at, part) for at, part in enumerate(parts) if part.kind in ("raw", "url")]
     if files and not _file_fields(form):
         raise A2AError(
@@ -49,42 +52,49 @@ async def inputs(parts: Sequence[Part], form: Model | None, keep: Keep) -> dict[
     return values
 
 
-def answer(parts: Sequence[Part], form: Model | None) -> Any:
+def answer(parts: Sequence[Part], form: Model | None, *, most_values: int) -> Any:
     """Return the answer in a message. Without a form it may be any JSON value, also a text.
 
     Raises:
         A2AError: a part cannot be understood, or is a file.
+        LimitError: as `inputs`.
     """
     for at, part in enumerate(parts):
         if part.kind in ("raw", "url"):
             raise A2AError(CONTENT_TYPE, f"message.parts[{at}] is a file: an answer has none")
     if form is not None:
-        return _fields(parts, form)
+        return _fields(parts, form, most_values)
     if len(parts) == 1 and parts[0].kind == "data":
         return parts[0].data
     if all(part.kind == "text" for part in parts):
         text = _joined(parts)
-        return _decoded(0, text) if _is_json(parts[0]) else text
-    return _fields(parts, None)
+        return _decoded(0, text, most_values) if _is_json(parts[0]) else text
+    return _fields(parts, None, most_values)
 
 
-def _fields(parts: Sequence[Part], form: Model | None) -> dict[str, Any]:
+def _fields(parts: Sequence[Part], form: Model | None, most_values: int) -> dict[str, Any]:
     """Return the values by field in the parts that are no files."""
     values: dict[str, Any] = {}
     for at, part in enumerate(parts):
         _check_type(at, part)
         if part.kind == "data" or (part.kind == "text" and _is_json(part)):
-            found = part.data if part.kind == "data" else _decoded(at, str(part.text))
+            found = part.data
+            if part.kind == "text":
+                found = _decoded(at, str(part.text), most_values)
             if not isinstance(found, dict):
                 raise violated(f"message.parts[{at}]", "its data must be an object: field → value")
             values |= found
     texts = [part for part in parts if part.kind == "text" and not _is_json(part)]
-    return values | _by_text(_joined(texts), form, values) if texts else values
+    if not texts:
+        return values
+    text = _joined(texts)
+    return values | _by_text(text, _object(text, most_values), form, values)
 
 
-def _by_text(text: str, form: Model | None, values: dict[str, Any]) -> dict[str, Any]:
+def _by_text(
+    text: str, found: dict[str, Any] | None, form: Model | None, values: dict[str, Any]
+) -> dict[str, Any]:
     """Return the values that a text gives: those of an object in JSON, or of a field of text."""
-    found = _object(text)
     if form is None:
         return {_TEXT: text} if found is None else found
     if found is not None and found.keys() <= set(form.field_names) | form.actions.keys():
@@ -127,20 +137,20 @@ def _joined(parts: Sequence[Part]) -> str:
     return "\n".join(str(part.text) for part in parts)
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _object(text: str, most_values: int) -> dict[str, Any] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = json_text.decode(text, most_values=most_values)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
 
-def _decoded(at: int, text: str) -> Any:
+def _decoded(at: int, text: str, most_values: int) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        return json_text.decode(text, most_values=most_values)
+    except ValueError as exc:
         raise violated(f"message.parts[{at}].text", f"is not JSON: {exc}") from exc
 
 

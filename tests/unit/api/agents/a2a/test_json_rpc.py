@@ -109,6 +109,15 @@ def test_inputs_that_the_form_refuses_launch_nothing(api: Api) -> None:
     assert [each["field"] for each in refusal["fieldViolations"]] == ["who"]
 
 
+@pytest.mark.parametrize("kind", ["", "application/json"])
+def test_json_in_a_text_has_the_bounds_of_a_body(api: Api, kind: str) -> None:
+    """It would stop the control plane while it is decoded."""
+    part = {"text": '{"who": [' + "0," * 60_000 + "0]}", "mediaType": kind}
+    for agent in (Agent(api), Agent(api, "ask")):
+        message = agent.message(part)
+        assert "max_body_values" in agent.error("SendMessage", {"message": message})["message"]
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

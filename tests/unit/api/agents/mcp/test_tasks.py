@@ -62,6 +62,23 @@ def test_an_awaiting_task_asks_and_is_answered(able: McpClient) -> None:
     assert task["result"]["structuredContent"]["stars"] == 4
 
 
+def test_json_in_a_text_has_the_bounds_of_a_body(able: McpClient) -> None:
+    """An answer is a text, or any JSON value in it."""
+    fid = able.call("svc.free")["taskId"]
+    ((lid, _),) = settled(able, fid, "input_required")["inputRequests"].items()
+
+    def answer(text: str) -> Any:
+        responses = {lid: {"action": "accept", "content": {"answer": text}}}
+        message = able.message("tasks/update", taskId=fid, inputResponses=responses)
+        return able.send(message)
+
+    refused = answer("[" + "0," * 60_000 + "0]")
+    assert (refused.status_code, refused.json()["code"]) == (413, "limit")
+    assert settled(able, fid, "input_required")["inputRequests"].keys() == {lid}
+    assert answer("[1,2]").json()["result"]
+    assert settled(able, fid, "completed")["result"]["content"][0]["text"] == "[1, 2]"
+
+
 def test_an_error_of_the_flow_completes_its_task(api: Api, able: McpClient) -> None:
     """`failed` is for errors of the protocol."""
     fid = able.call("svc.never")["taskId"]

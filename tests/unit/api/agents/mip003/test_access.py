@@ -87,8 +87,10 @@ def test_a_route_takes_its_scope(agents: Agents, name: str) -> None:
     """Nobody gets anything, and a key for other flows neither: they do not exist for it."""
     call, fid = ROUTES[name], made(agents)
     agents.api.admit("dora", "admin")
-    assert ask(agents, call, None, fid).status_code in (200, 401)
-    assert ask(agents, call, None, fid, "own").status_code in (200, 401)
+    # Without a flow in the path, nobody learns whether there is such a job.
+    refusals = (200, 401) if "{flow}" in call.path else (200, 404)
+    assert ask(agents, call, None, fid).status_code in refusals
+    assert ask(agents, call, None, fid, "own").status_code in refusals
     assert ask(agents, call, "wrong", fid).status_code == 401
     refused = ask(agents, call, "narrow", fid)
     assert refused.status_code == (200 if call.says_no else 404), refused.text
@@ -138,6 +140,47 @@ def test_without_a_key_only_public_flows_are_there(agents: Agents, name: str) ->
 
 def made_apart(agents: Agents) -> str:
     return execute(agents.api, ends=False, flow="svc/open", user="ada")
+
+
+@pytest.mark.parametrize("name", [name for name, call in ROUTES.items() if call.is_about])
+def test_without_a_key_no_job_can_be_found(agents: Agents, name: str) -> None:
+    """The answer is the same for a part of a fid, another's job, and one that does not exist."""
+    call, public, adas = ROUTES[name], made(agents, "open", "public"), made(agents)
+    hidden = made_apart(agents)
+    found = {}
+    for fid in (public[:2], public[:15], adas, adas[:2], hidden, "latest", "z" * 16):
+        answer = ask(agents, call, None, fid, "open")
+        found[fid] = (answer.status_code, answer.json()["detail"].replace(fid, "FID"))
+    assert len(set(found.values())) == 1, found
+    assert found["latest"][0] == 404
+
+
+def test_no_key_shares_an_idempotency_key(agents: Agents) -> None:
+    """Each purchaser has the job of their own order, and learns nothing of another's."""
+    header = {"Idempotency-Key": "0b9f6c1e-order-0001"}
+
+    def start(purchaser: str, who: str) -> Any:
+        body = {"identifier_from_purchaser": purchaser, "input_data": {"who": who}}
+        with agents.http(None) as client:
+            return client.post("/mip003/svc/open/start_job", json=body, headers=header)
+
+    orders = [("ada", "x"), ("mallory", "x"), ("mallory", "y"), ("ada", "x")]
+    answers = [start(*each) for each in orders]
+    assert [each.status_code for each in answers] == [200] * 4
+    jobs = [each.json()["id"] for each in answers]
+    assert len(set(jobs)) == 3
+    assert jobs[0] == jobs[3]
+
+
+@pytest.mark.parametrize("key", ["order-1", "k" * 256, "a\tb" * 16])
+def test_without_a_key_an_idempotency_key_must_be_hard_to_guess(agents: Agents, key: str) -> None:
+    """Whoever guesses it, and the order, would get the job."""
+    with agents.http(None) as client:
+        answer = client.post(
+            "/sumi/svc/open/start_job", json=START, headers={"Idempotency-Key": key}
+        )
+    assert answer.status_code == 400, answer.text
+    assert "16 to 255" in answer.json()["detail"]
 
 
 def test_a_public_job_belongs_to_the_named_key(agents: Agents) -> None:
@@ -192,6 +235,18 @@ def test_callers_without_a_key_are_limited_by_address(agents: Agents) -> None:
     found = [ask(agents, ROUTES["show_agent"], None, "", "open").status_code for _ in range(8)]
     assert found.count(200) == 5
     assert set(found) == {200, 429}
+
+
+def test_refused_callers_without_a_key_are_counted(agents: Agents) -> None:
+    """By address, and apart from callers with a key at the same one."""
+    agents.api.parts.settings.key_requests_per_s = 0.5
+    with agents.http(None) as client:
+        for path in ("/mip003/svc/greet", "/v1/executions"):
+            found = [client.get(path) for _ in range(8)]
+            assert {each.status_code for each in found} <= {401, 429}
+            assert found[-1].status_code == 429
+            assert int(found[-1].headers["Retry-After"]) >= 1
+    assert ask(agents, ROUTES["show_agent"], "ada", "").status_code == 200
 
 
 def test_a_payment_is_seen_by_whoever_ordered_it(agents: Agents) -> None:

@@ -200,6 +200,16 @@ def test_the_hash_of_further_input_is_under_the_jobs_identifier(agents: Agents) 
     assert answer.json()["input_hash"] == sha256(f'{ORDER};{{"why":"so"}}')
 
 
+@pytest.mark.parametrize("text", ["[" + "0," * 60_000 + "0]", '["' + "x" * (4 << 20) + '"]'])
+def test_json_in_a_text_has_the_bounds_of_a_body(agents: Agents, text: str) -> None:
+    """It would stop the control plane while it is decoded. The lock stays open."""
+    fid = execute(agents.api, ends=False)
+    lock(agents, fid, "lock1", "anything")
+    given = {"job_id": fid, "status_id": "lock1", "input_data": {"answer": text}}
+    assert provide(agents, given).status_code == 413
+    assert agents.api.call(agents.api.parts.store.locks.get("lock1")).status == "open"
+
+
 def test_refuses_answers_that_fit_nothing(agents: Agents) -> None:
     """The lock stays open, and the job goes on waiting."""
     fid = execute(agents.api, ends=False)
