@@ -50,7 +50,8 @@ def test_a_restored_control_plane_goes_on(fresh: Koco, other: Koco) -> None:
     there = fresh.run("up", "--restore", str(file))
     assert there.code == 2 and "--replace-store" in there.err
 
-    other.up("--restore", str(file), "--recover-admin")
+    restored = other.run("up", "--free-ports", "--restore", str(file)).ok()
+    assert "its admin key is replaced by a new one" in restored.err
     shown = other.run("show", ended.fid, "--json").ok().json()
     assert (shown["status"], shown["release"]) == ("finished", 1)
     assert other.get_events(ended.fid) == ended.events

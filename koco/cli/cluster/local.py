@@ -46,7 +46,7 @@ def up(
         known = _load_context()
         if backup is not None:
             _check(asked, known)
-            _restore(*backup, asked, known)
+            recover_admin = _restore(*backup, asked, known) or recover_admin
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         is_asked_anew = (
             values or recover_admin or options.differs(asked, known.cluster if known else {})
@@ -86,18 +86,36 @@ def down() -> dict[str, Any]:
         }
 
 
-def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context | None) -> None:
-    """Restore a backup into the data directory that the control plane will start with."""
+def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context | None) -> bool:
+    """Restore a backup into the data directory that the control plane will start with.
+
+    Return whether its admin key must be replaced, because the context has none of its keys. Whoever
+    has the file, with all of its secrets, may do that.
+    """
     from koco.bootstrap import machine_check  # only if something has to start
     from koco.control.backup import restoring  # msgspec and the store
 
     remembered = known.cluster if known else {}
     usual = str(driver_process.data_dir())
     named = asked.get("data_dir") or remembered.get("data_dir") or usual
-    head, former = restoring.restore(file, Path(machine_check.folder(named)), replaces=replaces)
+    data_dir = Path(machine_check.folder(named))
+    head, former = restoring.restore(file, data_dir, replaces=replaces)
     if former:
         output.note(f"the former store is now in {former}")
     output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
+    if _admits(data_dir, known.key if known else ""):
+        return False
+    output.note(
+        f"the context {LOCAL!r} has no key of the backup: its admin key is replaced by a new one"
+    )
+    return True
+
+
+def _admits(data_dir: Path, key: str) -> bool:
+    """Return whether a store that is not open will accept a key: it has that one, or none."""
+    from koco.store.engine.sqlite import key_check  # the store, which `koco down` does not need
+
+    return key_check.admits(data_dir / "store.db", bytes.fromhex(options.digest(key)))
 
 
 def _forget(known: Context | None) -> None:
@@ -248,6 +266,8 @@ def _start_parts(
         if starts_ray:
             cluster.ensure_token()
         key = known.key if known and known.key and not recover else tokens.new()
+        if starts_ray and not recover:
+            _require_admitted(wanted.all["data_dir"], key)
         was_asked = address and address in (running_heads.requested_address(), here.get("asked"))
         asked_for = {"asked": address} if was_asked else {}
         address = address or f"127.0.0.1:{ports['gcs']}"
@@ -278,16 +298,29 @@ def _start_parts(
         )
     if not answer["admitted"]:
         context_file.forget_begun(LOCAL)
-        raise NotAllowedError(
-            "the store has an admin key that the context 'local' does not have",
-            hint="`koco up --recover-admin` replaces it with a new one",
-        )
+        raise _make_refusal("the store")
     # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
     context = replace(context, url=answer["url"], cluster=kept)
     _finish(context)
     more = {name: answer[name] for name in ("ray", "version", "replaced")}
     return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)
+
+
+def _require_admitted(data_dir: str, key: str) -> None:
+    """Raise if the control plane would refuse the key, before Ray starts for nothing."""
+    from koco.bootstrap import machine_check
+
+    if not _admits(Path(machine_check.folder(data_dir)), key):
+        context_file.forget_begun(LOCAL)  # the next attempt has the key of the context
+        raise _make_refusal(f"the store in {data_dir}")
+
+
+def _make_refusal(store: str) -> NotAllowedError:
+    return NotAllowedError(
+        f"{store} has an admin key that the context {LOCAL!r} does not have",
+        hint="`koco up --recover-admin` replaces it with a new one",
+    )
 
 
 def _ports(

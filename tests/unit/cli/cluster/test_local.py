@@ -1,0 +1,104 @@
+"""`koco up` on this machine, up to the order to the process that uses Ray."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.cli.cluster import driver_process, join
+from koco.client import context_file
+from koco.client.context_file import LOCAL, Context
+from koco.control.backup import archive
+from koco.errors import KocoError
+from koco.store.store import Store
+from tests.support.api_server import serving
+from tests.unit.conftest import Cli
+
+FREE = ("up", "--free-ports")
+
+
+@pytest.fixture(autouse=True)
+def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """Return the orders of a new home; each is refused, so that no Ray starts."""
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    found: list[dict[str, Any]] = []
+
+    def carry_out(order: dict[str, Any], **_: Any) -> dict[str, Any]:
+        found.append(order)
+        raise KocoError("no Ray in this test")
+
+    monkeypatch.setattr(driver_process, "carry_out", carry_out)
+    monkeypatch.setattr(join, "joinable", lambda *_, **__: "")  # whatever else runs here
+    return found
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    """A backup of a store whose admin key is `root`."""
+    (tmp_path / "data").mkdir()
+    with serving(tmp_path / "data") as api:
+        api.admit("root", "admin")
+        with api.http("root") as client:
+            (tmp_path / "koco.backup").write_bytes(client.post("/v1/backup").content)
+    assert archive.read(tmp_path / "koco.backup")
+    return tmp_path / "koco.backup"
+
+
+def know(key: str) -> None:
+    context_file.save_context(Context(LOCAL, "http://127.0.0.1:1", key))
+
+
+def test_a_new_machine_gets_a_new_admin_key(
+    cli: Cli, backup: Path, orders: list[dict[str, Any]]
+) -> None:
+    """Whoever has the file has all secrets; a note says what happens to the key."""
+    ran = cli(*FREE, "--restore", str(backup))
+    assert "the context 'local' has no key of the backup: its admin key is replaced" in ran.err
+    assert orders[0]["recover"] is True
+
+
+def test_a_machine_with_another_store_gets_a_new_admin_key(
+    cli: Cli, backup: Path, orders: list[dict[str, Any]]
+) -> None:
+    """Its context's key is not one of the backup."""
+    know("other")
+    cli(*FREE, "--restore", str(backup))
+    assert orders[0]["recover"] is True
+
+
+def test_a_known_admin_key_stays(cli: Cli, backup: Path, orders: list[dict[str, Any]]) -> None:
+    """A restore where the backup was made changes no key."""
+    know("root")
+    ran = cli(*FREE, "--restore", str(backup))
+    assert "admin key" not in ran.err
+    assert orders[0]["recover"] is False
+
+
+def test_an_unknown_admin_key_is_refused_before_ray_starts(
+    cli: Cli, backup: Path, orders: list[dict[str, Any]]
+) -> None:
+    """A context that lost its key is told about --recover-admin at once, and that works."""
+    store = str(backup.parent / "data")
+    ran = cli(*FREE, "--data-dir", store)
+    assert (ran.code, orders) == (6, [])
+    assert f"the store in {store} has an admin key that the context 'local' does not" in ran.err
+    assert "`koco up --recover-admin`" in ran.err
+    cli(*FREE, "--data-dir", store, "--recover-admin")
+    assert orders[0]["recover"] is True
+
+
+def test_a_store_without_keys_takes_the_first_one(
+    cli: Cli, tmp_path: Path, orders: list[dict[str, Any]]
+) -> None:
+    """An earlier start may have ended before it had a key."""
+
+    async def make() -> None:
+        store = Store.at(tmp_path / "store.db")
+        await store.open()
+        await store.close()
+
+    asyncio.run(make())
+    cli(*FREE, "--data-dir", str(tmp_path))
+    assert [each["recover"] for each in orders] == [False]
