@@ -1,6 +1,7 @@
 """The trace that an execution belongs to: at each way in, and where it is told."""
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from koco import trace_context
 from koco.client import trace_headers
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.control import log_file
 from koco.events.model import Status
 from koco.events.questions import CallFlow
 from tests.support.api_server import Api, serving
@@ -136,3 +138,23 @@ def test_a_program_with_opentelemetry_passes_its_present_span_on() -> None:
     with use_span(NonRecordingSpan(here)):
         assert trace_headers.current() == {"traceparent": f"00-{TRACE}-{7:016x}-01"}
     assert trace_headers.current() == {}
+
+
+def test_entries_of_the_log_have_the_trace_of_their_execution(api: Api) -> None:
+    """And the span that stands for all of it; entries about others have none."""
+    handler = log_file.write_to(api.data_dir / "control.log")
+    fid = launch(api)
+    try:
+        logging.getLogger("koco.test").info("an execution waits", extra={"fid": fid})
+        logging.getLogger("koco.test").info("about 0123456789abcdeg, which is gone")
+    finally:
+        logging.getLogger("koco").removeHandler(handler)
+        logging.getLogger("uvicorn.error").removeHandler(handler)
+    api.admit("admin", "admin")
+    with api.http("admin") as client:
+        lines = client.get("/v1/log").text.splitlines()
+    entries = [json.loads(each) for each in lines if "koco.test" in each]
+    assert [each["fid"] for each in entries] == [fid, "0123456789abcdeg"]
+    span_id = trace_context.span_id(fid, trace_context.LAUNCH)
+    assert (entries[0]["trace_id"], entries[0]["span_id"]) == (TRACE, span_id)
+    assert (entries[1]["trace_id"], entries[1]["span_id"]) == (None, None)

@@ -1,14 +1,11 @@
 """Spans of ended executions, sent by OTLP to a collector that runs here."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from koco import trace_context
 from koco.control.events.spooler import Spooler
@@ -19,50 +16,10 @@ from koco.events.model import Status
 from koco.store.model import Execution, FailureEvent, NewExecution
 from koco.store.store import Store
 from koco.trace_context import Trace
+from tests.support.collector import Collector, attributes
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = Trace(f"00-{TRACE}-b7ad6b7169203331-01", "rojo=1")
-
-
-class Collector:
-    """An OTLP/HTTP receiver; it answers with `status`."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.services: set[str] = set()
-        self.refused = 0
-        self.status = 200
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if outer.status == 200:
-                    outer.take(body)
-                else:
-                    outer.refused += 1
-                self.send_response(outer.status)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def take(self, body: bytes) -> None:
-        request = ExportTraceServiceRequest()
-        request.ParseFromString(body)
-        for resource in request.resource_spans:
-            about = {each.key: each.value.string_value for each in resource.resource.attributes}
-            self.services.add(about["service.name"])
-            for scope in resource.scope_spans:
-                self.spans += scope.spans
-
-    def named(self, name: str) -> Any:
-        [found] = [each for each in self.spans if each.name == name]
-        return found
 
 
 @pytest.fixture
@@ -70,8 +27,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     made = Collector()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 async def _run(store: Store, trace: Trace | None = None, *, fails: bool = False) -> Execution:
@@ -89,10 +45,6 @@ async def _until(condition: Any) -> None:
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def _attributes(span: Any) -> dict[str, Any]:
-    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
 def test_exports_what_ends_once_and_goes_on_after_a_restart(
@@ -121,7 +73,7 @@ def test_exports_what_ends_once_and_goes_on_after_a_restart(
         assert whole.parent_span_id.hex() == CALLER.span_id
         assert whole.trace_state == "rojo=1"
         assert whole.span_id.hex() == trace_context.span_id(mine.fid, trace_context.LAUNCH)
-        about = _attributes(whole)
+        about = attributes(whole)
         assert (about["koco.fid"], about["koco.release"]) == (mine.fid, 1)
         assert about["error.type"] == "ValueError"
         assert collector.named("queue").parent_span_id == whole.span_id
@@ -134,7 +86,7 @@ def test_exports_what_ends_once_and_goes_on_after_a_restart(
         keeping.cancel()
         ids = [each.span_id for each in collector.spans]
         assert len(ids) == len(set(ids)), "no span is exported twice"
-        fids = {_attributes(each)["koco.fid"] for each in collector.spans}
+        fids = {attributes(each)["koco.fid"] for each in collector.spans}
         assert fids == {mine.fid, other.fid}
         await store.close()
 
