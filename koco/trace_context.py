@@ -5,6 +5,7 @@ control plane exports an hour later, and one that is exported twice is the same 
 Source: https://www.w3.org/TR/trace-context/
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -85,9 +86,18 @@ def of_execution(fid: str, parent: str | None, state: str | None = None) -> Trac
 
     `parent` and `state` are what it was launched with. Without them it has a trace of its own.
     """
-    trace_id = parent[3:35] if parent else _digest("trace", fid)[:32]
     flags = parent[53:55] if parent else "01"
-    return Trace(f"00-{trace_id}-{span_id(fid, LAUNCH)}-{flags}", state)
+    return Trace(f"00-{trace_id(fid, parent)}-{span_id(fid, LAUNCH)}-{flags}", state)
+
+
+def trace_id(fid: str, parent: str | None) -> str:
+    """Return the id of an execution's trace; see `of_execution`."""
+    return parent[3:35] if parent else _own_trace(fid)
+
+
+@functools.lru_cache(maxsize=4096)  # lists show the same executions again and again
+def _own_trace(fid: str) -> str:
+    return _digest("trace", fid)[:32]
 
 
 def span_id(fid: str, what: str, attempt: int = 0) -> str:

@@ -43,7 +43,7 @@ class Tracer(tracer.Tracer):
         """Write to the execution of another tracer."""
         super().__init__(origin.fid, tracer.sink_of(origin), tracer.journal_of(origin))
         self._origin = origin
-        self.trace = origin.trace
+        self._trace = tracer.trace_of(origin)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()

@@ -106,7 +106,7 @@ class Tracer(Steps):
     type: those that are not JSON are kept as their `repr`.
     """
 
-    __slots__ = ("_journal", "_sink", "fid", "trace")
+    __slots__ = ("_journal", "_sink", "_trace", "fid")
 
     def __init__(self, fid: str, sink: Sink, journal: Journal | None = None) -> None:
         #: The id of the execution.
@@ -115,7 +115,7 @@ class Tracer(Steps):
         #: Only in the flow's own process: a Ray task has none.
         self._journal = journal
         #: Only where it has arrived: the span that was current where it was sent.
-        self.trace: Trace | None = None
+        self._trace: Trace | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, arguments = self._sink.travel()
@@ -313,12 +313,17 @@ def journal_of(tracer: Tracer) -> Journal | None:
     return tracer._journal
 
 
+def trace_of(tracer: Tracer) -> Trace | None:
+    """Return the span that was current where a tracer that has arrived here was sent."""
+    return tracer._trace
+
+
 def arrive(
     fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...], trace: Trace | None = None
 ) -> Tracer:
     """Return the tracer that another process has sent here; `make` makes its sink."""
     tracer = Tracer(fid, make(*arguments))
-    tracer.trace = trace
+    tracer._trace = trace
     if on_arrival is not None:
         on_arrival(tracer)
     return tracer

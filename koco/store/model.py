@@ -290,7 +290,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trace_id(self) -> str:
         """The id of its trace."""
-        return self.trace.trace_id
+        return trace_context.trace_id(self.fid, self.traceparent)
 
     @property
     def runs_alone(self) -> bool:

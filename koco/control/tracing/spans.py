@@ -105,10 +105,12 @@ def _about(execution: Execution) -> dict[str, Any]:
     about |= {"koco.service": execution.service, "koco.release": execution.release}
     if execution.user:
         about["enduser.id"] = execution.user
-    for name in ("parent", "retry_of", "resume_of"):
-        if (fid := getattr(execution, name)) is not None:
-            about[f"koco.{name}"] = fid
-    return about
+    others = {
+        "koco.parent": execution.parent,
+        "koco.retry_of": execution.retry_of,
+        "koco.resume_of": execution.resume_of,
+    }
+    return about | {name: fid for name, fid in others.items() if fid is not None}
 
 
 def _phases(execution: Execution, happenings: Iterable[Happening]) -> tuple[list[Span], list[Run]]:

@@ -22,7 +22,7 @@ from koco.sdk.process.control_client import Control
 from koco.sdk.ray_work import calls, tasks
 from koco.sdk.ray_work.calls import Call
 from koco.sdk.ray_work.task_events import RemoteSink, remote_sink
-from koco.sdk.tracer import Tracer, sink_of
+from koco.sdk.tracer import Tracer, sink_of, trace_of
 
 #: How long printed lines wait for more lines (seconds).
 _GATHER_S = 0.02
@@ -68,7 +68,7 @@ def _begin_work(arriving: Tracer, call: Call) -> None:
     mine = capture.output()
     if current.get() is not None or (mine and mine.tracer and mine.tracer.fid == arriving.fid):
         return
-    span.enter(arriving.trace)
+    span.enter(trace_of(arriving))
     work = Work(arriving, _name(call))
     if call.is_constructor:
         _keep_for_actor(work, call, capture)
@@ -102,7 +102,7 @@ def _keep_for_actor(work: Work, call: Call, capture: Capture) -> None:
     call.endings.append(flush)
 
     def begin_method(each: Call) -> None:
-        span.enter(work.tracer.trace)
+        span.enter(trace_of(work.tracer))
         # Its output is committed before the method returns.
         each.endings.append(flush)
 

@@ -444,7 +444,7 @@ def new_fid() -> str:
 def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
     """Return the first events of an execution's stream."""
     others = {"parent": new.parent, "resume_of": new.resume_of}
-    trace = new.trace or trace_context.of_execution(fid, None)
+    parent = None if new.trace is None else new.trace.parent
     meta = {
         "fid": fid,
         "flow": new.flow,
@@ -453,7 +453,7 @@ def _first_events(fid: str, new: NewExecution) -> ledger.Lines:
         "user": new.user,
         "tags": new.tags,
         **{name: other for name, other in others.items() if other is not None},
-        "trace_id": trace.trace_id,
+        "trace_id": trace_context.trace_id(fid, parent),
         **new.about,
     }
     return ledger.lines(

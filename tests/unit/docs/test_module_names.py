@@ -9,12 +9,15 @@ from tests.support.checkout import ROOT
 
 #: Files, not modules.
 _FILES = {"koco.toml", "koco.yaml", "koco.schema.json"}
+#: Attributes of spans, not modules.
+_SPANS = (ROOT / "koco/control/tracing/spans.py").read_text("utf-8")
+_ATTRIBUTES = set(re.findall(r'"(koco(?:\.\w+)+)"', _SPANS))
 
 
 def names_in(path: Path) -> set[str]:
     """Return the dotted names of koco's modules and members that a text has in backticks."""
     found = set(re.findall(r"`(koco(?:\.\w+)+)(?:\(\))?`", path.read_text("utf-8")))
-    return found - _FILES
+    return found - _FILES - _ATTRIBUTES
 
 
 def exists(name: str) -> bool:
