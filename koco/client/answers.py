@@ -512,6 +512,7 @@ class Origin(TypedDict):
     dirty: NotRequired[bool | None]
     rollback_of: NotRequired[int | None]
     because: NotRequired[str | None]
+    hidden_env: NotRequired[list[str] | None]
 
 
 class ReleaseFailure(TypedDict):

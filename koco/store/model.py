@@ -444,6 +444,8 @@ class ReleaseOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rollback_of: int | None = None
     #: Why koco went back by itself.
     because: str | None = None
+    #: The keys of `runtime.env` whose values come from `.env` files; None if that is not known.
+    hidden_env: tuple[str, ...] | None = None
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,14 +13,14 @@ _GIT_S = 5.0
 
 
 def origin(target: "Target") -> dict[str, Any]:
-    """Return `{project, commit, dirty}`, as far as they are known.
+    """Return `{hidden_env, project, commit, dirty}`, as far as they are known.
 
     It is `dirty` if files in the service's folder differ from the commit or are not in it.
     """
     # A person's own copy is not the project's, or a deploy with `--prune` would remove it.
     is_own = bool(target.owner)
     project = {"project": target.project.name} if target.project and not is_own else {}
-    return project | _commit(target.root)
+    return {"hidden_env": sorted(target.hidden_env)} | project | _commit(target.root)
 
 
 def _commit(folder: Path) -> dict[str, Any]:

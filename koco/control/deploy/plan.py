@@ -34,6 +34,8 @@ class Step:
     bundle: str | None = None
     parts: list[str] = field(default_factory=list)
     changes: list[differences.Change] = field(default_factory=list)
+    #: The keys of `runtime.env` whose live values come from `.env` files; None if not known.
+    hidden_env: frozenset[str] | None = frozenset()
     files: list[differences.FileChange] = field(default_factory=list)
     #: Changes by others to its Serve application, which a deploy reverts.
     drift: str | None = None
@@ -145,6 +147,8 @@ class Planner:
     async def _compare(self, step: Step, manifest: Manifest, files: list[differences.File]) -> None:
         live, starting = self._live.get(step.service), self._starting.get(step.service)
         if live is not None:
+            hidden = live.origin.hidden_env
+            step.hidden_env = None if hidden is None else frozenset(hidden)
             before = await self._files(step, live)
             step.changes = differences.compare_manifests(
                 load.to_data(live.manifest), load.to_data(manifest)

@@ -1,6 +1,7 @@
 """Plans: the effect of a deploy."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from koco.errors import UsageError
 from koco.manifest import differences, key_literals
 from koco.manifest.differences import File
 from koco.manifest.problems import format_path
+from koco.tokens import MASK
 
 #: The largest body: some hundred thousand files. It may have more values than other bodies, because
 #: only deployers may send it, and each file has four.
@@ -33,13 +35,32 @@ class PlannedChange(Shape):
     new: Any | UnsetType = UNSET
 
     @classmethod
-    def render(cls, change: differences.Change) -> "PlannedChange":
-        """Return a change with keys masked."""
+    def render(
+        cls, change: differences.Change, hidden_env: Collection[str] | None = ()
+    ) -> "PlannedChange":
+        """Return a change with keys masked, and values of `.env` files.
+
+        `hidden_env` has the keys of `runtime.env` whose live values come from such files. If that
+        is None, any of them may.
+        """
         sides = [
             UNSET if value is differences.ABSENT else key_literals.mask(change.path, value)
             for value in (change.old, change.new)
         ]
+        if change.path[:2] == ("runtime", "env"):
+            if hidden_env is None:
+                sides[0] = _masked(sides[0])
+            elif change.path[2:] and change.path[2] in hidden_env:
+                # The new value is often the same secret, from elsewhere.
+                sides = [_masked(value) for value in sides]
         return cls(format_path(change.path), change.part, *sides)
+
+
+def _masked(value: Any) -> Any:
+    """Return a value with all its texts masked; null and an absent value stay."""
+    if isinstance(value, dict):
+        return {key: _masked(each) for key, each in value.items()}
+    return MASK if isinstance(value, str) else value
 
 
 class PlannedFileChange(Shape):
@@ -81,7 +102,7 @@ class Step(Shape):
         """Return a step as answers show it."""
         return cls.of(
             step,
-            changes=[PlannedChange.render(each) for each in step.changes],
+            changes=[PlannedChange.render(each, step.hidden_env) for each in step.changes],
             problems=[ManifestFinding.of(each) for each in step.problems],
             warnings=[ManifestFinding.of(each) for each in step.warnings],
         )

@@ -130,6 +130,9 @@ class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     #: The git commit, and whether files of the service differ from it.
     commit: Annotated[str, Meta(max_length=100)] | None = None
     dirty: bool | None = None
+    #: The keys of `runtime.env` whose values come from `.env` files. A plan does not show them.
+    #: Without it, a plan shows no former value of `runtime.env`.
+    hidden_env: list[str] | None = None
 
 
 class NewRelease(msgspec.Struct, forbid_unknown_fields=True):

@@ -89,3 +89,7 @@ def test_a_file_has_variables_that_are_not_shown(
     sent = [data for _, path, data in here.requests if path == "/v1/plan"][-1]
     assert sent["services"][0]["manifest"]["runtime"]["env"] == {"TOKEN": "sesame-open"}
     assert "my.env" not in json.dumps(sent["services"][0]["files"])
+    here.releases = [{"status": "live"}]
+    assert cli("deploy", "--env", "production", "--env-file", "my.env").code == 0
+    [begun] = [data for _, path, data in here.requests if path == "/v1/services/hello/releases"]
+    assert begun["origin"]["hidden_env"] == ["TOKEN"]  # so that later plans hide it

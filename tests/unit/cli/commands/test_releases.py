@@ -268,13 +268,13 @@ def target(tmp_path: Path) -> project.Target:
 def test_sends_the_commit_and_whether_files_differ(target: project.Target) -> None:
     """Only files in the service's folder count, except those that git ignores."""
     commit = git(target.root, "rev-parse", "HEAD")
-    clean = {"commit": commit, "dirty": False}
+    clean = {"hidden_env": [], "commit": commit, "dirty": False}
     assert origin(target) == clean
     (target.root.parent / "two" / "koco.yaml").write_text("changed")
     (target.root / "x.log").touch()
     assert origin(target) == clean
     (target.root / "new.py").touch()
-    assert origin(target) == {"commit": commit, "dirty": True}
+    assert origin(target) == clean | {"dirty": True}
 
 
 def test_a_detached_shallow_clone_has_its_commit(target: project.Target, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_detached_shallow_clone_has_its_commit(target: project.Target, tmp_pat
     git(tmp_path, "clone", "-q", "--depth", "1", url, "ci")
     git(tmp_path / "ci", "checkout", "-q", "--detach")
     found = project.Target(tmp_path / "ci" / "one" / "koco.yaml")
-    assert origin(found) == {"commit": commit, "dirty": False}
+    assert origin(found) == {"hidden_env": [], "commit": commit, "dirty": False}
 
 
 def test_without_git_there_is_no_commit(
@@ -293,9 +293,10 @@ def test_without_git_there_is_no_commit(
     """No repository, one without a commit, or no git at all: no deploy fails for that."""
     plain = tmp_path_factory.mktemp("plain")
     (plain / "koco.yaml").write_text(_manifest("plain"))
+    none: dict[str, Any] = {"hidden_env": []}
     demo = project.Project("demo", plain, ())
-    assert origin(project.Target(plain / "koco.yaml", demo)) == {"project": "demo"}
+    assert origin(project.Target(plain / "koco.yaml", demo)) == none | {"project": "demo"}
     git(plain, "init", "-q")
-    assert origin(project.Target(plain / "koco.yaml")) == {}
+    assert origin(project.Target(plain / "koco.yaml")) == none
     monkeypatch.setenv("PATH", str(plain))
-    assert origin(target) == {}
+    assert origin(target) == none

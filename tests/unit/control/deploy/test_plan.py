@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from koco.api.routes.deploy.plan import PlannedChange
+from koco.api.routes.deploy.plan import Step as StepAnswer
 from koco.cluster.dashboard import ServeError
 from koco.control.deploy import checks
 from koco.control.deploy.plan import Planner, Step
@@ -49,7 +50,13 @@ class World:
         return self.bundles[sha256]
 
     async def release(
-        self, bundle: str = "one", *, live: bool = True, app: Any = None, **more: Any
+        self,
+        bundle: str = "one",
+        *,
+        live: bool = True,
+        app: Any = None,
+        hidden_env: tuple[str, ...] | None = None,
+        **more: Any,
     ) -> int:
         manifest = load.check({**copy.deepcopy(MANIFEST), **more})
         release = await self.store.releases.create(
@@ -58,7 +65,7 @@ class World:
             fingerprint="",
             manifest=manifest,
             by="ada",
-            origin=ReleaseOrigin(project="demo"),
+            origin=ReleaseOrigin(project="demo", hidden_env=hidden_env),
         )
         if live:
             await self.store.releases.go_live(release.service, release.number, [], app)
@@ -260,7 +267,7 @@ def test_the_wire_form_omits_absent_values(world: Any) -> None:
     """So that null and absent differ."""
 
     async def body(w: World) -> None:
-        await w.release(runtime={"env": {"A": "1"}})
+        await w.release(runtime={"env": {"A": "1"}}, hidden_env=())
         step = await w.step(runner={"executions": 5})
         changes = [PlannedChange.render(each) for each in step.changes]
         assert msgspec.to_builtins(changes) == [
@@ -268,5 +275,27 @@ def test_the_wire_form_omits_absent_values(world: Any) -> None:
             {"path": "runner.executions", "part": "replicas", "old": None, "new": 5},
         ]
         assert (step.expect, step.action) == (1, "update")
+
+    world(body)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "shown"),
+    [
+        (("A", "B"), [("********", "********"), ("********", None), ("c", "C")]),
+        (None, [("********", "A"), ("********", None), ("********", "C")]),
+    ],
+)
+def test_a_plan_hides_values_that_the_live_release_has_from_env_files(
+    world: Any, hidden: tuple[str, ...] | None, shown: list[tuple[str, str | None]]
+) -> None:
+    """On both sides. If it is not known where the live values come from, all of them are hidden."""
+
+    async def body(w: World) -> None:
+        await w.release(runtime={"env": {"A": "a", "B": "b", "C": "c"}}, hidden_env=hidden)
+        step = await w.step(runtime={"env": {"A": "A", "C": "C"}})
+        changes = msgspec.to_builtins(StepAnswer.render(step))["changes"]
+        sides = {each["path"]: (each.get("old"), each.get("new")) for each in changes}
+        assert [sides[f"runtime.env.{name}"] for name in "ABC"] == shown
 
     world(body)
