@@ -3,7 +3,12 @@
 import json
 from typing import Any
 
+from koco.forms import json_value_count
 from koco.kodosumi.forms.base import FormElement, escape, format_attributes
+
+#: The most values in the text of a file field: decoding more would stop the control plane, which
+#: shows forms that were refused.
+_MOST_VALUES = 50_000
 
 
 class ActionElement(FormElement):
@@ -102,6 +107,8 @@ def read_upload(value: Any) -> set[str] | None:
     The text is `{"items": {id: {"filename": …}, …}, "batchId": …}` as JSON.
     """
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
+        return None
+    if json_value_count.has_more(value.encode(errors="replace"), _MOST_VALUES):
         return None
     try:
         items = json.loads(value)["items"]

@@ -1,6 +1,7 @@
 """Kodosumi's elements: their arguments, their JSON and their HTML."""
 
 import inspect
+import json
 from html.parser import HTMLParser
 
 import pytest
@@ -201,3 +202,12 @@ class TestHTML:
     def test_a_colour_is_black_without_a_value(self) -> None:
         """As browsers show it."""
         assert tags(F.InputColor("c"), "input")[0]["value"] == "#000000"
+
+
+@pytest.mark.parametrize(("count", "is_shown"), [(2, True), (20_000, False)])
+def test_a_file_field_reads_only_so_many_names(count: int, is_shown: bool) -> None:
+    """The control plane shows refused forms, and would stop for seconds while it decodes more."""
+    items = {str(number): {"filename": f"f{number}"} for number in range(count)}
+    value = json.dumps({"items": items, "pad": [0] * count})
+    shown = F.InputFiles("f", value=value).render()
+    assert (f"{count} files have been uploaded" in shown) is is_shown

@@ -7,6 +7,7 @@ import pytest
 
 from koco.api.kodosumi.shapes import elements, flow_urls, payloads, uploaded
 from koco.control.services.catalog import Entry
+from koco.errors import LimitError
 from koco.forms import TYPES
 from tests.support.releases import flow
 
@@ -105,12 +106,15 @@ def test_flows_have_urls() -> None:
 )
 def test_other_values_name_no_uploads(value: Any) -> None:
     """They are left to the form."""
-    assert uploaded.read(value) is None
+    assert uploaded.read(value, most_values=9999) is None
 
 
 def test_uploads_are_named_in_a_text() -> None:
     """With their numbers of chunks."""
     items = {"u": {"filename": "a", "totalChunks": 2}}
-    found = uploaded.read(json.dumps({"items": items, "batchId": "b"}))
+    text = json.dumps({"items": items, "batchId": "b"})
+    found = uploaded.read(text, most_values=9)
     assert found is not None
     assert (found.batch_id, found.items["u"]) == ("b", uploaded.Item("a", 2))
+    with pytest.raises(LimitError, match="max_body_values"):
+        uploaded.read(text, most_values=4)
