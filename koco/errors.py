@@ -147,9 +147,16 @@ class ConflictError(UsageError):
 
 
 class RetriedError(ConflictError):
-    """The execution was already retried or resumed, and the caller wants that only once."""
+    """The execution was already retried or resumed, and the caller wants that only once.
+
+    `new` is the fid of the latest execution that was launched for it, if it is known.
+    """
 
     code = "retried"
+
+    def __init__(self, message: str, *, hint: str | None = None, new: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.new = new
 
 
 class LimitError(UsageError):

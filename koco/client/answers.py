@@ -218,11 +218,15 @@ class LaunchedAndAwaited(Launched):
 
 
 class Skipped(TypedDict):
-    """An execution to which nothing was done, and why."""
+    """An execution to which nothing was done, and why.
+
+    `new` is the execution that was launched for it before.
+    """
 
     fid: str
     code: str
     reason: str
+    new: NotRequired[str | None]
 
 
 class _Piece(TypedDict):

@@ -779,7 +779,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer[done].append(self._do(done, execution, query))
             except KocoError as exc:
                 fid = each if fids is not None else each["fid"]
-                skipped = {"fid": fid, "code": exc.code, "reason": exc.message}
+                new = exc.new if isinstance(exc, RetriedError) else None
+                skipped = {"fid": fid, "code": exc.code, "reason": exc.message, "new": new}
                 answer["skipped"].append(skipped)
                 continue
             answer["next"] = str(number if fids else number + 1000 * len(self.plane.requests))
@@ -796,9 +797,12 @@ class _Handler(BaseHTTPRequestHandler):
             plane.end(fid, "cancelled")
             return fid
         if execution.get("retried") and "again" not in query:
-            raise RetriedError(f"execution {fid} was retried already")
-        execution["retried"] = True
-        new = plane.launch(*plane.script, inputs=execution["inputs"])
+            raise RetriedError(
+                f"execution {fid} was retried already", new=execution.get("retried_as")
+            )
+        script = plane.script_of(execution["inputs"]) if plane.script_of else plane.script
+        new = plane.launch(*script, inputs=execution["inputs"])
+        execution |= {"retried": True, "retried_as": new}
         return {"fid": fid, "new": new}
 
     def _result(self, execution: dict[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,18 @@ import queue
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from koco.cli import connection
 from koco.cli.inputs import file_inputs
 from koco.cli.inputs.key_values import STDIN
-from koco.cli.many import backoff
+from koco.cli.many import backoff, second_tries
 from koco.cli.many.bar import Bar
 from koco.cli.many.lines import Format, Line, Source
 from koco.cli.many.results import Results, digest
+from koco.cli.many.second_tries import Failure
 from koco.cli.terminal import output
 from koco.client.answers import Flow
 from koco.client.client import Client
@@ -29,6 +30,8 @@ from koco.errors import (
     UsageError,
 )
 from koco.plurals import counted
+
+T = TypeVar("T")
 
 #: How long a request waits for the end of its execution (seconds). Then it is repeated.
 _WAIT_S = 55
@@ -62,6 +65,8 @@ class _Task(NamedTuple):
     key: str
     #: The idempotency key of its launch.
     launch_key: str
+    #: The latest failure of the line, if it is to be launched again.
+    failure: Failure | None = None
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: the run is over for another reason
@@ -123,6 +128,11 @@ def refuse(*, follow: bool, webhook: bool = False) -> None:
         )
 
 
+def _digest(inputs: dict[str, Any]) -> str:
+    content = json.dumps(inputs, sort_keys=True)
+    return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
 class _Run:
     """One run over a file, with a thread for each launch that is under way."""
 
@@ -141,6 +151,8 @@ class _Run:
         self._count: Counter[str] = Counter()
         self._seen: Counter[bytes] = Counter()
         self._bar = Bar(source)
+        #: Whether a refused line may have been launched nevertheless.
+        self._is_unsure = False
 
     def go(self) -> int:
         """Work through all lines, and return the exit code."""
@@ -186,23 +198,23 @@ class _Run:
             self._seen[seen] += 1
             if self._seen[seen] > 1:
                 if self._wish.column is not None:
-                    self._refuse(line, key, f"the key {key!r} is in an earlier line, too")
+                    self._refuse(line, None, f"the key {key!r} is in an earlier line, too")
                     continue
                 key = f"{key}#{self._seen[seen]}"
-            attempt = 0
+            attempt, failure = 0, None
             if self._results is not None:
                 if self._results.is_done(key):
                     self._skip(key)
                     continue
-                attempt = self._results.attempt(key)
-            yield _Task(line, key, f"each {self._run} {digest(key).hex()} {attempt}")
+                attempt, failure = self._results.attempt(key), self._results.failure(key)
+            launch_key = f"each {self._run} {digest(key).hex()} {attempt}"
+            yield _Task(line, key, launch_key, failure)
 
     def _key(self, line: Line) -> str | None:
         """Return what identifies a line, also after lines before it came or went."""
         column = self._wish.column
         if column is None:
-            content = json.dumps(line.inputs, sort_keys=True)
-            return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+            return _digest(line.inputs)
         value = line.inputs.get(column)
         return (
             None if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
@@ -246,15 +258,23 @@ class _Run:
         except ConflictError:
             raise  # the service is not served, or the run began with other inputs
         except (UsageError, EndpointError, TimedOutError) as exc:
+            # An endpoint that answers late may have launched it: the next run looks by its key.
+            self._is_unsure = self._is_unsure or not isinstance(exc, UsageError)
             self._refuse(task.line, task.key, exc.message, code=exc.code)
             return
-        record = {"line": task.line.number, "key": task.key, **outcome}
-        self._write(record)
+        self._write({"line": task.line.number, "key": task.key, **outcome})
 
     def _until_end(self, client: Client, task: _Task) -> dict[str, Any]:
         """Launch a line's execution and wait for its end; return its outcome."""
         inputs = {**self._wish.common, **task.line.inputs}
         inputs.pop(self._drops or "", None)
+        sent = _digest(inputs)
+        if task.failure and task.failure.sent in (sent, None):
+            outcome = second_tries.follow_up(
+                client, task.failure.fid, key=task.launch_key, ask=self._when_there_is_room
+            )
+            if outcome is not None:
+                return outcome if outcome["status"] == "finished" else {**outcome, "sent": sent}
 
         def ask() -> Any:
             return client.launch_and_wait(
@@ -263,10 +283,12 @@ class _Run:
 
         while True:
             # The same key finds the same execution, so this is a launch only the first time.
-            answer = backoff.when_there_is_room(ask, on_wait=self._bar.wait, sleep=self._pause)
-            if outcome := answer.get("outcome"):
-                return dict(outcome)
+            if outcome := self._when_there_is_room(ask).get("outcome"):
+                return outcome if outcome["status"] == "finished" else {**outcome, "sent": sent}
             self._pause(_LOOK_S)  # a proxy may have answered early
+
+    def _when_there_is_room(self, ask: Callable[[], T]) -> T:
+        return backoff.when_there_is_room(ask, on_wait=self._bar.wait, sleep=self._pause)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -304,12 +326,18 @@ class _Run:
         left = count["error"] + count["cancelled"] + count["failed before"]
         if left and self._results is not None:
             output.note(f"{left} failed: the same command with --failed launches them again")
+        if count[_REFUSED] > _NAMED:
+            more = counted(count[_REFUSED] - _NAMED, "more line")
+            output.note(f"refused, and not named above: {more}; {self._where()}")
         if self._results is not None:
-            if not count[_REFUSED]:
+            if not self._is_unsure:
                 self._results.finish()
             if not self._wish.as_json:
                 output.print_line(str(self._results.path))
         return 1 if left or count[_REFUSED] else 0
+
+    def _where(self) -> str:
+        return "stdout has all" if self._results is None else f"{self._results.path} has all"
 
     def _interrupted(self) -> Interrupted:
         with self._lock:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from koco.cli.many.second_tries import Failure
 from koco.errors import ConflictError, UsageError
 from koco.events.model import FINAL
 
@@ -48,6 +49,7 @@ class Results:
         self._drop_torn_line()
         #: How often each key has failed, and which keys need no launch, by their digests.
         self.failures: Counter[bytes] = Counter()
+        self._failed: dict[bytes, Failure] = {}
         self._done: set[bytes] = set()
         for record in self._records():
             self._note(record, again=again)
@@ -59,6 +61,10 @@ class Results:
     def attempt(self, key: str) -> int:
         """Return how often a line was launched and failed."""
         return self.failures[digest(key)]
+
+    def failure(self, key: str) -> Failure | None:
+        """Return the latest failure of a line, if it was launched and failed."""
+        return self._failed.get(digest(key))
 
     def append(self, record: dict[str, Any]) -> None:
         """Write a result. It is whole or not there."""
@@ -75,7 +81,7 @@ class Results:
             os.close(self._file)
 
     def finish(self) -> None:
-        """Forget the run, because all of its lines are done."""
+        """Forget the run: nothing of it is under way."""
         self._state.unlink(missing_ok=True)
 
     def _begin(self, about: dict[str, str], *, is_new: bool) -> str:
@@ -126,11 +132,14 @@ class Results:
             return  # it was refused, so nothing was launched
         if status != "finished":
             self.failures[key] += 1
+            if fid := record.get("fid"):
+                self._failed[key] = Failure(str(fid), record.get("sent"))
             if again:
                 self._done.discard(key)
                 return
         else:
             del self.failures[key]
+            self._failed.pop(key, None)
         self._done.add(key)
 
 

@@ -15,6 +15,7 @@ from koco.errors import (
     KocoError,
     NotAllowedError,
     NotFoundError,
+    RetriedError,
     UnauthorizedError,
     UsageError,
 )
@@ -40,11 +41,15 @@ _Found = tuple[Execution | tuple[str, KocoError] | None, str | None]
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """An execution to which nothing was done, and why: the code and message of an error."""
+    """An execution to which nothing was done, and why: the code and message of an error.
+
+    `new` is the execution that was launched for it before.
+    """
 
     fid: str
     code: str
     reason: str
+    new: str | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -125,7 +130,8 @@ async def _attempt(
     except UnauthorizedError as exc:
         return exc
     except _ITS_OWN as exc:
-        return Skipped(each.fid, exc.code, exc.message)
+        new = exc.new if isinstance(exc, RetriedError) else None
+        return Skipped(each.fid, exc.code, exc.message, new)
     except KocoError as exc:
         return exc
     return each.fid

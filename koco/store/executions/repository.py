@@ -421,6 +421,7 @@ def _require_first(db: Connection, new: NewExecution) -> None:
             raise RetriedError(
                 f"execution {former} was {done} already, as {found[0]}",
                 hint="`--again` (in the API `again=true`) does it once more",
+                new=found[0],
             )
 
 

@@ -33,6 +33,9 @@ class Skipped(Shape):
     fid: Fid
     code: Annotated[str, text("conflict")]
     reason: Annotated[str, text("execution wrq429s8exka3r9k has not ended: it is running")]
+    new: Annotated[
+        Fid | None, Meta(description="the execution that was launched for it, if that was before")
+    ]
 
 
 class Piece(Shape):

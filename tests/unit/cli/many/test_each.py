@@ -207,3 +207,56 @@ def test_stops_if_the_flow_is_gone(plane: Plane, cli: Cli) -> None:
     write("who\nAda\n")
     assert cli("run", "gone", "--each", "in.csv").code == 4
     assert not RESULTS.exists()
+
+
+def finish_all(plane: Plane) -> None:
+    plane.script_of = None
+    plane.script = [("final", 1), ("status", {"status": "finished"})]
+
+
+def test_a_retried_line_is_not_launched_again(plane: Plane, cli: Cli) -> None:
+    """What `koco retry` has done counts for --failed."""
+    write("who\nAda\nEve\n")
+    cli("run", "greet", "--each", "in.csv")
+    finish_all(plane)
+    new = cli("retry", "--status", "error", "--yes").out.split()[1]
+    ran = cli("run", "greet", "--each", "in.csv", "--failed")
+    assert (ran.code, len(plane.executions)) == (0, 3)
+    assert (results()[-1]["fid"], results()[-1]["status"]) == (new, "finished")
+    assert "2 done before" in cli("run", "greet", "--each", "in.csv", "--failed").err
+
+
+def test_a_line_is_launched_again_as_a_retry(plane: Plane, cli: Cli) -> None:
+    """So `koco retry` leaves it out, and a retry that failed is retried itself."""
+    write("who\nEve\n")
+    cli("run", "greet", "--each", "in.csv")
+    assert cli("run", "greet", "--each", "in.csv", "--failed").code == 1
+    assert [each.get("retried", False) for each in plane.executions.values()] == [True, False]
+    finish_all(plane)
+    assert cli("retry", "--status", "error", "--yes").code == 0
+    assert cli("run", "greet", "--each", "in.csv", "--failed").code == 0
+    assert len(plane.executions) == 3
+    assert "nothing was retried" in cli("retry", "--status", "error", "--yes").err
+
+
+def test_other_inputs_are_another_launch(plane: Plane, cli: Cli) -> None:
+    """With a key column a line may be mended; and an execution may be deleted."""
+    write("id,who\na,Eve\nb,Eve\n")
+    cli("run", "greet", "--each", "in.csv", "--key", "id")
+    write("id,who\na,Ada\nb,Eve\n")
+    gone = next(each["fid"] for each in results() if each["key"] == "b")
+    del plane.executions[gone]
+    finish_all(plane)
+    plane.requests.clear()
+    assert cli("run", "greet", "--each", "in.csv", "--key", "id", "--failed").code == 0
+    sent = [each[2] for each in plane.requests if each[0] == "POST" and each[2]]
+    assert sorted(sent, key=str) == [{"who": "Ada"}, {"who": "Eve"}]
+
+
+def test_says_how_many_refused_lines_are_not_named(plane: Plane, cli: Cli) -> None:
+    """The results have all of them, and nothing is left that a next run needs."""
+    write("[]\n" * 30, "in.jsonl")
+    ran = cli("run", "greet", "--each", "in.jsonl")
+    assert ran.err.count("not an object") == 20
+    assert "refused, and not named above: 10 more lines; in.jsonl.results.jsonl has all" in ran.err
+    assert not Path("in.jsonl.results.jsonl.state").exists()

@@ -61,6 +61,7 @@ def test_named_ones_are_skipped_if_they_were_retried(api: Api) -> None:
     codes = [(each["fid"], each["code"]) for each in answer["skipped"]]
     assert codes == [(fid, "retried"), (running, "conflict"), ("zzzz", "not_found")]
     assert first["new"] in answer["skipped"][0]["reason"]
+    assert [each["new"] for each in answer["skipped"]] == [first["new"], None, None]
     assert len(ask(api, "retry", fid=fid, again=True)["retried"]) == 1
 
 
