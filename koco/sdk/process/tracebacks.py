@@ -10,7 +10,7 @@ from typing import Any
 
 from koco.errors import InputsError
 from koco.events.text_values import str_of
-from koco.sdk.process import memory, secrets, stacks
+from koco.sdk.process import memory, ray_errors, secrets, stacks
 
 #: Code that calls an author's code (as `stacks.CALLERS`), in a process whose koco may be installed
 #: elsewhere.
@@ -26,12 +26,12 @@ _RECORDED = "_give"
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
 
-#: Terminal colours: Ray uses them in messages about a task's exception.
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
 
 def describe(exc: BaseException) -> dict[str, Any]:
-    """Return an exception as an `error` payload: its type, message and the user's frames."""
+    """Return an exception as an `error` payload: its type, message and the user's frames.
+
+    For an exception of a Ray task, that is the one that the task has raised.
+    """
     if isinstance(exc, InputsError):
         return {"type": "InputsError", "message": _clean(exc.message), "traceback": ""}
     if isinstance(exc, MemoryError):
@@ -39,11 +39,13 @@ def describe(exc: BaseException) -> dict[str, Any]:
     # Handlers of a service's own endpoint are called through these, if they are installed.
     also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
     machinery = (*stacks.CALLERS, *(str(Path(file).parent) for file in also if file))
+    about_memory = memory.describe(exc)
+    exc = ray_errors.unwrap(exc)
     _forget_own_frames(exc, machinery)
-    text = "".join(traceback.format_exception(exc))
+    text = "".join(traceback.format_exception(exc)).replace(ray_errors.TEXT_PREFIX, "")
     for folder in stacks.bundle_folders():
         text = text.replace(folder, "")
-    named = memory.describe(exc) or {"type": type(exc).__name__, "message": str_of(exc)}
+    named = about_memory or {"type": type(exc).__name__, "message": str_of(exc)}
     return {
         "type": named["type"],
         "message": _clean(named["message"]),
@@ -53,7 +55,7 @@ def describe(exc: BaseException) -> dict[str, Any]:
 
 def _clean(text: str) -> str:
     """Return a text that JSON can hold: without secrets, and shortened if it is too long."""
-    text = secrets.mask(_COLOURS.sub("", text))
+    text = secrets.mask(ray_errors.COLOURS.sub("", text))
     if (cut := len(text) - _TEXT_CHARS) > 0:
         half = _TEXT_CHARS // 2
         text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"

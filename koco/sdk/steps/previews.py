@@ -7,6 +7,7 @@ from typing import Any
 from koco import tokens
 from koco.events import line, values
 from koco.events.text_values import str_of
+from koco.sdk.process import ray_errors
 
 #: How long a text is at most (characters).
 LONGEST = 200
@@ -28,6 +29,7 @@ def of_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
 
 def of_error(exc: BaseException) -> str:
     """Return the type and the beginning of the message of an exception."""
+    exc = ray_errors.author_exception(exc)
     message = str_of(exc)
     text = f"{type(exc).__name__}: {message}" if message else type(exc).__name__
     # As JSON and back, because that is how secrets are masked.
