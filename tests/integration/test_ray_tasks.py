@@ -175,6 +175,22 @@ CODE = '''
         for _ in range(number // 100):
             ray.get(koco.remote(lines).remote(0))
         return took / (time.monotonic() - began - took)
+
+    class TooLate(Exception):
+        """Ray can pickle it, and cannot load it."""
+        def __init__(self, days, hours):
+            super().__init__(f"by {days} days and {hours} hours")
+
+    def _extract(how):
+        if how == "own class":
+            raise TooLate(3, 2)
+        raise ValueError("no amounts")
+
+    async def reads(how: str):
+        await koco.remote(_extract).remote(how)
+
+    def blocks_on(how: str):
+        ray.get(ray.remote(_extract).remote(how))
 '''
 
 #: What `waits` starts, each of which says its process.
@@ -315,3 +331,20 @@ def test_an_actor_that_a_module_keeps_is_there_for_the_next_execution(app: Koco)
     first = app.execute("cached").result
     time.sleep(1)
     assert app.execute("cached").result == first
+
+
+@pytest.mark.parametrize("flow", ["reads", "blocks-on"])
+@pytest.mark.parametrize(
+    ("how", "error", "said"),
+    [("plain", "ValueError", "no amounts"), ("own class", "TooLate", "by 3 days and 2 hours")],
+)
+def test_the_error_of_a_task_is_the_author_s_own(
+    app: Koco, flow: str, how: str, error: str, said: str
+) -> None:
+    """As from a plain function: type, message, and only the frames of the author's files."""
+    ended = app.execute(flow, how=how)
+    assert (ended.error["type"], ended.error["message"]) == (error, said)
+    text = ended.error["traceback"]
+    frames = [line for line in text.splitlines() if line.startswith("  File ")]
+    assert [line.rpartition(" in ")[2].replace("_", "-") for line in frames] == ["-extract", flow]
+    assert all('File "ray_tasks_app.py"' in line for line in frames), text

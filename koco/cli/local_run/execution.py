@@ -152,9 +152,12 @@ class _Process(Process):
         return super().ask(fid, question)
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
-        """Raise `TypeError`: what runs in another process cannot reach this one."""
-        raise TypeError(
-            f"this tracer stays in its process, so no Ray task can have it; {_ELSEWHERE}"
+        """Raise `UsageError`: what runs in another process cannot reach this one.
+
+        It must not be a `TypeError`: Ray would replace that by a report of its own.
+        """
+        raise UsageError(
+            f"this tracer stays in its process, so no Ray task can have it (hint: {_ELSEWHERE})"
         )
 
     def _note(self, question: Question[Any]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from koco import file_paths
+from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import Kind
 from koco.events.questions import A, FileAccess, Question
@@ -94,8 +95,11 @@ class Process:
             raise asyncio.CancelledError
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
-        """Raise `TypeError`: a Ray task needs a control plane."""
-        raise TypeError("a testing tracer stays in its process: call the task's function itself")
+        """Raise `UsageError`: a Ray task needs a control plane.
+
+        It must not be a `TypeError`: Ray would replace that by a report of its own.
+        """
+        raise UsageError("a testing tracer stays in its process: call the task's function itself")
 
 
 class Tracer(tracer.Tracer):

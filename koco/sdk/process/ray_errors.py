@@ -30,6 +30,8 @@ _CARETS = re.compile(r"^ {4,}[~^]+\s*$")
 _LAST = re.compile(r"([A-Za-z_][\w.<>]*)(?:: (.*))?\Z", re.DOTALL)
 #: Code that calls the author's, in a process whose koco may be installed elsewhere.
 _MACHINERY = re.compile(r"/koco/(runner|sdk)/|^python/ray/|/ray/(_private|util/tracing)/")
+#: Where the frames of Ray's compiled code say that they are.
+_CYTHON = "python/ray/"
 #: The folders into which Ray and koco unpack what belongs to a release.
 _UNPACKED = re.compile(r"^.*/py_modules_files/[^/]+/")
 
@@ -138,10 +140,10 @@ def _without_ray(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of Ray, which has only read a result."""
     import ray
 
-    folder = f"{Path(ray.__file__).parent}/"
+    folders = (f"{Path(ray.__file__).parent}/", _CYTHON)
     kept: list[TracebackType] = []
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(folder):
+        if not trace.tb_frame.f_code.co_filename.startswith(folders):
             kept.append(trace)
         trace = trace.tb_next
     found = None

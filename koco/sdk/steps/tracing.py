@@ -10,6 +10,14 @@ from koco.sdk.steps.attempts import in_thread
 from koco.sdk.steps.journal import Journal
 
 
+class NoStepError(UsageError, AttributeError):
+    """The attribute is only there while a step runs.
+
+    It is an `AttributeError`, so that code that reads all attributes of an object (Ray's and
+    debuggers') leaves this one out.
+    """
+
+
 class Steps:
     """Methods that record what they return: see `koco.step` for what that means.
 
@@ -69,7 +77,7 @@ class Steps:
             UsageError: no step is running.
         """
         if (attempt := places.attempt_here()) is None:
-            raise UsageError(
+            raise NoStepError(
                 "tracer.step_key is the id of a running step, and none is running here",
                 hint="use it inside a function that is decorated with @koco.step",
             )

@@ -47,6 +47,10 @@ CODE = """
     async def receives(tracer: Tracer):
         return await tracer.receive("news")
 
+    async def distributes(tracer: Tracer):
+        from ray import cloudpickle  # as a task's arguments are sent
+        cloudpickle.dumps([tracer])
+
     def breaks():
         raise ValueError("no")
 
@@ -186,6 +190,14 @@ def test_what_needs_a_control_plane_is_refused(folder: Path, cli: Cli, function:
     ran = cli("run", f"./flows_here.py:{function}")
     assert ran.code == 1
     assert "no control plane takes part" in ran.out
+    assert "--remote" in ran.out
+
+
+def test_a_tracer_for_a_ray_task_is_refused(folder: Path, cli: Cli) -> None:
+    """No task can have a tracer that is here; the message has the ways that have tasks."""
+    ran = cli("run", "./flows_here.py:distributes")
+    assert ran.code == 1
+    assert "UsageError: this tracer stays in its process, so no Ray task can have it" in ran.out
     assert "--remote" in ran.out
 
 
