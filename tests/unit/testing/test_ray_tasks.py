@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+
 from koco import Tracer, testing
 from koco.errors import UsageError
 

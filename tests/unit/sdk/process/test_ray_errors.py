@@ -137,3 +137,22 @@ def test_a_step_s_error_is_the_author_s_own() -> None:
     task = failed(ValueError("no amounts"), f"{TASK}ValueError: no amounts")
     assert previews.of_error(task) == "ValueError: no amounts"
     assert task.__cause__ is None
+
+
+def test_ray_s_frames_are_left_out_where_a_result_is_read() -> None:
+    """Those of its Python code, and those of its compiled code."""
+    code = "def __await__(exc):\n    raise exc\n"
+    at: dict[str, Any] = {}
+    exec(compile(code, "python/ray/includes/object_ref.pxi", "exec"), at)
+
+    def reads() -> None:
+        at["__await__"](failed(ValueError("no amounts"), f"{TASK}ValueError: no amounts"))
+
+    try:
+        reads()
+    except ValueError as exc:
+        found = describe(exc)
+    assert frames(found["traceback"])[1:] == [
+        "test_ray_s_frames_are_left_out_where_a_result_is_read",
+        "reads",
+    ]
