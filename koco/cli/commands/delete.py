@@ -39,7 +39,7 @@ def command(
             "--before",
             "--older-than",
             metavar="TIME",
-            help="Those created before then: 30d, yesterday, or RFC 3339.",
+            help="Those created before then: 30d, yesterday, 14:30, or RFC 3339.",
         ),
     ] = None,
     parent: selection.Parent = None,

@@ -6,7 +6,7 @@ import typer
 
 from koco.cli import connection
 from koco.cli.terminal import output, setting_text
-from koco.errors import NotFoundError
+from koco.errors import UsageError
 from koco.spelling import nearest
 
 
@@ -26,7 +26,7 @@ def command(
     if name not in items:
         near = nearest(name, items)
         hint = f"did you mean {near}?" if near else "`koco config list` lists them"
-        raise NotFoundError(f"there is no setting {name!r}", hint=hint)
+        raise UsageError(f"there is no setting {name!r}", hint=hint)
     if as_json:
         output.print_json(items[name])
     else:

@@ -30,9 +30,9 @@ def test_gets_one_value(plane: Plane, cli: Cli) -> None:
 
 
 def test_an_unknown_name_leads_to_the_nearest(plane: Plane, cli: Cli) -> None:
-    """With exit code 4, because it is not there."""
+    """With exit code 2, as with `koco config set`."""
     ran = cli("config", "get", "max_runing")
-    assert ran.code == 4
+    assert ran.code == cli("config", "set", "max_runing=1").code == 2
     assert "did you mean max_running?" in ran.err
 
 
