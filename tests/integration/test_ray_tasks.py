@@ -346,5 +346,8 @@ def test_the_error_of_a_task_is_the_author_s_own(
     assert (ended.error["type"], ended.error["message"]) == (error, said)
     text = ended.error["traceback"]
     frames = [line for line in text.splitlines() if line.startswith("  File ")]
-    assert [line.rpartition(" in ")[2].replace("_", "-") for line in frames] == ["-extract", flow]
+    assert [line.rpartition(" in ")[2].replace("_", "-") for line in frames] == [
+        "-extract",
+        flow,
+    ], text
     assert all('File "ray_tasks_app.py"' in line for line in frames), text

@@ -137,10 +137,10 @@ def _author_exception(exc: BaseException, text: str) -> BaseException:
 
 
 def _without_ray(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without the frames of Ray, which has only read a result."""
+    """Return a traceback without the frames of Ray, asyncio and koco, which only read a result."""
     import ray
 
-    folders = (f"{Path(ray.__file__).parent}/", _CYTHON)
+    folders = (f"{Path(ray.__file__).parent}/", _CYTHON, *stacks.CALLERS)
     kept: list[TracebackType] = []
     while trace is not None:
         if not trace.tb_frame.f_code.co_filename.startswith(folders):

@@ -139,11 +139,11 @@ def test_a_step_s_error_is_the_author_s_own() -> None:
     assert task.__cause__ is None
 
 
-def test_ray_s_frames_are_left_out_where_a_result_is_read() -> None:
-    """Those of its Python code, and those of its compiled code."""
-    code = "def __await__(exc):\n    raise exc\n"
+@pytest.mark.parametrize("file", ["python/ray/includes/object_ref.pxi", asyncio.futures.__file__])
+def test_frames_that_read_a_result_are_left_out(file: str) -> None:
+    """Those of Ray's compiled code, and those of a future."""
     at: dict[str, Any] = {}
-    exec(compile(code, "python/ray/includes/object_ref.pxi", "exec"), at)
+    exec(compile("def __await__(exc):\n    raise exc\n", file, "exec"), at)
 
     def reads() -> None:
         at["__await__"](failed(ValueError("no amounts"), f"{TASK}ValueError: no amounts"))
@@ -153,6 +153,6 @@ def test_ray_s_frames_are_left_out_where_a_result_is_read() -> None:
     except ValueError as exc:
         found = describe(exc)
     assert frames(found["traceback"])[1:] == [
-        "test_ray_s_frames_are_left_out_where_a_result_is_read",
+        "test_frames_that_read_a_result_are_left_out",
         "reads",
     ]
