@@ -150,7 +150,7 @@ def test_without_a_key_no_job_can_be_found(agents: Agents, name: str) -> None:
     found = {}
     for fid in (public[:2], public[:15], adas, adas[:2], hidden, "latest", "z" * 16):
         answer = ask(agents, call, None, fid, "open")
-        found[fid] = (answer.status_code, answer.json()["detail"].replace(fid, "FID"))
+        found[fid] = (answer.status_code, answer.json()["detail"].replace(repr(fid), "FID"))
     assert len(set(found.values())) == 1, found
     assert found["latest"][0] == 404
 
