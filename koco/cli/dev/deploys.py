@@ -6,8 +6,8 @@ from pathlib import Path
 
 from koco.cli import connection
 from koco.cli.deploy import plan, ship
-from koco.cli.dev.happenings import Deployed, Failed, Happening, Planned, Told
-from koco.cli.dev.watch import stamp
+from koco.cli.dev.happenings import Begun, Deployed, Failed, Happening, Planned, Told
+from koco.cli.dev.sources import Sources
 from koco.cli.own.services import Services
 from koco.errors import KocoError, unexpected
 from koco.plurals import counted
@@ -54,27 +54,31 @@ class Deploys:
         return not self._thread.is_alive()
 
     def _run(self, turn: int) -> None:
-        folders: tuple[Path, ...] = (Path.cwd(),)
-        seen = stamp(folders)
         try:
-            found = project.targets(self._manifests)
-            folders = _folders(found)
-            seen = stamp(folders)
-            found = project.in_environment(
-                found, connection.environment(), env_files=self._env_files
-            )
-            targets = self._services.own(found)
-            folders = _folders(targets, is_valid=True)
-            seen = stamp(folders)
+            targets = self._services.own(self._find(turn))
             releases = self._services.deploy(
                 targets, on_plan=lambda made: self._tell(turn, made), report=self._steps(turn)
             )
             names = tuple(each.manifest.service for each in targets)
-            self._report(Deployed(turn, tuple(releases), names, folders, seen))
+            self._report(Deployed(turn, tuple(releases), names))
         except KocoError as exc:
-            self._report(Failed(turn, exc, folders, seen))
+            self._report(Failed(turn, exc))
         except Exception as exc:  # noqa: BLE001 - reported by the loop, which goes on
-            self._report(Failed(turn, unexpected(exc), folders, seen))
+            self._report(Failed(turn, unexpected(exc)))
+
+    def _find(self, turn: int) -> list[project.Target]:
+        """Return the targets, after reporting their sources as they were before they are read."""
+        found: list[project.Target] = []
+        folders = (Path.cwd(),)
+        try:
+            found = project.targets(self._manifests)
+            folders = _folders(found)
+            found = project.in_environment(
+                found, connection.environment(), env_files=self._env_files
+            )
+        finally:
+            self._report(Begun(turn, Sources(found, folders)))
+        return found
 
     def _steps(self, turn: int) -> ship.Report | None:
         """Return what reports the steps of a deploy to programs."""
@@ -92,12 +96,10 @@ class Deploys:
             self._report(Planned(turn, lines))
 
 
-def _folders(found: Sequence[project.Target], *, is_valid: bool = False) -> tuple[Path, ...]:
-    """Return the folders to watch: of the manifests, the project and, if known, the code."""
+def _folders(found: Sequence[project.Target]) -> tuple[Path, ...]:
+    """Return the folders of manifests and of their projects."""
     folders = {each.manifest_path.parent for each in found}
     folders |= {each.project.root for each in found if each.project is not None}
-    if is_valid:
-        folders |= {each.root for each in found}
     return tuple(sorted(folders))
 
 

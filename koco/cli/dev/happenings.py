@@ -1,9 +1,9 @@
 """What the threads of `koco dev` report to its loop."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from koco.cli.dev.sources import Sources
 from koco.client.answers import AnyRelease
 from koco.client.many_stream import LineOfMany, ManyStream
 from koco.errors import KocoError
@@ -13,9 +13,16 @@ from koco.errors import KocoError
 class Changed:
     """Files were changed."""
 
-    paths: tuple[Path, ...]
     #: When it was noticed (seconds of a monotonic clock).
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A deploy has found its sources, and is about to read them."""
+
+    turn: int
+    sources: Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +48,16 @@ class Deployed:
 
     turn: int
     releases: tuple[AnyRelease, ...]
-    #: The names of all services that are deployed now, and the folders with their files.
+    #: The names of all services that are deployed now.
     services: tuple[str, ...]
-    folders: tuple[Path, ...]
-    #: The stamp of the folders before their files were read: see `koco.cli.dev.watch`.
-    seen: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A deploy has failed. The folders are those to watch, as far as they are known."""
+    """A deploy has failed."""
 
     turn: int
     error: KocoError
-    folders: tuple[Path, ...]
-    #: The stamp of the folders before their files were read: see `koco.cli.dev.watch`.
-    seen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """The control plane does not answer; a thread tries again."""
+
+    error: KocoError
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A thread cannot go on."""
 
@@ -88,4 +96,16 @@ class Terminated:
     signal: int
 
 
-Happening = Changed | Planned | Told | Deployed | Failed | Typed | Arrived | Lost | Terminated
+Happening = (
+    Changed
+    | Begun
+    | Planned
+    | Told
+    | Deployed
+    | Failed
+    | Typed
+    | Arrived
+    | Away
+    | Lost
+    | Terminated
+)

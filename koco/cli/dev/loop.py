@@ -15,6 +15,8 @@ from koco.cli.dev import launches as launching
 from koco.cli.dev.deploys import Deploys
 from koco.cli.dev.happenings import (
     Arrived,
+    Away,
+    Begun,
     Changed,
     Deployed,
     Failed,
@@ -35,13 +37,15 @@ from koco.cli.terminal.event_view import View
 from koco.cli.terminal.many_view import ManyView
 from koco.client.client import Client
 from koco.client.many_stream import LineOfMany, ManyStream
-from koco.errors import Interrupted, KocoError
+from koco.errors import AnswerError, Interrupted, KocoError, UnreachableError
 from koco.events import line
 from koco.events.model import FINAL
 
 #: A deploy that takes longer is superseded by the next change (seconds), because a release that
 #: cannot start may try for minutes. Until then, changes are gathered.
 _PATIENCE_S = 3.0
+#: How long to wait before a control plane that did not answer is asked again (seconds).
+_AGAIN_S = 2.0
 #: How long the last deploy may take to end when the command ends (seconds).
 _END_S = 10.0
 
@@ -81,8 +85,15 @@ class Loop:
         self._deploying: float | None = None
         #: When the change was noticed that the next deploy is about; None if there was none.
         self._changed: float | None = None
+        #: When to deploy again, because the control plane did not answer.
+        self._again: float | None = None
+        #: Whether releases are new whose flows are not known yet.
+        self._is_new = False
+        self._held: list[Told] = []
         self._saved = 0.0
         self._last_error = ""
+        #: What was said last of the control plane's absence.
+        self._absence = ""
 
     def run(self) -> int:
         """Run until a person leaves, then remove everything; return the exit code."""
@@ -112,11 +123,13 @@ class Loop:
 
     def _next(self) -> Happening | None:
         """Return what happens next; None if it is time for the next deploy."""
-        if self._changed is None or self._deploying is None:
+        due = self._again
+        if self._deploying is not None:
+            due = None if self._changed is None else self._deploying + _PATIENCE_S
+        if due is None:
             return self._happenings.get()
-        left_s = self._deploying + _PATIENCE_S - time.monotonic()
         try:
-            return self._happenings.get(timeout=max(0.0, left_s))
+            return self._happenings.get(timeout=max(0.0, due - time.monotonic()))
         except queue.Empty:
             return None
 
@@ -129,17 +142,23 @@ class Loop:
                 self._changed = self._changed or at
                 if self._deploying is None:
                     self._deploy()
+            case Begun(turn, sources) if turn == self._deploys.turn:
+                self._watch.set(sources)
             case Planned(turn, lines) if turn == self._deploys.turn:
                 for each in lines:
                     output.note(_cut(each))
-            case Told(turn, kind, payload) if turn == self._deploys.turn:
-                ndjson.emit(kind, payload)
+            case Told(turn) if turn == self._deploys.turn:
+                self._tell(happening)
             case Deployed(turn) if turn == self._deploys.turn:
                 self._go_live(happening)
             case Failed(turn) if turn == self._deploys.turn:
                 self._fail(happening)
+            case Deployed(releases=releases):  # a later deploy may find nothing to do
+                self._is_new |= bool(releases)
             case Arrived(stream, lines):
                 self._show(stream, lines)
+            case Away(error):
+                self._report_absence(error)
             case Lost(error):
                 raise error
             case Typed(key):
@@ -150,38 +169,69 @@ class Loop:
 
     def _deploy(self) -> None:
         self._saved = self._changed or time.monotonic()
-        self._changed, self._deploying = None, time.monotonic()
+        self._changed, self._again, self._deploying = None, None, time.monotonic()
+        self._held = []
         self._deploys.begin()
 
+    def _tell(self, told: Told) -> None:
+        """Tell programs of a step. Those of a deploy that changes nothing wait for its outcome."""
+        is_plan = told.kind == "plan"
+        steps = told.payload["items"] if is_plan else ()
+        if self._held or (is_plan and all(each["action"] == "unchanged" for each in steps)):
+            self._held.append(told)
+        else:
+            ndjson.emit(told.kind, told.payload)
+
+    def _tell_held(self) -> None:
+        for told in self._held:
+            ndjson.emit(told.kind, told.payload)
+        self._held = []
+
     def _go_live(self, done: Deployed) -> None:
-        took_s = self._report_end({"status": "finished"})
-        was_broken, self._last_error = bool(self._last_error), ""
+        try:
+            self._accept(done)
+        except KocoError as exc:
+            self._fail(Failed(done.turn, exc))
+
+    def _accept(self, done: Deployed) -> None:
+        """Follow what is deployed.
+
+        Raises:
+            KocoError: the control plane does not tell what that is.
+        """
+        self._is_new |= bool(done.releases) or not self._followed
         self._services.drop_others(done.services)
+        if self._is_new:
+            owned = set(done.services)
+            self._launches.flows = [
+                f["name"] for f in self._client.flows() if f["service"] in owned
+            ]
+        was_broken, self._last_error = bool(self._last_error), ""
+        self._absence = ""
+        took_s = time.monotonic() - self._saved
+        if self._is_new or was_broken:
+            self._tell_held()
+            self._report_end({"status": "finished"})
         for release in done.releases:
             text = f"{release['service']}  release {release['number']}  live  ({took_s:.1f} s)"
             output.note(output.paint(text, output.GREEN, sys.stderr))
         is_first = not self._followed
         for service in done.services:
             self._follow(service)
-        if done.releases or is_first:
-            owned = set(done.services)
-            self._launches.flows = [
-                f["name"] for f in self._client.flows() if f["service"] in owned
-            ]
         if is_first:
             self._introduce()
         elif was_broken and not done.releases:
             output.note("works again; nothing else has changed")
-        if done.releases or is_first:
+        is_new, self._is_new = self._is_new, False
+        if is_new:
             self._try(self._launches.run_wanted)
-        self._after(done)
+        self._after()
 
-    def _report_end(self, outcome: dict[str, Any]) -> float:
-        """Tell programs how a deploy ended; return the time since the save (seconds)."""
+    def _report_end(self, outcome: dict[str, Any]) -> None:
+        """Tell programs how a deploy ended, and the time since the save."""
         took_s = time.monotonic() - self._saved
         if self._as_json:
             ndjson.emit("deployed", {**outcome, "took_s": round(took_s, 3)})
-        return took_s
 
     def _introduce(self) -> None:
         for flow in self._launches.flows:
@@ -191,20 +241,30 @@ class Loop:
 
     def _fail(self, failed: Failed) -> None:
         error = failed.error
+        self._tell_held()
         self._report_end(ndjson.error_payload(error))
         text = f"{error.message}\n{getattr(error, 'detail', '')}"
-        if text == self._last_error:
+        is_away = isinstance(error, UnreachableError | AnswerError)
+        if is_away:
+            self._again = time.monotonic() + _AGAIN_S
+            self._report_absence(error)
+        elif text == self._last_error:
             output.note("still the same error")
         else:
             output.print_error(error, as_json=self._as_json)
             output.note("waiting for the next change…")
         self._last_error = text
-        self._after(failed)
+        self._after()
 
-    def _after(self, done: Deployed | Failed) -> None:
-        """Watch from now on, and deploy what has changed during the deploy."""
+    def _report_absence(self, error: KocoError) -> None:
+        """Say once that the control plane is waited for."""
+        if error.message != self._absence:
+            output.note(f"{output.inline(error.message)}; waiting for it…")
+        self._absence = error.message
+
+    def _after(self) -> None:
+        """Deploy what has changed during the deploy."""
         self._deploying = None
-        self._watch.set(done.folders, done.seen)
         if self._changed is not None:
             self._deploy()
 
@@ -217,11 +277,17 @@ class Loop:
         stream = connection.connect().stream_many(service=service, since=self._began, follow=True)
 
         def read() -> None:
-            try:
-                for lines in stream:
-                    self._happenings.put(Arrived(stream, lines))
-            except KocoError as exc:
-                self._happenings.put(Lost(exc))
+            while True:
+                try:
+                    for lines in stream:
+                        self._happenings.put(Arrived(stream, lines))
+                    return
+                except UnreachableError as exc:
+                    self._happenings.put(Away(exc))
+                    time.sleep(_AGAIN_S)  # then the stream goes on where it broke
+                except KocoError as exc:
+                    self._happenings.put(Lost(exc))
+                    return
 
         threading.Thread(target=read, name="koco-follow", daemon=True).start()
 

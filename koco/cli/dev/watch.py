@@ -1,14 +1,12 @@
 """Notice changes of files, by the operating system's own notifications."""
 
-import contextlib
-import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from koco.cli.dev.happenings import Changed, Lost
+from koco.cli.dev.sources import Sources
 from koco.errors import UsageError
 
 #: Changes in quick succession are one (milliseconds): how long nothing more must come, and how long
@@ -19,43 +17,44 @@ _SET_UP_S = 0.25
 
 
 class Watch:
-    """Watches folders, which may be others after each deploy."""
+    """Watches the sources of a deploy, which may be others after each deploy."""
 
     def __init__(self, report: Callable[[Changed | Lost], object]) -> None:
         self._report = report
         self._folders: frozenset[Path] = frozenset()
         self._stop = threading.Event()
+        self._sources: Sources | None = None
+        #: Whether a change of these sources was reported.
+        self._is_reported = False
+        self._lock = threading.Lock()
 
-    def set(self, folders: Iterable[Path], seen: str) -> None:
-        """Watch these folders, and whatever is below them.
-
-        `seen` is their `stamp` when their files were read: what has changed since is reported.
-        """
-        wanted = _outermost(folders)
-        if wanted == self._folders:
+    def set(self, sources: Sources) -> None:
+        """Report the first change of sources since they were read."""
+        if sources is self._sources:
             return
-        self.end()
-        self._folders, self._stop = wanted, threading.Event()
-        threading.Thread(
-            target=self._run, args=(wanted, self._stop, seen), name="koco-watch", daemon=True
-        ).start()
+        with self._lock:
+            self._sources, self._is_reported = sources, False
+        wanted = _outermost(sources.folders)
+        if wanted != self._folders:
+            self._stop.set()
+            self._folders, self._stop = wanted, threading.Event()
+            threading.Thread(
+                target=self._run, args=(wanted, self._stop), name="koco-watch", daemon=True
+            ).start()
+        # What has changed before the notifications began.
+        late = threading.Timer(_SET_UP_S, self._compare, (self._stop,))
+        late.daemon = True
+        late.start()
 
     def end(self) -> None:
         """Watch nothing."""
         self._stop.set()
 
-    def _run(self, folders: frozenset[Path], stop: threading.Event, seen: str) -> None:
+    def _run(self, folders: frozenset[Path], stop: threading.Event) -> None:
         from watchfiles import watch  # only for this command
 
-        def catch_up() -> None:
-            if not stop.is_set() and stamp(folders) != seen:
-                self._report(Changed((), time.monotonic()))
-
-        late = threading.Timer(_SET_UP_S, catch_up)
-        late.daemon = True
-        late.start()
         try:
-            for changes in watch(
+            for _ in watch(
                 *folders,
                 step=_STEP_MS,
                 debounce=_MOST_MS,
@@ -63,28 +62,19 @@ class Watch:
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
-                if stop.is_set():
-                    return
-                paths = tuple(sorted({Path(path) for _, path in changes}))
-                self._report(Changed(paths, time.monotonic()))
+                self._compare(stop)
         except (OSError, RuntimeError) as exc:
             self._report(Lost(_unwatchable(exc)))
 
-
-def stamp(folders: Iterable[Path]) -> str:
-    """Return a digest of the names, sizes and times of the files in folders."""
-    from watchfiles import DefaultFilter  # only for this command
-
-    ignored = set(DefaultFilter.ignore_dirs)
-    digest = hashlib.sha256()
-    for top in sorted(_outermost(folders)):
-        for folder, below, files in os.walk(top):
-            below[:] = sorted(set(below) - ignored)
-            for name in sorted(files):
-                with contextlib.suppress(OSError):  # it has gone meanwhile
-                    found = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - faster
-                    digest.update(f"{folder}/{name} {found.st_size} {found.st_mtime_ns}".encode())
-    return digest.hexdigest()
+    def _compare(self, stop: threading.Event) -> None:
+        """Report it if the sources have changed. A log next to them does not count."""
+        with self._lock:
+            sources = self._sources
+            if stop.is_set() or sources is None or self._is_reported:
+                return
+            if sources.read() != sources.seen:
+                self._is_reported = True
+                self._report(Changed(time.monotonic()))
 
 
 def _unwatchable(exc: Exception) -> UsageError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from koco.errors import UnreachableError
 from koco.manifest.rules import owner_name
 from tests.support.memory_plane import KEY, Plane
 from tests.support.typist import CTRL_C, Typist
@@ -306,3 +307,105 @@ def test_json_ends_with_an_error_if_it_cannot_begin(plane: Plane, folder: Path) 
     with piped(plane, folder, "-i", "who=Ada") as process:
         [status] = until(process, "status")
         assert status["payload"]["exit_code"] == process.wait(30) == 2
+
+
+def planned(plane: Plane) -> int:
+    return sum(path == "/v1/plan" for _, path, _ in plane.requests)
+
+
+def waits_for(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_only_sources_trigger_a_deploy(plane: Plane, folder: Path) -> None:
+    """Neither its own output in the folder, nor what a rule leaves out; an ignore file does."""
+    (folder / ".gitignore").write_text("logs/\n")
+    (folder / "logs").mkdir()
+    log = folder / "dev.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "koco", "dev", "--json"],
+            cwd=folder,
+            env={**os.environ, **env(plane)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            waits_for(lambda: '"deployed"' in log.read_text())
+            time.sleep(1)  # the system may tell late of what was written before
+            count = planned(plane)
+            for at in range(5):
+                (folder / "logs" / "app.log").write_text(str(at))
+                (folder / ".env").write_text(f"A={at}")
+                time.sleep(0.2)
+            assert planned(plane) == count
+            (folder / ".kocoignore").write_text("app.txt\n")
+            waits_for(lambda: planned(plane) > count)
+        finally:
+            process.terminate()
+
+
+def test_a_save_without_a_change_says_nothing(plane: Plane, folder: Path) -> None:
+    """A touched file is looked at, and that is all."""
+    with piped(plane, folder) as process:
+        until(process, "deployed")
+        plane.steps[own(plane)] = {"action": "unchanged", "release": 3}
+        count, launches = planned(plane), len(begun(plane))
+        os.utime(folder / "app.py", (1, 1))
+        waits_for(lambda: planned(plane) > count)
+        plane.steps.clear()
+        (folder / "app.py").write_text("def greet(): return 1\n")
+        [first, *_, last] = until(process, "deployed")
+        assert first["payload"]["items"][0]["action"] == "create"
+        assert last["payload"]["status"] == "finished"
+        assert len(begun(plane)) > launches
+
+
+def test_a_save_replaces_the_first_deploy(plane: Plane, folder: Path) -> None:
+    """Which may take minutes, if the code cannot start."""
+    plane.releases = [{"status": "starting"}]
+    with typist(plane, folder) as person:
+        waits_for(lambda: len(begun(plane)) == 1)
+        time.sleep(0.5)
+        (folder / "app.py").write_text("def greet(): return 1\n")
+        waits_for(lambda: len(begun(plane)) == 2)
+        plane.releases = [{"status": "live"}]
+        person.sees("release 3  live")
+        person.presses("q")
+        assert person.leaves() == 0
+
+
+def test_a_control_plane_that_does_not_answer_is_waited_for(
+    plane: Plane, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a deploy; it is asked again, without another save."""
+    monkeypatch.setenv("KOCO_RESTART_WAIT", "0.1")
+    slow = UnreachableError("it does not answer in time")
+    gone: list[bool] = []
+
+    def twist(answer: Any) -> Any:
+        method, path, _ = plane.requests[-1]
+        if not gone and method == "GET" and "/releases/" in path:  # then the flows are asked for
+            gone.append(True)
+            plane.refuses = slow
+        return answer
+
+    plane.twist = twist
+    with piped(plane, folder) as process:
+        [*_, failed] = until(process, "deployed")
+        assert failed["payload"]["exit_code"] == 3
+        time.sleep(1)
+        assert process.poll() is None and removed(plane) == []
+        plane.refuses = None
+        [*_, last] = until(process, "deployed")
+        while last["payload"]["status"] != "finished":
+            [*_, last] = until(process, "deployed")
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert "waiting for it" in process.stderr.read()
