@@ -69,7 +69,7 @@ class Deploys:
     def _find(self, turn: int) -> list[project.Target]:
         """Return the targets, after reporting their sources as they were before they are read."""
         found: list[project.Target] = []
-        folders = (Path.cwd(),)
+        folders: tuple[Path, ...] = (Path.cwd(),)
         try:
             found = project.targets(self._manifests)
             folders = _folders(found)
