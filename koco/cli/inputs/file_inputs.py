@@ -1,7 +1,7 @@
 """Files among a command line's inputs: `-i report=@path` uploads that file or folder.
 
 Only values from the command line or typed into a form can name files. Text from a file of inputs is
-left alone, because it may come from somebody else.
+left alone, because it may come from somebody else; of `koco run --each`, see `many.line_files`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,11 +37,14 @@ def parse_value(text: str) -> str:
     return Local(text) if text.startswith("@") else text
 
 
-def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None) -> dict[str, Any]:
+def resolve(
+    client: "Client", values: dict[str, Any], *, fid: str | None = None, is_quiet: bool = False
+) -> dict[str, Any]:
     """Upload the files among inputs; return the inputs with references to them.
 
     For a launch, a reference is `{"$file": {name, sha256}}`. With `fid`, the files are put into
-    that execution's `in/`, and a reference is the path. A folder becomes a list.
+    that execution's `in/`, and a reference is the path. A folder becomes a list. If it `is_quiet`,
+    there is no bar.
 
     Raises:
         NotFoundError: there is no such file or folder.
@@ -50,7 +53,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
     chosen = {each: _find_local(each) for each in _locals(values.values())}
     if not chosen:
         return values
-    hashes = send(client, [file for files in chosen.values() for file in files])
+    hashes = send(client, [file for files in chosen.values() for file in files], is_quiet=is_quiet)
     if fid is not None:
         attach(client, fid, hashes)
 
@@ -75,14 +78,17 @@ def find(given: str | Path) -> list["LocalFile"]:
         return local_files.find(Path(given))
 
 
-def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:
+def send(
+    client: "Client", files: Iterable["LocalFile"], *, is_quiet: bool = False
+) -> dict["LocalFile", str]:
     """Upload the missing files, with a bar at a terminal; return each file's SHA-256."""
+    progress = _no_progress if is_quiet else output.progress
     unique = list(dict.fromkeys(files))
     total = sum(file.size_bytes for file in unique)
     label = unique[0].name if len(unique) == 1 else f"{len(unique)} files"
-    with _readable(), output.progress(f"reading {label}", total) as advance:
+    with _readable(), progress(f"reading {label}", total) as advance:
         hashes = {file: local_files.digest(file.path, advance) for file in unique}
-    with _readable(), output.progress(f"uploading {label}", total) as advance:
+    with _readable(), progress(f"uploading {label}", total) as advance:
         for file, sha256 in hashes.items():
             client.files.upload(file.path, sha256, size_bytes=file.size_bytes, advance=advance)
     return hashes
@@ -121,6 +127,11 @@ def _find_local(given: Local) -> list["LocalFile"]:
     except NotFoundError as exc:
         exc.hint = exc.hint or f"to send the text {str(given)!r}, write {f'@{given}'!r}"
         raise
+
+
+@contextmanager
+def _no_progress(_label: str, _total_bytes: int | None) -> Iterator[output.Advance]:
+    yield lambda _: None
 
 
 @contextmanager

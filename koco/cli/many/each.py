@@ -15,6 +15,7 @@ from koco.cli.inputs import file_inputs
 from koco.cli.inputs.key_values import STDIN
 from koco.cli.many import backoff, second_tries
 from koco.cli.many.bar import Bar
+from koco.cli.many.line_files import LineFiles
 from koco.cli.many.lines import Format, Line, Source
 from koco.cli.many.results import Results, digest
 from koco.cli.many.second_tries import Failure
@@ -92,7 +93,8 @@ def run(wish: Wish) -> int:
         path = Path(wish.results or f"{wish.file}.results.jsonl")
         results = Results(path, flow=flow["name"], url=client.url, again=wish.again)
     drops = wish.column if names is not None and wish.column not in names else None
-    return _Run(wish._replace(flow=flow["name"]), source, results, drops=drops).go()
+    files = LineFiles(flow, wish.file)
+    return _Run(wish._replace(flow=flow["name"]), source, results, files=files, drops=drops).go()
 
 
 def _names(flow: Flow) -> set[str] | None:
@@ -137,11 +139,18 @@ class _Run:
     """One run over a file, with a thread for each launch that is under way."""
 
     def __init__(
-        self, wish: Wish, source: Source, results: Results | None, *, drops: str | None
+        self,
+        wish: Wish,
+        source: Source,
+        results: Results | None,
+        *,
+        files: LineFiles,
+        drops: str | None,
     ) -> None:
         self._wish = wish
         self._source = source
         self._results = results
+        self._files = files
         self._drops = drops
         self._run = results.run if results else secrets.token_hex(8)
         self._tasks: queue.Queue[_Task | None] = queue.Queue(2 * wish.parallel)
@@ -268,6 +277,7 @@ class _Run:
         """Launch a line's execution and wait for its end; return its outcome."""
         inputs = {**self._wish.common, **task.line.inputs}
         inputs.pop(self._drops or "", None)
+        inputs = self._files.upload(client, inputs, task.line.inputs.keys() & inputs)
         sent = _digest(inputs)
         if task.failure and task.failure.sent in (sent, None):
             outcome = second_tries.follow_up(

@@ -243,12 +243,13 @@ def test_other_inputs_are_another_launch(plane: Plane, cli: Cli) -> None:
     """With a key column a line may be mended; and an execution may be deleted."""
     write("id,who\na,Eve\nb,Eve\n")
     cli("run", "greet", "--each", "in.csv", "--key", "id")
-    write("id,who\na,Ada\nb,Eve\n")
+    write("id,who\nb,Eve\na,Ada\n")
     gone = next(each["fid"] for each in results() if each["key"] == "b")
     del plane.executions[gone]
     finish_all(plane)
     plane.requests.clear()
-    assert cli("run", "greet", "--each", "in.csv", "--key", "id", "--failed").code == 0
+    args = ("--key", "id", "--failed", "--parallel", "1")
+    assert cli("run", "greet", "--each", "in.csv", *args).code == 0
     sent = [each[2] for each in plane.requests if each[0] == "POST" and each[2]]
     assert sorted(sent, key=str) == [{"who": "Ada"}, {"who": "Eve"}]
 
@@ -260,3 +261,42 @@ def test_says_how_many_refused_lines_are_not_named(plane: Plane, cli: Cli) -> No
     assert ran.err.count("not an object") == 20
     assert "refused, and not named above: 10 more lines; in.jsonl.results.jsonl has all" in ran.err
     assert not Path("in.jsonl.results.jsonl.state").exists()
+
+
+def test_a_line_names_files_where_the_form_says_file(
+    plane: Plane, cli: Cli, tmp_path: Path
+) -> None:
+    """Relative to the file of lines; other fields are text, whatever they begin with."""
+    fields = [{"type": "text", "name": "who"}, {"type": "file", "name": "doc"}]
+    plane.flows["greet"]["form"] = fields
+    Path("lines/texts").mkdir(parents=True)
+    Path("lines/texts/1.txt").write_text("one")
+    write("who,doc\n@texts/1.txt,@texts/1.txt\nBob,@@x\n", "lines/in.csv")
+    assert cli("run", "greet", "--each", "lines/in.csv", "--parallel", "1").code == 0
+    first, second = (each["inputs"] for each in plane.executions.values())
+    assert (first["who"], first["doc"]["$file"]["name"]) == ("@texts/1.txt", "1.txt")
+    assert [*plane.blobs.values()] == [b"one"]
+    assert second == {"who": "Bob", "doc": "@x"}
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("@../secret", "is not in the folder of lines/in.csv, or below it"),
+        ("@/etc/hostname", "is not in the folder"),
+        ("@~/x", "there is no such file"),
+        ("@link", "is not in the folder"),
+        ("@gone", "there is no such file"),
+    ],
+)
+def test_a_line_names_no_file_elsewhere(plane: Plane, cli: Cli, path: str, error: str) -> None:
+    """The lines may come from somebody else. Such a line is refused by itself."""
+    plane.flows["greet"]["form"] = [{"type": "file", "name": "doc"}]
+    Path("lines").mkdir()
+    Path("secret").write_text("s")
+    Path("lines/link").symlink_to("../secret")
+    write(f"doc\n{path}\n", "lines/in.csv")
+    ran = cli("run", "greet", "--each", "lines/in.csv")
+    assert (ran.code, plane.executions, plane.blobs) == (1, {}, {})
+    assert f"lines/in.csv:2: {'doc: ' if 'folder' in error else ''}" in ran.err
+    assert error in ran.err
