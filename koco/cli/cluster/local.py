@@ -113,7 +113,7 @@ def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Contex
 
 def _admits(data_dir: Path, key: str) -> bool:
     """Return whether a store that is not open will accept a key: it has that one, or none."""
-    from koco.store.engine.sqlite import key_check  # the store, which `koco down` does not need
+    from koco.store import key_check  # the store, which `koco down` does not need
 
     return key_check.admits(data_dir / "store.db", bytes.fromhex(options.digest(key)))
 
