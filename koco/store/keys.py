@@ -9,6 +9,7 @@ from koco.store.engine.protocol import Connection
 from koco.store.model import Key, Page
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table
+from koco.store.stream import outbox
 
 _KEYS = Table("keys", Key, key=("name",), json=("scopes", "flows"))
 _NAMED = "WHERE name = :name"
@@ -20,8 +21,15 @@ class Keys(Repository):
     """Keys by name and by digest."""
 
     async def put(self, key: Key) -> None:
-        """Store a key, or replace the one of that name."""
-        await self._write(lambda db: _KEYS.put(db, key))
+        """Store a key, or replace the one of that name, whose webhooks are not the new one's."""
+
+        def change(db: Connection) -> None:
+            old = _KEYS.first(db, _NAMED, name=key.name)
+            if old is not None and old.created != key.created:
+                outbox.disable_all(db, key.name)
+            _KEYS.put(db, key)
+
+        await self._write(change)
 
     async def add(self, key: Key) -> None:
         """Add a key.
@@ -96,7 +104,7 @@ class Keys(Repository):
         return await self._write(change)
 
     async def revoke(self, name: str) -> Key:
-        """Delete a key and return it.
+        """Delete a key and return it. Its webhooks are disabled.
 
         Raises:
             NotFoundError: it does not exist.
@@ -107,6 +115,7 @@ class Keys(Repository):
             key = _get(db, name)
             _require_another(db, key, "be revoked")
             _KEYS.delete(db, _NAMED, name=name)
+            outbox.disable_all(db, name)
             return key
 
         return await self._write(change)

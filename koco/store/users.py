@@ -9,6 +9,7 @@ from koco.store.engine.protocol import Connection
 from koco.store.model import Page, Session, User
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table, columns
+from koco.store.stream import outbox
 
 _USERS = Table("users", User, key=("name",), json=("scopes", "flows"))
 _SESSIONS = Table("sessions", Session, key=("digest",))
@@ -81,7 +82,8 @@ class Users(Repository):
     async def change(self, name: str, revise: Callable[[User], User]) -> tuple[User, list[Session]]:
         """Replace a user by a revised one; return it, and the sessions whose rights have changed.
 
-        If the user is not active afterwards, these sessions have ended.
+        If the user is not active afterwards, these sessions have ended, and the user's webhooks
+        are disabled.
 
         Raises:
             NotFoundError: there is no such user. And whatever `revise` raises.
@@ -91,6 +93,8 @@ class Users(Repository):
             former = _get(db, name)
             user = revise(former)
             _USERS.put(db, user)
+            if not user.active:
+                outbox.disable_all(db, name)
             if _rights(user) == _rights(former):
                 return user, []
             of_user = 'WHERE "user" = :user'
@@ -100,7 +104,7 @@ class Users(Repository):
         return await self._write(change)
 
     async def remove(self, name: str) -> list[Session]:
-        """Delete a user; return the sessions that this ended.
+        """Delete a user and disable the user's webhooks; return the sessions that this ended.
 
         Raises:
             NotFoundError: there is no such user.
@@ -109,6 +113,7 @@ class Users(Repository):
         def change(db: Connection) -> list[Session]:
             ended = _end_all(db, name)
             _require_one(_USERS.delete(db, _NAMED, name=name), name)
+            outbox.disable_all(db, name)
             return ended
 
         return await self._write(change)

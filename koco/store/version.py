@@ -3,7 +3,7 @@
 from koco.errors import ConflictError
 
 #: The version that this koco writes.
-LATEST = 8
+LATEST = 9
 
 
 def require_known(version: int) -> None:

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,13 +19,24 @@ USUAL = ("awaiting", "finished", "error", "cancelled")
 TEST = "test"
 
 
+class Maker(NamedTuple):
+    """Whose a webhook is: a key or a user, and not the next one of that name."""
+
+    #: The name.
+    by: str
+    #: When the key or the user was made.
+    made: str
+
+
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook, or one that is to be made. Its id is random, and no two have the same."""
 
     id: str
     url: str
+    #: The name of its maker, and when that key or user was made: see `Maker`.
     by: str
-    #: Unique among those that are for many executions, or of its kind for one execution.
+    made: str = ""
+    #: Unique among its maker's that are for many executions, or of its kind for one execution.
     name: str
     #: Who makes the content: see `koco.control.webhooks`.
     kind: str = KOCO
@@ -46,6 +58,11 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     #: How many attempts have failed since the last one that succeeded, and when that was.
     failures: int = 0
     last_ok: str | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """Its maker."""
+        return Maker(self.by, self.made)
 
     @property
     def origin(self) -> str:
@@ -114,9 +131,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which deliveries are wanted. None means that any fits."""
 
-    #: The name of a webhook for many executions.
+    #: The id of a webhook.
     webhook: str | None = None
     fid: str | None = None
     status: str | None = None
     #: The maker of the webhooks.
-    by: str | None = None
+    by: Maker | None = None

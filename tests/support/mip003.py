@@ -84,6 +84,7 @@ def serving_agents(data_dir: Path) -> Iterator[Agents]:
     """
     with serving(data_dir) as api, serving_payments() as service:
         api.call(complete(api, given=MANIFEST, flows=FLOWS))
+        api.parts.url = api.url
         api.parts.settings.masumi_url = service.url
         api.parts.settings.mip003_key = "public"
         api.call(api.parts.vault.put(SECRET, TOKEN, by="ada"))

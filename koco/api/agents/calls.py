@@ -230,7 +230,7 @@ class Calls:
         return b"".join([piece async for piece in pieces])
 
     def url(self, path: str) -> str:
-        """Return the URL of a path of this control plane, as the client reaches it."""
+        """Return the URL of a path of this control plane: see `url_of`."""
         return url_of(self.request, path)
 
     @contextmanager
@@ -246,8 +246,12 @@ class Calls:
 
 
 def url_of(request: Request, path: str) -> str:
-    """Return the URL of a path of this control plane, as the client of a request reaches it."""
-    return f"{str(request.base_url).rstrip('/')}{path}"
+    """Return the URL of a path of this control plane, as `koco up --public-url` has it.
+
+    Never by the request's `Host`: who sends one would choose what a card names, and caches and
+    signatures would hand that on to others.
+    """
+    return f"{request.parts.url.rstrip('/')}{path}"
 
 
 def decode_lines(lines: bytes) -> list[Event]:

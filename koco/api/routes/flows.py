@@ -286,7 +286,7 @@ async def _make_webhooks(request: Request) -> tuple[Webhook, ...]:
     webhook, _ = await request.parts.webhooks.make(
         webhook_model.KOCO,
         url,
-        by=request.auth.name,
+        by=request.auth.maker,
         name=orders.OF_LAUNCH,
         events=[name for each in events.split(",") if (name := each.strip())],
         secret=request.headers.get("webhook-secret", ""),
@@ -302,7 +302,7 @@ async def _webhook_of(request: Request, execution: model.Execution) -> LaunchedW
     url = request.headers.get("webhook")
     if url is None:
         return UNSET
-    webhook = await request.parts.webhooks.of_launch(execution.id)
+    webhook = await request.parts.webhooks.of_launch(execution.id, by=request.auth.maker)
     return UNSET if webhook is None else LaunchedWebhook(*webhook)
 
 

@@ -162,7 +162,7 @@ async def create_webhook(request: Request, data: NewWebhook) -> Response[Webhook
     webhook, secret = await request.parts.webhooks.create(
         data.name,
         data.url,
-        by=request.auth.name,
+        by=request.auth.maker,
         of_all=request.auth.may("admin"),
         events=data.on,
         flows=data.flows,
@@ -183,13 +183,18 @@ async def list_webhooks(
     return Page([Webhook.render(each) for each in page.items], page.next)
 
 
-@get("/v1/webhooks/{name:str}", guards=[requires("read")])
+@get("/v1/webhooks/{name:str}", guards=[requires("read")], errors=[ConflictError])
 async def show_webhook(request: Request, name: str) -> Webhook:
     """Show a webhook."""
     return Webhook.render(await _find(request, name))
 
 
-@delete("/v1/webhooks/{name:str}", status_code=200, guards=[requires("launch")])
+@delete(
+    "/v1/webhooks/{name:str}",
+    status_code=200,
+    guards=[requires("launch")],
+    errors=[ConflictError],
+)
 async def remove_webhook(request: Request, name: str) -> Webhook:
     """Remove a webhook, its log, and what it has not been told yet."""
     webhook = await _find(request, name)
@@ -218,7 +223,12 @@ async def rotate_webhook(
     return Response(WebhookWithSecret.render(webhook, secret=secret), headers=_PRIVATE)
 
 
-@post("/v1/webhooks/{name:str}/test", status_code=200, guards=[requires("launch")])
+@post(
+    "/v1/webhooks/{name:str}/test",
+    status_code=200,
+    guards=[requires("launch")],
+    errors=[ConflictError],
+)
 async def test_webhook(request: Request, name: str) -> Tested:
     """Send a test message now, once, and return how it went.
 
@@ -237,7 +247,7 @@ async def test_webhook(request: Request, name: str) -> Tested:
     )
 
 
-@get("/v1/deliveries", guards=[requires("read")], errors=[NotFoundError])
+@get("/v1/deliveries", guards=[requires("read")], errors=[ConflictError, NotFoundError])
 async def list_deliveries(
     request: Request,
     *,
@@ -252,9 +262,8 @@ async def list_deliveries(
     With messages that are still to be sent, and those to webhooks of one execution only.
     """
     list_query.check_limit(limit)
-    if webhook is not None:
-        await _find(request, webhook)
-    wanted = DeliveryFilter(webhook=webhook, fid=fid, status=status, by=_maker(request))
+    id_ = None if webhook is None else (await _find(request, webhook)).id
+    wanted = DeliveryFilter(webhook=id_, fid=fid, status=status, by=_maker(request))
     page = await request.parts.store.deliveries.page(wanted, limit=limit, cursor=cursor)
     names = await request.parts.store.webhooks.names({each.webhook for each in page.items})
     items = [Delivery.render(each, names.get(each.webhook)) for each in page.items]
@@ -277,8 +286,9 @@ async def redeliver(request: Request, data: Again) -> SentAgain:
         raise LimitError(f"at most {_MOST} deliveries at once, got {len(data.deliveries)}")
     deliveries = request.parts.store.deliveries
     if data.webhook is not None:
-        _require_enabled(await _find(request, data.webhook))
-        wanted = DeliveryFilter(webhook=data.webhook, status="failed", by=_maker(request))
+        webhook = await _find(request, data.webhook)
+        _require_enabled(webhook)
+        wanted = DeliveryFilter(webhook=webhook.id, status="failed")
         chosen = (await deliveries.page(wanted, limit=_MOST)).items
     else:
         chosen = [await _delivery(request, number) for number in data.deliveries]
@@ -287,12 +297,10 @@ async def redeliver(request: Request, data: Again) -> SentAgain:
 
 async def _delivery(request: Request, number: int) -> webhook_model.Delivery:
     found = await request.parts.store.deliveries.get(number)
-    maker = _maker(request)
-    if maker is not None and found.by != maker:
-        raise NotFoundError(f"there is no delivery {number}")
     webhook = await request.parts.store.webhooks.get(found.webhook)
-    if webhook is not None:
-        _require_enabled(webhook)
+    if webhook is None or _maker(request) not in (None, webhook.maker):
+        raise NotFoundError(f"there is no delivery {number}")
+    _require_enabled(webhook)
     return found
 
 
@@ -304,17 +312,35 @@ def _require_enabled(webhook: webhook_model.Webhook) -> None:
         )
 
 
-def _maker(request: Request) -> str | None:
+def _maker(request: Request) -> webhook_model.Maker | None:
     """Return whose webhooks the caller may see, or None for all."""
-    return None if request.auth.may("admin") else request.auth.name
+    return None if request.auth.may("admin") else request.auth.maker
 
 
 async def _find(request: Request, name: str) -> webhook_model.Webhook:
-    """Return a webhook that the caller may see."""
-    found = await request.parts.store.webhooks.named(name)
-    if _maker(request) not in (None, found.by):
+    """Return a webhook that the caller may see: the own one, or for an admin the only one.
+
+    An admin may put its maker before the name: `ada:chat`.
+
+    Raises:
+        NotFoundError: there is none.
+        ConflictError: several makers have one of that name.
+    """
+    by, _, name_of_it = name.rpartition(":")
+    found = await request.parts.store.webhooks.called(name_of_it)
+    seen = [each for each in found if _maker(request) in (None, each.maker)]
+    if by:
+        seen = [each for each in seen if each.by == by]
+        # The present key's or user's before those of former ones.
+        seen = sorted(seen, key=lambda each: each.made)[-1:]
+    elif own := [each for each in seen if each.maker == request.auth.maker]:
+        seen = own
+    if not seen:
         raise unknown(name)
-    return found
+    if len(seen) > 1:
+        names = ", ".join(f"{each.by}:{each.name}" for each in seen[:10])
+        raise ConflictError(f"several makers have a webhook {name!r}", hint=f"one of: {names}")
+    return seen[0]
 
 
 ROUTES = (

@@ -7,6 +7,7 @@ import msgspec
 
 from koco import tokens
 from koco.store.model import EVERYTHING, Sight
+from koco.store.webhook_model import Maker
 
 #: All scopes; each includes `read`, and `admin` includes the others.
 SCOPES = ("read", "launch", "deploy", "admin")
@@ -72,6 +73,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def uploader(self) -> str:
         """The owner of the uploads that the caller may name."""
         return self.name if self.fid is None else f"{tokens.FLOW}{self.fid}"
+
+    @property
+    def maker(self) -> Maker:
+        """Whose webhooks the caller's are."""
+        return Maker(self.name, self.made)
 
     @property
     def owner(self) -> str:

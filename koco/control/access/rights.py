@@ -27,4 +27,10 @@ async def of(store: Store, name: str) -> Caller | None:
 
 
 def _caller(of: Key | User) -> Caller:
-    return Caller(name=of.name, scopes=frozenset(of.scopes), flows=of.flows, sees_all=of.sees_all)
+    return Caller(
+        name=of.name,
+        scopes=frozenset(of.scopes),
+        flows=of.flows,
+        sees_all=of.sees_all,
+        made=of.created,
+    )

@@ -17,7 +17,7 @@ from koco.control.webhooks.signing import Secrets
 from koco.errors import UsageError
 from koco.spelling import nearest
 from koco.store.store import Store
-from koco.store.webhook_model import EVENTS, KOCO, USUAL, Attempt, Delivery, Webhook
+from koco.store.webhook_model import EVENTS, KOCO, USUAL, Attempt, Delivery, Maker, Webhook
 
 #: The name of the webhook that a launch brings.
 OF_LAUNCH = "launch"
@@ -52,7 +52,7 @@ class Webhooks:
         kind: str,
         url: str,
         *,
-        by: str,
+        by: Maker,
         name: str,
         events: Iterable[str] = USUAL,
         headers: Mapping[str, str] | None = None,
@@ -66,14 +66,15 @@ class Webhooks:
         Raises:
             UsageError: the URL, an event, a header or the secret is not valid.
         """
-        kept = Secrets(_secret(secret, signed), headers=_headers(headers or {}))
+        kept = Secrets(_secret(secret, signed), headers=check_headers(headers or {}))
         webhook = Webhook(
             id=f"wh_{secrets.token_hex(12)}",
             name=name,
             kind=kind,
             url=posting.check_url(url),
             events=check_events(events),
-            by=by,
+            by=by.by,
+            made=by.made,
         )
         return await self._seal(webhook, kept), kept.secret
 
@@ -82,7 +83,7 @@ class Webhooks:
         name: str,
         url: str,
         *,
-        by: str,
+        by: Maker,
         of_all: bool,
         events: Iterable[str] = USUAL,
         flows: Iterable[str] = (),
@@ -99,10 +100,10 @@ class Webhooks:
         scopes.check_name(name, what="webhook")
         webhook, secret = await self.make(KOCO, url, by=by, name=name, events=events, secret=secret)
         webhook = msgspec.structs.replace(
-            webhook, flows=scopes.check_flows(flows), user="" if of_all else by
+            webhook, flows=scopes.check_flows(flows), user="" if of_all else by.by
         )
         await self._store.webhooks.add(webhook)
-        return await self._store.webhooks.named(name), secret
+        return await self._store.webhooks.named(name, by=by), secret
 
     async def rotate(self, webhook: Webhook, *, grace_s: float = GRACE_S) -> tuple[Webhook, str]:
         """Give a webhook a new secret; the old one signs, too, for a while.
@@ -133,9 +134,9 @@ class Webhooks:
         self.sender.wake()
         return count
 
-    async def of_launch(self, execution: int) -> tuple[str, str] | None:
-        """Return the URL and the secret of the webhook that a launch has brought, if it has."""
-        for each in await self._store.webhooks.of(execution, kind=KOCO):
+    async def of_launch(self, execution: int, *, by: Maker) -> tuple[str, str] | None:
+        """Return the URL and the secret of the webhook that a maker's launch has brought, if so."""
+        for each in await self._store.webhooks.of(execution, kind=KOCO, by=by):
             if each.name == OF_LAUNCH:
                 return each.url, open_secrets(self._vault, each).secret
         return None
@@ -169,7 +170,12 @@ def _secret(secret: str, signed: bool) -> str:
     return signing.check_secret(secret) if secret else signing.new_secret()
 
 
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers that are to be sent with a webhook.
+
+    Raises:
+        UsageError: one cannot be sent.
+    """
     for name, value in headers.items():
         if not (_HEADER.fullmatch(name) and _VALUE.fullmatch(value)) or name.lower() in _OURS:
             raise UsageError(f"the header {name[:80]!r} cannot be sent with a webhook")

@@ -8,6 +8,7 @@ sends, the next one sends the same message again, with the same id.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -70,8 +71,12 @@ class Sender:
 
     async def keep(self) -> None:
         """Send what is due, without end."""
+        expired = -math.inf
         while True:
             self._news.clear()
+            if time.monotonic() - expired >= _LOOK_S:
+                expired = time.monotonic()
+                await self._store.webhooks.disable_expired()
             due = await self._begin()
             pause_s = _LOOK_S if due is None else min(max(due - time.time(), 0.0) + 0.001, _LOOK_S)
             with contextlib.suppress(TimeoutError):
@@ -186,7 +191,7 @@ class Sender:
     async def _require_right(self, delivery: Delivery, webhook: Webhook) -> None:
         """Refuse what the webhook's maker may not see any more."""
         maker = await rights.of(self._store, webhook.by)
-        if maker is None:
+        if maker is None or maker.maker != webhook.maker:
             what = f"its maker {webhook.by!r} has no access any more"
             raise _NoMoreError(what, disables=what)
         if delivery.fid and not await self._sees(maker, delivery, webhook):

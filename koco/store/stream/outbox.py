@@ -56,6 +56,18 @@ def entry(
     }
 
 
+def disable_all(db: Connection, by: str) -> None:
+    """Disable the webhooks of a key or a user that has no access any more."""
+    why = f"its maker {by!r} has no access any more"
+    db.execute(
+        "UPDATE deliveries SET status = :failed, due = NULL, error = :why WHERE due IS NOT NULL"
+        " AND webhook IN (SELECT id FROM webhooks WHERE by = :by AND disabled IS NULL)",
+        {"failed": DeliveryStatus.FAILED, "why": why, "by": by},
+    )
+    off = {"disabled": line.timestamp(), "why": why}
+    WEBHOOKS.update(db, "WHERE by = :by AND disabled IS NULL", off, by=by)
+
+
 def new_message() -> str:
     """Return the id of a new message."""
     return f"msg_{secrets.token_hex(12)}"

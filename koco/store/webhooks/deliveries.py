@@ -189,11 +189,16 @@ def _settle(db: Connection, delivery: Delivery, attempt: Attempt) -> None:
 
 def _where(wanted: DeliveryFilter) -> tuple[list[str], dict[str, Any]]:
     where, values = conditions_of(
-        {"fid = :fid": wanted.fid, "status = :status": wanted.status, "by = :by": wanted.by}
+        {
+            "fid = :fid": wanted.fid,
+            "status = :status": wanted.status,
+            "webhook = :webhook": wanted.webhook,
+        }
     )
-    if wanted.webhook is not None:
+    if wanted.by is not None:
+        # By its name at first, which is in the row.
         where.append(
-            "webhook = (SELECT id FROM webhooks WHERE execution IS NULL AND name = :webhook)"
+            "by = :by AND webhook IN (SELECT id FROM webhooks WHERE by = :by AND made = :made)"
         )
-        values["webhook"] = wanted.webhook
+        values |= wanted.by._asdict()
     return where or ["1 = 1"], values

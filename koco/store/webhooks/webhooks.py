@@ -1,5 +1,6 @@
 """Webhooks: the repository."""
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -7,51 +8,57 @@ from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
 from koco.store.engine.protocol import Connection
 from koco.store.model import Page
-from koco.store.sql.filters import any_of, conditions_of
+from koco.store.sql.filters import any_of
 from koco.store.sql.repository import Repository
 from koco.store.stream import outbox
 from koco.store.stream.outbox import WEBHOOKS
-from koco.store.webhook_model import Webhook
+from koco.store.webhook_model import Maker, Webhook
 
-#: How many one maker may have for many executions, and how many an execution may have.
+#: How many one maker may have for many executions, and for one execution.
 MOST, MOST_OF_EXECUTION = 100, 20
 #: How many deliveries are removed at once.
 _PIECE = 1000
 
 _NAMED = "WHERE execution IS NULL AND name = :name"
+_MAKERS = "by = :by AND made = :made"
 
 
 class Webhooks(Repository):
-    """Webhooks by id. Those for many executions have unique names, too."""
+    """Webhooks by id. Those of one maker for many executions have unique names, too."""
 
     async def add(self, webhook: Webhook) -> None:
         """Add a webhook for many executions.
 
         Raises:
-            ConflictError: there is one of that name.
+            ConflictError: its maker has one of that name.
             LimitError: its maker has too many.
         """
         await self._add(lambda db: _add_named(db, webhook))
 
     async def add_to(self, execution: int, webhook: Webhook) -> None:
-        """Add a webhook to an execution, or replace the one of its kind and name there.
+        """Add a webhook to an execution, or replace its maker's of its kind and name there.
 
         Raises:
-            LimitError: the execution has too many.
+            LimitError: its maker has too many there.
             NotFoundError: there is no such execution.
         """
         await self._add(lambda db: _add_to(db, execution, webhook))
 
-    async def named(self, name: str) -> Webhook:
-        """Return a webhook for many executions.
+    async def named(self, name: str, *, by: Maker) -> Webhook:
+        """Return a maker's webhook for many executions.
 
         Raises:
             NotFoundError: there is none of that name.
         """
-        found = await self._read(lambda db: WEBHOOKS.first(db, _NAMED, name=name))
+        where = f"{_NAMED} AND {_MAKERS}"
+        found = await self._read(lambda db: WEBHOOKS.first(db, where, name=name, **by._asdict()))
         if found is None:
             raise unknown(name)
         return found
+
+    async def called(self, name: str) -> list[Webhook]:
+        """Return the webhooks for many executions of that name, of whichever makers."""
+        return await self._read(lambda db: WEBHOOKS.select(db, f"{_NAMED} ORDER BY id", name=name))
 
     async def get(self, id_: str) -> Webhook | None:
         """Return a webhook by its id, or None if it was removed."""
@@ -65,23 +72,26 @@ class Webhooks(Repository):
         look = f"SELECT id, name FROM webhooks WHERE execution IS NULL AND {where[0]}"
         return await self._read(lambda db: dict(db.execute(look, values).fetchall()))
 
-    async def of(self, execution: int, *, kind: str) -> list[Webhook]:
-        """Return the webhooks of one kind that are for one execution, by name."""
-        where = "WHERE execution = :execution AND kind = :kind ORDER BY name"
-        return await self._read(
-            lambda db: WEBHOOKS.select(db, where, execution=execution, kind=kind)
-        )
+    async def of(self, execution: int, *, kind: str, by: Maker) -> list[Webhook]:
+        """Return a maker's webhooks of one kind that are for one execution, by name."""
+        where = f"WHERE execution = :execution AND kind = :kind AND {_MAKERS} ORDER BY name"
+        values = {"execution": execution, "kind": kind, **by._asdict()}
+        return await self._read(lambda db: WEBHOOKS.select(db, where, **values))
 
     async def page(
-        self, *, by: str | None = None, limit: int = 50, cursor: str | None = None
+        self, *, by: Maker | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[Webhook]:
         """Return webhooks for many executions by name: all, or those of one maker."""
-        wanted, values = conditions_of({"by = :by": by})
-        where = " AND ".join(["execution IS NULL", "name > :after", *wanted])
-        values["after"] = cursor or ""
+        where = f"execution IS NULL AND (name, id) > (:after, :id){f' AND {_MAKERS}' if by else ''}"
+        values = by._asdict() if by else {}
+        values["after"], _, values["id"] = (cursor or "").partition(" ")
         return await self._read(
             lambda db: WEBHOOKS.page(
-                db, limit, lambda each: each.name, f"WHERE {where} ORDER BY name", **values
+                db,
+                limit,
+                lambda each: f"{each.name} {each.id}",
+                f"WHERE {where} ORDER BY name, id",
+                **values,
             )
         )
 
@@ -92,6 +102,24 @@ class Webhooks(Repository):
     async def enable(self, id_: str) -> None:
         """Enable a webhook again, and forget its failures."""
         await self.change(id_, {"disabled": None, "why": None, "failures": 0})
+
+    async def disable_expired(self) -> int:
+        """Disable the webhooks of keys that have expired; return how many keys these are."""
+        expired = (
+            "SELECT DISTINCT k.name FROM keys k JOIN webhooks w ON w.by = k.name"
+            " WHERE k.expires <= :now AND w.disabled IS NULL"
+        )
+
+        def look(db: Connection) -> list[str]:
+            return [name for (name,) in db.execute(expired, {"now": time.time()}).fetchall()]
+
+        def change(db: Connection) -> int:
+            found = look(db)  # again, because a key may have got more time
+            for name in found:
+                outbox.disable_all(db, name)
+            return len(found)
+
+        return await self._write(change) if await self._read(look) else 0
 
     async def remove(self, id_: str) -> bool:
         """Remove a webhook and its deliveries; False if there is none."""
@@ -116,27 +144,29 @@ def unknown(name: str) -> NotFoundError:
 
 
 def _add_named(db: Connection, webhook: Webhook) -> None:
-    if WEBHOOKS.any(db, _NAMED, name=webhook.name):
+    if WEBHOOKS.any(db, f"{_NAMED} AND {_MAKERS}", name=webhook.name, **webhook.maker._asdict()):
         raise ConflictError(
             f"there is a webhook {webhook.name!r} already",
             hint="choose another name, or remove that one first: `koco webhook remove`",
         )
-    _require_few(db, "execution IS NULL AND by = :of", webhook.by, MOST)
+    _require_few(db, "execution IS NULL", webhook, MOST)
     outbox.add(db, webhook)
 
 
 def _add_to(db: Connection, execution: int, webhook: Webhook) -> None:
     if not db.execute("SELECT 1 FROM executions WHERE id = :id", {"id": execution}).fetchone():
         raise NotFoundError("there is no such execution")
-    own = "WHERE execution = :execution AND kind = :kind AND name = :name"
-    WEBHOOKS.delete(db, own, execution=execution, kind=webhook.kind, name=webhook.name)
-    _require_few(db, "execution = :of", execution, MOST_OF_EXECUTION)
+    own = f"WHERE execution = :execution AND kind = :kind AND name = :name AND {_MAKERS}"
+    values = {"kind": webhook.kind, "name": webhook.name, **webhook.maker._asdict()}
+    WEBHOOKS.delete(db, own, execution=execution, **values)
+    _require_few(db, "execution = :execution", webhook, MOST_OF_EXECUTION, execution=execution)
     row = {**WEBHOOKS.values(webhook), "execution": execution}
     outbox.add(db, WEBHOOKS.read([row[name] for name in WEBHOOKS.names]))
 
 
-def _require_few(db: Connection, where: str, of: object, most: int) -> None:
-    [(count,)] = db.execute(f"SELECT count(*) FROM webhooks WHERE {where}", {"of": of}).fetchall()
+def _require_few(db: Connection, where: str, webhook: Webhook, most: int, **values: object) -> None:
+    look = f"SELECT count(*) FROM webhooks WHERE {where} AND {_MAKERS}"
+    [(count,)] = db.execute(look, {**values, **webhook.maker._asdict()}).fetchall()
     if count >= most:
         raise LimitError(
             f"there are {count} webhooks already, and {most} is the most",

@@ -60,6 +60,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
+        api.parts.url = api.url
         api.call(complete(api, given=MANIFEST, flows=FLOWS))
         play(api, {"review": review, "broken": broken})
         yield api

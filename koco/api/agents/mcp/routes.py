@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from litestar import Response, get, post
 from litestar.handlers.base import BaseRouteHandler
 
+from koco.api.agents.calls import url_of
 from koco.api.http import errors
 from koco.api.http.auth import Connection, requires
 from koco.api.http.request import Request
@@ -56,7 +57,7 @@ async def check_origin(connection: Connection, _: BaseRouteHandler) -> None:
 def answer_refusal(request: Any, error: KocoError) -> Response[Any]:
     """Return the answer to a refused request, with what a client needs to get access."""
     answer: Response[Any] = errors.answer(request, error)
-    where = f'resource_metadata="{_url(request, _METADATA + _PATH)}"'
+    where = f'resource_metadata="{url_of(request, _METADATA + _PATH)}"'
     if isinstance(error, UnauthorizedError):
         answer.headers["WWW-Authenticate"] = f'Bearer {where}, scope="{" ".join(_SCOPES)}"'
     elif isinstance(error, NotAllowedError):
@@ -132,16 +133,12 @@ async def describe_resource(request: Request) -> ProtectedResource:
     There is no authorization server: keys are made with `koco key create`.
     """
     return ProtectedResource(
-        resource=_url(request, _PATH),
+        resource=url_of(request, _PATH),
         scopes_supported=_SCOPES,
         bearer_methods_supported=("header",),
         resource_name="koco",
-        resource_documentation=_url(request, "/openapi.json"),
+        resource_documentation=url_of(request, "/openapi.json"),
     )
-
-
-def _url(request: Any, path: str) -> str:
-    return f"{str(request.base_url).rstrip('/')}{path}"
 
 
 ROUTES = (speak_mcp, speak_mcp_of_service, describe_resource)

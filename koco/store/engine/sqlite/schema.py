@@ -565,6 +565,22 @@ MIGRATIONS: tuple[str, ...] = (
     -- How far a reader of the feed of changes has come that must not lose its place.
     CREATE TABLE cursors (name TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    -- When the maker of a webhook was made, who is not the next key or user of that name. Names of
+    -- webhooks are unique among a maker's.
+    ALTER TABLE webhooks ADD COLUMN made TEXT NOT NULL DEFAULT '';
+    UPDATE webhooks SET made = coalesce(
+        (SELECT k.created FROM keys k WHERE k.name = by AND k.created <= webhooks.created),
+        (SELECT u.created FROM users u WHERE u.name = by AND u.created <= webhooks.created),
+        ''
+    );
+    DROP INDEX webhooks_by_name;
+    CREATE UNIQUE INDEX webhooks_by_name ON webhooks (by, made, name) WHERE execution IS NULL;
+    DROP INDEX webhooks_of_execution;
+    CREATE UNIQUE INDEX webhooks_of_execution ON webhooks (execution, kind, by, made, name)
+        WHERE execution IS NOT NULL;
+    CREATE INDEX webhooks_by_maker ON webhooks (by);
+    """,
 )
 
 

@@ -1,9 +1,11 @@
 """Webhooks over the API: real HTTP, a real receiver."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.events.model import Status
@@ -30,7 +32,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 def receiver(api: Api) -> Iterator[Receiver]:
     """Run a receiver, which no webhook of another test knows."""
     for each in ask(api, "GET", "/v1/webhooks", "root")["items"]:
-        ask(api, "DELETE", f"/v1/webhooks/{each['name']}", "root")
+        ask(api, "DELETE", f"/v1/webhooks/{each['by']}:{each['name']}", "root")
     with receiving() as found:
         yield found
 
@@ -116,6 +118,48 @@ def test_others_webhooks_do_not_exist(api: Api) -> None:
     assert {"adas", "roots"} <= set(names)
     assert ask(api, "DELETE", "/v1/webhooks/adas", "root")["name"] == "adas"
     assert refused(api, "GET", "/v1/webhooks/adas")[0] == 404
+
+
+def test_names_are_per_maker(api: Api) -> None:
+    """Nobody hears of another's name. An admin says whose, if several makers have it."""
+    create(api, "shared", f"{HOOK}/ada")
+    create(api, "shared", f"{HOOK}/bob", key="bob")
+    assert ask(api, "GET", "/v1/webhooks/shared")["url"] == f"{HOOK}/ada"
+    assert ask(api, "GET", "/v1/webhooks/shared", "bob")["url"] == f"{HOOK}/bob"
+    assert refused(api, "GET", "/v1/webhooks/ada:shared", "bob")[0] == 404
+    assert refused(api, "POST", "/v1/webhooks", json={"name": "shared", "url": HOOK})[0] == 409
+    assert refused(api, "GET", "/v1/webhooks/shared", "root")[0] == 409
+    listed: list[Any] = []
+    cursor = ""
+    while cursor is not None:
+        page = ask(api, "GET", f"/v1/webhooks?limit=1{cursor}", "root")
+        listed += [(each["by"], each["name"]) for each in page["items"]]
+        cursor = page["next"] and f"&cursor={page['next']}"
+    assert {("ada", "shared"), ("bob", "shared")} <= set(listed)
+    assert len(listed) == len(set(listed))
+    assert ask(api, "DELETE", "/v1/webhooks/bob:shared", "root")["by"] == "bob"
+    assert ask(api, "DELETE", "/v1/webhooks/shared", "root")["by"] == "ada"
+
+
+def test_a_later_key_of_a_name_has_none_of_the_former_ones_webhooks(api: Api) -> None:
+    """Nor what they were told. An admin sees that they are disabled."""
+    api.admit("carl", "launch")
+    create(api, "carls", key="carl")
+    ask(api, "POST", "/v1/webhooks/carls/test", "carl")
+    api.call(api.parts.keys.revoke("carl"))
+    shown = ask(api, "GET", "/v1/webhooks/carl:carls", "root")
+    assert (shown["status"], shown["why"]) == (
+        "disabled",
+        "its maker 'carl' has no access any more",
+    )
+    key, _ = api.call(api.parts.keys.create("carl", by="root", scopes=("launch",)))
+    digest = hashlib.sha256(b"carl").digest()
+    api.call(api.parts.store.keys.put(msgspec.structs.replace(key, digest=digest)))
+    assert ask(api, "GET", "/v1/webhooks", "carl")["items"] == []
+    assert ask(api, "GET", "/v1/deliveries", "carl")["items"] == []
+    assert refused(api, "GET", "/v1/webhooks/carls", "carl")[0] == 404
+    create(api, "carls", key="carl")
+    assert ask(api, "GET", "/v1/webhooks/carl:carls", "root")["status"] == "active"
 
 
 def test_a_test_is_sent_at_once(api: Api, receiver: Receiver) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -19,11 +20,14 @@ from koco.control.webhooks.orders import Webhooks
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
-from koco.store.model import FailureEvent, Key, NewExecution
+from koco.store.model import FailureEvent, Key, NewExecution, User
 from koco.store.store import Store
-from koco.store.webhook_model import Delivery, Webhook
+from koco.store.webhook_model import Delivery, Maker, Webhook
 from tests.support.receiver import Receiver, receiving
 from tests.support.stores import locked
+
+#: The keys that make webhooks here.
+ADA, ROOT = Maker("ada", "2026"), Maker("root", "2026")
 
 
 class Plane:
@@ -44,7 +48,7 @@ class Plane:
         self.sending = self.tasks.keep(self.webhooks.sender.keep)
 
     async def create(self, url: str, name: str = "hook", **more: Any) -> tuple[Webhook, str]:
-        return await self.webhooks.create(name, url, **{"by": "ada", "of_all": False, **more})
+        return await self.webhooks.create(name, url, **{"by": ADA, "of_all": False, **more})
 
     async def launch(self, user: str = "ada", **more: Any) -> str:
         new = NewExecution(flow="s/f", service="s", release=1, inputs={}, user=user, **more)
@@ -190,7 +194,7 @@ def test_a_message_is_sent_until_it_is_taken(check: Any) -> None:
             each.verify(secret)
         [delivery] = await plane.settled(3)
         assert (delivery.status, delivery.tries) == ("delivered", 3)
-        hook = await plane.store.webhooks.named("hook")
+        hook = await plane.store.webhooks.named("hook", by=ADA)
         assert hook.failures == 0
         assert hook.last_ok is not None
 
@@ -210,7 +214,7 @@ def test_after_the_last_attempt_it_has_failed(check: Any) -> None:
         [delivery] = await plane.settled(4)
         assert (delivery.status, delivery.due) == ("failed", None)
         assert delivery.error == "its receiver answers with status 500"
-        assert (await plane.store.webhooks.named("hook")).failures == 4
+        assert (await plane.store.webhooks.named("hook", by=ADA)).failures == 4
         assert await plane.webhooks.send_again([delivery.id]) == 1
         messages = await arrived(receiver, 5)
         assert messages[4].id == messages[0].id
@@ -229,11 +233,11 @@ def test_gone_disables_a_webhook_until_a_test_succeeds(check: Any) -> None:
         await plane.settled(1)
         await plane.finish()
         assert len(await plane.log()) == 1
-        hook = await plane.store.webhooks.named("hook")
+        hook = await plane.store.webhooks.named("hook", by=ADA)
         assert hook.disabled is not None
         _, attempt = await plane.webhooks.test(hook)
         assert (attempt.code, attempt.error) == (204, "")
-        assert (await plane.store.webhooks.named("hook")).disabled is None
+        assert (await plane.store.webhooks.named("hook", by=ADA)).disabled is None
         assert receiver.messages[-1].verify(secret)["type"] == "webhook.test"
 
     check(body)
@@ -335,8 +339,8 @@ def test_others_are_not_held_up(check: Any) -> None:
             return await asyncio.sleep(100)
 
         plane.webhooks.sender._post = post
-        await plane.create("http://127.0.0.2/", "slow", by="root", of_all=True)
-        await plane.create(receiver.url, "quick", by="root", of_all=True)
+        await plane.create("http://127.0.0.2/", "slow", by=ROOT, of_all=True)
+        await plane.create(receiver.url, "quick", by=ROOT, of_all=True)
         plane.send()
         for _ in range(20):
             await plane.finish()
@@ -350,7 +354,7 @@ def test_a_maker_without_access_is_told_nothing(check: Any) -> None:
     """Whoever is no admin any more does not hear of others; whose key is gone hears of nothing."""
 
     async def body(plane: Plane, receiver: Receiver) -> None:
-        await plane.create(receiver.url, by="root", of_all=True)
+        await plane.create(receiver.url, by=ROOT, of_all=True)
         plane.send()
         await plane.finish()
         await arrived(receiver, 1)
@@ -367,7 +371,7 @@ def test_a_maker_without_access_is_told_nothing(check: Any) -> None:
         )
         await plane.finish()
         await plane.settled(3)
-        hook = await plane.store.webhooks.named("hook")
+        hook = await plane.store.webhooks.named("hook", by=ROOT)
         assert hook.why == "its maker 'root' has no access any more"
         assert len(receiver.messages) == 1
 
@@ -387,7 +391,7 @@ def test_other_protocols_make_their_own_content(check: Any) -> None:
         webhook, secret = await plane.webhooks.make(
             "a2a",
             receiver.url,
-            by="ada",
+            by=ADA,
             name="push1",
             events=("running", "finished"),
             headers={"Authorization": "Bearer its-token"},
@@ -441,3 +445,86 @@ def test_pauses_last_three_days() -> None:
     assert retries.retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retries.retry_after_s("7") == 7
     assert retries.retry_after_s("soon") == 0
+
+
+def test_a_revoked_key_is_told_nothing_and_neither_is_the_next_of_its_name_instead(
+    check: Any,
+) -> None:
+    """Its webhooks are disabled in the commit that revokes it, with what they were to be told.
+
+    That includes those of one execution; and no test enables them again.
+    """
+
+    async def body(plane: Plane, receiver: Receiver) -> None:
+        hook, _ = await plane.create(receiver.url)
+        push, _ = await plane.webhooks.make("koco", receiver.url, by=ADA, name="launch")
+        await plane.finish(webhooks=(push,))
+        await plane.store.keys.revoke("ada")
+        for each in (hook, push):
+            found = await plane.store.webhooks.get(each.id)
+            assert found is not None
+            assert found.why == "its maker 'ada' has no access any more"
+        assert {each.status for each in await plane.log()} == {"failed"}
+        key = Key(name="ada", digest=b"new", scopes=("launch",), created="2027")
+        await plane.store.keys.add(key)
+        assert (await plane.store.webhooks.page(by=Maker("ada", "2027"))).items == []
+        await plane.store.webhooks.enable(hook.id)  # a bug elsewhere, say
+        plane.send()
+        await plane.finish()
+        await plane.settled(1)
+        found = await plane.store.webhooks.get(hook.id)
+        assert found is not None
+        assert found.disabled is not None
+        _, attempt = await plane.webhooks.test(found)
+        assert attempt.error == "its maker 'ada' has no access any more"
+        assert receiver.messages == []
+
+    check(body)
+
+
+def test_webhooks_of_an_expired_key_are_disabled(check: Any) -> None:
+    """By the sender, without any news. The others stay."""
+
+    async def body(plane: Plane, receiver: Receiver) -> None:
+        hook, _ = await plane.create(receiver.url)
+        other, _ = await plane.create(receiver.url, by=ROOT)
+        assert await plane.store.webhooks.disable_expired() == 0
+        former = await plane.store.keys.get("ada")
+        await plane.store.keys.put(msgspec.structs.replace(former, expires=time.time() - 1))
+        plane.send()
+        for _ in range(500):
+            found = await plane.store.webhooks.get(hook.id)
+            assert found is not None
+            if found.disabled is not None:
+                break
+            await asyncio.sleep(0.01)
+        assert found.why == "its maker 'ada' has no access any more"
+        found = await plane.store.webhooks.get(other.id)
+        assert found is not None
+        assert found.disabled is None
+
+    check(body)
+
+
+@pytest.mark.parametrize("end", ["remove", "deactivate", "recover"])
+def test_webhooks_of_others_who_lose_access_are_disabled(check: Any, end: str) -> None:
+    """Of users who are removed or not active, and of a key that another one replaces."""
+
+    async def body(plane: Plane, receiver: Receiver) -> None:
+        users = plane.store.users
+        user = User(name="bob", password="x", scopes=("launch",), created="2026", by="root")
+        await users.add(user)
+        by = ROOT if end == "recover" else Maker("bob", "2026")
+        hook, _ = await plane.create(receiver.url, by=by)
+        if end == "remove":
+            await users.remove("bob")
+        elif end == "deactivate":
+            await users.change("bob", lambda each: msgspec.structs.replace(each, active=False))
+        else:
+            key = Key(name="root", digest=b"new", scopes=("admin",), created="2027")
+            await plane.store.keys.put(key)
+        found = await plane.store.webhooks.get(hook.id)
+        assert found is not None
+        assert found.disabled is not None
+
+    check(body)

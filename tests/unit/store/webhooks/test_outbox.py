@@ -10,11 +10,12 @@ from koco.events.model import Kind, Status
 from koco.store import webhook_model
 from koco.store.model import FailureEvent, NewExecution, News, Topic
 from koco.store.store import Store
-from koco.store.webhook_model import Attempt, DeliveryFilter, Webhook
+from koco.store.webhook_model import Attempt, DeliveryFilter, Maker, Webhook
 from koco.store.webhooks import webhooks
 from tests.support.stores import Check, batch, begun, launch, locked
 
 Run = Callable[[Check], None]
+ADA = Maker("ada", "")
 
 
 def hook(name: str = "all", **more: Any) -> Webhook:
@@ -80,7 +81,9 @@ def test_a_webhook_of_one_execution_hears_of_that_one_only(check: Run) -> None:
         for each in (one, other):
             await store.executions.settle(each.fid, Status.CANCELLED)
         assert await told(store) == [("id-launch", "cancelled")]
-        assert [each.name for each in await store.webhooks.of(one.id, kind="koco")] == ["launch"]
+        assert [each.name for each in await store.webhooks.of(one.id, kind="koco", by=ADA)] == [
+            "launch"
+        ]
         assert (await store.webhooks.page()).items == []
         await store.executions.delete(one.fid)
         assert await told(store) == []
@@ -97,7 +100,9 @@ def test_another_protocol_replaces_its_webhook_by_name(check: Run) -> None:
         for number in ("1", "2"):
             await store.webhooks.add_to(execution.id, hook("x", kind="a2a", id=number))
         await store.webhooks.add_to(execution.id, hook("x"))
-        assert [each.id for each in await store.webhooks.of(execution.id, kind="a2a")] == ["2"]
+        assert [each.id for each in await store.webhooks.of(execution.id, kind="a2a", by=ADA)] == [
+            "2"
+        ]
         for number in range(2, webhooks.MOST_OF_EXECUTION):
             await store.webhooks.add_to(execution.id, hook(f"{number}", kind="a2a"))
         with pytest.raises(LimitError):

@@ -1,5 +1,6 @@
 """Show, list and cancel tasks, and show the agent's card."""
 
+import re
 from datetime import UTC, datetime
 
 from koco.api.agents.a2a.faults import TASK_NOT_CANCELABLE, A2AError, violated
@@ -14,6 +15,9 @@ from koco.store.model import Execution, Filter
 
 #: Where the keys are that cards are signed with.
 KEYS = "/.well-known/jwks.json"
+_NUMBER = re.compile("[0-9]{1,10}")
+#: The largest number of tasks that the protocol can tell: an int32.
+_LARGEST = 2**31 - 1
 
 
 async def get(agent: Agent, asked: GetTask) -> Json:
@@ -40,7 +44,7 @@ async def page(agent: Agent, asked: ListTasks) -> Json:
     if asked.status and asked.status not in tasks.ALL:
         raise violated("status", f"one of: {', '.join(tasks.ALL)}")
     since = _since(asked.status_timestamp_after)
-    cursor, _, before = asked.page_token.partition("-")
+    cursor, before = _token(asked.page_token)
     wanted = Filter(
         flow=None if agent.entry is None else agent.entry.name,
         statuses=tasks.statuses_of(asked.status),
@@ -61,7 +65,7 @@ async def page(agent: Agent, asked: ListTasks) -> Json:
         for each in items
     ]
     fresh = [each for each in shown if since is None or _time(each) >= since]
-    total = int(before) if before.isdecimal() else len(items) + found.total - len(found.items)
+    total = len(items) + found.total - len(found.items) if before is None else before
     is_last = found.next is None or len(fresh) < len(shown)
     return {
         "tasks": fresh,
@@ -106,6 +110,20 @@ async def _alone(agent: Agent, asked: ListTasks, wanted: Filter) -> list[Executi
         return []
     fits = not wanted.statuses or found.status in wanted.statuses
     return [found] if fits and context_of(found) == asked.context_id else []
+
+
+def _token(text: str) -> tuple[str, int | None]:
+    """Return the cursor in a page's token, and how many tasks the first page has counted.
+
+    Raises:
+        A2AError: no page has had that token.
+    """
+    if not text:
+        return "", None
+    cursor, _, total = text.partition("-")
+    if not (cursor and _NUMBER.fullmatch(total) and int(total) <= _LARGEST):
+        raise violated("pageToken", "must be the nextPageToken of a page")
+    return cursor, int(total)
 
 
 def _since(text: str) -> datetime | None:

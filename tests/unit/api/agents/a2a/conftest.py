@@ -84,7 +84,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         api.call(complete(api, given=MANIFEST, flows=FLOWS))
         scripts = {"greet": greet, "ask": ask, "stream": stream, "files": files, "fail": fail}
         play(api, scripts)
+        api.parts.url = api.url  # the cards' clients follow it
         api.admit("reader", "read")
+        api.admit("overseer", "launch", sees_all=True)
         api.admit("limited", "launch", flows=("other/*",))
         yield api
 

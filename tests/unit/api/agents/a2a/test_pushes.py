@@ -107,3 +107,33 @@ def test_a_url_that_nothing_can_be_sent_to_is_refused(api: Api, url: str) -> Non
     error = greet.error("SendMessage", {"message": message, "configuration": wish})
     assert error["data"][1]["fieldViolations"][0]["field"] == "url"
     assert greet.ask("ListTasks", {"contextId": f"push {url}"})["tasks"] == []
+
+
+def test_configurations_of_others_do_not_exist(api: Api) -> None:
+    """Whoever sees everybody's executions has their own there, also by the same ids."""
+    fid = Agent(api, "wait").send({"data": {}}, now=True)["id"]
+    create, show, listing, remove = (
+        f"{name}TaskPushNotificationConfig{end}"
+        for name, end in (("Create", ""), ("Get", ""), ("List", "s"), ("Delete", ""))
+    )
+    owner, other = Agent(api, "wait"), Agent(api, "wait", key="overseer")
+    mine = owner.ask(create, {"taskId": fid, "id": "one", "url": "https://example.com/secret"})
+    assert other.ask(listing, {"taskId": fid})["configs"] == []
+    assert other.error(show, {"taskId": fid, "id": "one"})["code"] == -32001
+    theirs = other.ask(create, {"taskId": fid, "id": "one", "url": "https://example.com/other"})
+    assert owner.ask(listing, {"taskId": fid})["configs"] == [mine]
+    assert other.ask(listing, {"taskId": fid})["configs"] == [theirs]
+    other.ask(remove, {"taskId": fid, "id": "one"})
+    assert owner.ask(show, {"taskId": fid, "id": "one"}) == mine
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("token", "a\r\nX-Evil: 1"), ("authentication", {"scheme": "\u2603", "credentials": "x"})],
+)
+def test_what_cannot_be_sent_is_named(api: Api, field: str, value: Any) -> None:
+    """The error is about that field, and not about the URL."""
+    wait = Agent(api, "wait")
+    asked = {"taskId": wait.send({"data": {}}, now=True)["id"], "url": "https://example.com/1"}
+    error = wait.error("CreateTaskPushNotificationConfig", {**asked, field: value})
+    assert [each["field"] for each in error["data"][1]["fieldViolations"]] == [field]

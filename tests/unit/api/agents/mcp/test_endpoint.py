@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from koco.api.agents.mcp import methods
 from tests.support.api_server import Api
 from tests.support.mcp_client import MODERN, McpClient
 
@@ -183,8 +184,10 @@ def test_without_a_key_clients_are_told_where_to_get_one(api: Api) -> None:
         assert answer.status_code == 401
         challenge = answer.headers["www-authenticate"]
         url = challenge.partition('resource_metadata="')[2].partition('"')[0]
-        found = client.http.get(url).json()
-    assert found["resource"] == f"{api.url}/mcp"
+        assert url.startswith(api.parts.url)
+        path = url.removeprefix(api.parts.url)
+        found = client.http.get(path, headers={"Host": "evil.example"}).json()
+    assert found["resource"] == f"{api.parts.url}/mcp"
     assert found["scopes_supported"] == ["read", "launch"]
 
 
@@ -232,3 +235,38 @@ def test_wrong_parameters_are_refused(client: McpClient) -> None:
         message = client.message(method, **params)
         named = {"Mcp-Name": str(params["name"])} if "name" in params else {}
         assert refused(client.send(message, headers=named)) == (400, -32602), (method, params)
+
+
+#: A value of each type of JSON, and extremes.
+VALUES = (None, True, -1, 1.5, 10**30, "", "x", "\x00", "9" * 400, [], [1], {}, {"a": 1}, [[{}]])
+#: All parameters that any method reads.
+PARAMS = (
+    *("name", "arguments", "cursor", "uri", "taskId", "requestState", "inputResponses"),
+    *("notifications", "protocolVersion", "capabilities", "clientInfo", "_meta", "task"),
+)
+METAS = (
+    *("progressToken", "traceparent", "tracestate", "koco/idempotencyKey"),
+    *(f"io.modelcontextprotocol/{each}" for each in ("protocolVersion", "clientCapabilities")),
+)
+
+
+@pytest.mark.parametrize("method", sorted({*methods._LEGACY, *methods._MODERN}))
+def test_no_value_of_a_parameter_is_an_internal_error(api: Api, method: str) -> None:
+    """Of any method in either era."""
+    for version in ("2026-07-28", "2025-11-25"):
+        with McpClient(api.url, version=version) as client:
+            for value in VALUES:
+                for name in (*PARAMS, *METAS):
+                    message = client.message(method, name="svc.greet", arguments={"who": "x"})
+                    at = message["params"] if name in PARAMS else message["params"].get("_meta", {})
+                    at[name] = value
+                    headers = client.headers(message)
+                    headers = {key: text for key, text in headers.items() if text.isprintable()}
+                    if method == "subscriptions/listen" and name not in ("notifications", "_meta"):
+                        continue  # is a stream without end
+                    with client.http.stream(
+                        "POST", client.path, json=message, headers=headers
+                    ) as answer:
+                        assert answer.status_code < 500, (name, value)
+                        if "event-stream" not in answer.headers.get("content-type", ""):
+                            assert b"-32603" not in answer.read(), (name, value)
