@@ -309,7 +309,7 @@ def _start_parts(
 
 def _require_admitted(data_dir: str, key: str) -> None:
     """Raise if the control plane would refuse the key, before Ray starts for nothing."""
-    from koco.bootstrap import machine_check
+    from koco.bootstrap import machine_check  # only if something has to start
 
     if not _admits(Path(machine_check.folder(data_dir)), key):
         context_file.forget_begun(LOCAL)  # the next attempt has the key of the context

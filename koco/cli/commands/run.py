@@ -142,14 +142,15 @@ def command(
     values = key_values.gather(pairs or (), file)
     if each is not None:
         from koco.cli.many import each as launches  # csv and threads, only for this
+        from koco.cli.many import wish  # with the formats, only for this
 
-        launches.refuse(follow=follow or wait, webhook=webhook is not None)
+        wish.refuse(follow=follow or wait, webhook=webhook is not None)
         return launches.run(
-            launches.Wish(
+            wish.Wish(
                 flow,
                 each,
                 common=values,
-                format=launches.read_format(form),
+                format=wish.read_format(form),
                 parallel=parallel,
                 column=key,
                 results=results,

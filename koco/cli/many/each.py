@@ -16,9 +16,10 @@ from koco.cli.inputs.key_values import STDIN
 from koco.cli.many import backoff, second_tries
 from koco.cli.many.bar import Bar
 from koco.cli.many.line_files import LineFiles
-from koco.cli.many.lines import Format, Line, Source
+from koco.cli.many.lines import Line, Source
 from koco.cli.many.results import Results, digest
 from koco.cli.many.second_tries import Failure
+from koco.cli.many.wish import Wish
 from koco.cli.terminal import output
 from koco.client.answers import Flow
 from koco.client.client import Client
@@ -42,23 +43,6 @@ _LOOK_S = 0.2
 _NAMED = 20
 #: A status of our own: the line was refused, and nothing was launched.
 _REFUSED = "refused"
-
-
-class Wish(NamedTuple):
-    """What `koco run --each` was asked to do."""
-
-    flow: str
-    file: str
-    #: Inputs that all launches have. The line's own come first.
-    common: dict[str, Any]
-    format: Format | None = None
-    parallel: int = 8
-    #: The column that identifies a line; without it, its content does.
-    column: str | None = None
-    results: str | None = None
-    #: Whether to launch lines again that failed.
-    again: bool = False
-    as_json: bool = False
 
 
 class _Task(NamedTuple):
@@ -102,32 +86,6 @@ def _names(flow: Flow) -> set[str] | None:
     if flow["form"] is None:
         return None
     return {name for each in flow["form"] if (name := each.get("name"))}
-
-
-def read_format(text: str | None) -> Format | None:
-    """Return the format that an option names, or None if it is not given.
-
-    Raises:
-        UsageError: there is no such format.
-    """
-    if text is None:
-        return None
-    if text.lower() not in set(Format):
-        raise UsageError(f"there is no format {text!r}", hint=f"one of: {', '.join(Format)}")
-    return Format(text.lower())
-
-
-def refuse(*, follow: bool, webhook: bool = False) -> None:
-    """Raise `UsageError` for options that are only about one execution."""
-    if webhook:
-        raise UsageError(
-            "--webhook is for one execution",
-            hint="`koco webhook create NAME URL --flow SERVICE/FLOW` is for all of a flow",
-        )
-    if follow:
-        raise UsageError(
-            "--follow and --wait are for one execution", hint="--each always waits for all"
-        )
 
 
 def _digest(inputs: dict[str, Any]) -> str:

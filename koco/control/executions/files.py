@@ -134,8 +134,10 @@ class Files:
             # Values that are not text are left for the form to reject.
             texts = [path for path in named if isinstance(path, str)]
             if strange := [path for path in texts if path not in brought]:
-                message = f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that"
-                errors[field.name] = message
+                errors[field.name] = (
+                    f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that,"
+                    " and `@path` in a line of `--each`"
+                )
         if errors:
             raise InputsError(**errors)
 
