@@ -425,7 +425,7 @@ def test_a_message_that_cannot_be_made_waits_for_its_next_attempt(check: Any) ->
             raise ZeroDivisionError
 
         plane.webhooks.contents["a2a"] = make
-        webhook, _ = await plane.webhooks.make("a2a", receiver.url, by="ada", name="push1")
+        webhook, _ = await plane.webhooks.make("a2a", receiver.url, by=ADA, name="push1")
         plane.send()
         await plane.finish(webhooks=(webhook,))
         [delivery] = await plane.settled(1)

@@ -38,6 +38,7 @@ def test_the_kit_finds_no_must_that_fails(tmp_path: Path) -> None:
     report = kit / "reports" / "compatibility.json"
     report.unlink(missing_ok=True)
     with serving(tmp_path) as api:
+        api.parts.url = api.url  # the kit follows the card
         api.call(complete(api, flows=[flow("tck", form=FORM)]))
         api.parts.settings.webhook_networks = ("127.0.0.0/8",)
         play(api, {"tck": tck})
