@@ -97,11 +97,19 @@ def expand_path(path: str) -> Path:
             nameless.
     """
     try:
+        if path.startswith("~/") and os.environ.get("HOME") == "":  # Python takes it for `/`
+            return Path(_home_of_user(), path[2:])
         return Path(path).expanduser()
-    except RuntimeError:
+    except (KeyError, RuntimeError):
         what = f"there is no home directory for {path}: HOME is not set"
         hint = "set HOME, or set KOCO_HOME to koco's folder; KOCO_URL and KOCO_KEY need neither"
         raise UsageError(what, hint=hint) from None
+
+
+def _home_of_user() -> str:
+    import pwd  # only if HOME is empty
+
+    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 def contexts_path() -> Path:

@@ -28,12 +28,17 @@ def check_expression(text: str) -> str:
     return text
 
 
+#: The least similarity of a zone to suggest. Names have their continent in common, so it is high.
+_NEAR = 0.8
+
+
 def check_timezone(text: str) -> str:
     """Check a time zone's name from the IANA database, for example `Europe/Berlin`."""
     known = _timezones()
     if text in known:
         return text
-    near = nearest(text, known) or nearest(text, {name.rpartition("/")[2]: name for name in known})
+    cities = {name.rpartition("/")[2]: name for name in known}
+    near = nearest(text, known, cutoff=_NEAR) or nearest(text, cities, cutoff=_NEAR)
     named = next((name for name in sorted(known) if name.rpartition("/")[2] == near), near)
     hint = f"did you mean {named!r}?" if named else 'such as "UTC" or "Europe/Berlin"'
     raise InvalidValueError(f"there is no time zone {text!r}", hint)

@@ -1,6 +1,5 @@
 """`koco backup`: write a backup of a running control plane."""
 
-import errno
 import os
 import secrets
 import sys
@@ -15,7 +14,7 @@ from koco.cli import connection
 from koco.cli.terminal import output
 from koco.client.client import Client
 from koco.disk_sync import sync
-from koco.errors import ConflictError, KocoError, UsageError
+from koco.errors import ConflictError, OutputError, UsageError
 from koco.plurals import counted
 from koco.sizes import format_size
 
@@ -46,9 +45,11 @@ def command(
         part.replace(file)
         sync(file.absolute().parent)
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise KocoError(f"{file} has no room: {exc.strerror}; nothing was written") from exc
-        raise UsageError(f"{file} cannot be written: {exc.strerror}") from exc
+        what = f"cannot write {file}: {exc.strerror}"
+        if output.unwritten(exc):
+            hint = "nothing is left there; make room, or write elsewhere"
+            raise OutputError(what, hint=hint) from exc
+        raise UsageError(what) from exc
     finally:
         part.unlink(missing_ok=True)
     size_bytes = file.stat().st_size

@@ -116,6 +116,14 @@ class Source:
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
             raise UsageError(f"{self.name} is empty", hint="its first line has the inputs' names")
+        if len(header) == 1 and (
+            other := next((each for each in ";\t," if each in header[0]), None)
+        ):
+            ours = "tabs" if self.format == Format.TSV else "commas"
+            raise UsageError(
+                f"{self.name}: its first line has {other!r}, but {ours} separate the columns",
+                hint="`--format csv` takes commas, `--format tsv` tabs",
+            )
         name, count = Counter(header).most_common(1)[0]
         if not all(header):
             raise UsageError(f"{self.name}: column {header.index('') + 1} has no name")
@@ -124,7 +132,7 @@ class Source:
         return header
 
     def _rows(self, text: TextIO) -> Iterator[Line]:
-        reader = self._reader(text)
+        reader, number = self._reader(text), 1
         try:
             header = self._header(reader)
             number = reader.line_num + 1
@@ -133,7 +141,10 @@ class Source:
                     yield _line(number, header, row)
                 number = reader.line_num + 1
         except csv.Error as exc:
-            raise UsageError(f"{self.name}:{reader.line_num}: {exc}") from exc
+            # The line where the row begins, because a quote without an end takes all the others.
+            is_open = "unexpected end" in str(exc)
+            what = "a quote in the row that begins here has no end" if is_open else exc
+            raise UsageError(f"{self.name}:{number}: {what}") from exc
 
     def _objects(self, text: TextIO) -> Iterator[Line]:
         for number, line in enumerate(text, 1):

@@ -245,3 +245,12 @@ def test_keys_are_random_long_and_masked() -> None:
     assert tokens.mask("koco_short") == "…"
     assert tokens.mask("") == ""
     assert first not in repr(Context("a", "http://x", first))
+
+
+def test_an_empty_home_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's home directory is taken, not the root of the disk."""
+    monkeypatch.delenv("KOCO_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    unset = context_file.home()
+    monkeypatch.setenv("HOME", "")
+    assert context_file.home() == unset != Path("/.koco")

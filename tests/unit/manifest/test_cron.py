@@ -34,6 +34,8 @@ def due(expression: str, zone: str, after: str, count: int) -> list[str]:
         ({"cron": "@daily"}, "'@daily' is not a cron expression (hint: five fields"),
         ({"cron": "0 6 31 2 *"}, "is not a cron expression: bad day-of-month"),
         ({"cron": "* * * * *", "timezone": "berlin"}, "(hint: did you mean 'Europe/Berlin'?)"),
+        # A zone that is merely on the same continent is not suggested.
+        ({"cron": "* * * * *", "timezone": "Europe/Nowhere"}, 'such as "UTC"'),
         ({"cron": "* * * * *", "timezone": "Moon/Base"}, "there is no time zone 'Moon/Base'"),
         ({"cron": "* * * * *", "timezone": "../etc/passwd"}, "there is no time zone"),
         ({"cron": "* * * * *", "flow": "gret"}, "no flow 'gret' (hint: did you mean 'greet'?)"),

@@ -175,7 +175,9 @@ def test_standard_input_has_its_results_on_stdout(plane: Plane, cli: Cli) -> Non
         ("who\n", ["--key", "id"], "no column 'id'"),
         ("who\n", ["--wait"], "--follow and --wait are for one execution"),
         ("who\n", ["--format", "xls"], "there is no format 'xls'"),
-        ('who\n"Ada\n', [], "in.csv:2: unexpected end of data"),
+        ("who;size\nAda;3\n", [], "its first line has ';', but commas separate the columns"),
+        ('who\n"Ada\nBob\nEve\n', [], "in.csv:2: a quote"),
+        ('who\n"Ada\n', [], "in.csv:2: a quote in the row that begins here has no end"),
     ],
 )
 def test_a_wrong_file_launches_nothing(
