@@ -45,11 +45,10 @@ def command(
         part.replace(file)
         sync(file.absolute().parent)
     except OSError as exc:
-        what = f"cannot write {file}: {exc.strerror}"
         if output.unwritten(exc):
-            hint = "nothing is left there; make room, or write elsewhere"
-            raise OutputError(what, hint=hint) from exc
-        raise UsageError(what) from exc
+            what = f"{file} has no room: {exc.strerror}; nothing was written"
+            raise OutputError(what, hint="make room, or write elsewhere") from exc
+        raise UsageError(f"{file} cannot be written: {exc.strerror}") from exc
     finally:
         part.unlink(missing_ok=True)
     size_bytes = file.stat().st_size
