@@ -9,8 +9,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 #: `version-trace id-parent id-flags`; a version of the future may add to it.
 _PARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -26,7 +25,8 @@ _SAMPLED = 1
 LAUNCH, QUEUE, START, RUN = "launch", "queue", "start", "run"
 
 
-class Trace(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Trace:
     """The span that something belongs below, as the headers `traceparent` and `tracestate`."""
 
     parent: str
