@@ -56,6 +56,8 @@ class Plane:
     flows: dict[str, dict[str, Any]] = field(default_factory=dict)
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: dict[str, list[bytes]] = field(default_factory=dict)
+    #: The fid of each change of an execution, in their order.
+    log: list[str] = field(default_factory=list)
     bundles: dict[str, bytes] = field(default_factory=dict)
     #: By id; `answer` is what makes the final answer of what was given.
     locks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -168,6 +170,7 @@ class Plane:
             **facts,
         }
         self.events[fid] = []
+        self.log.append(fid)
         for kind, payload in events:
             self.emit(fid, kind, payload)
         return fid
@@ -179,15 +182,12 @@ class Plane:
             event = {"seq": len(events) + 1, "ts": TS, "kind": kind, "payload": payload}
             events.append(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode())
             execution["last_seq"] = len(events)
+            self.log.append(fid)
             if kind == "status":
                 execution["status"] = payload["status"]
             if kind in ("final", "error"):
                 execution["outcome"] = payload
             self.changed.notify_all()
-
-    def version_of_all(self) -> int:
-        """Return a number that another event or execution changes."""
-        return 100 * sum(map(len, self.events.values())) + len(self.executions)
 
     def plan(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return what a deploy would do, as the test says."""
@@ -731,18 +731,19 @@ class _Handler(BaseHTTPRequestHandler):
         return 201, {"result": fid}
 
     def _changes(self, query: dict[str, str]) -> dict[str, Any]:
-        """Tell the latest execution if there is news, which this waits for."""
+        """Tell the executions that have changed, if any; wait for news."""
         plane, until = self.plane, time.monotonic() + float(query.get("wait", 0))
         with plane.changed:
-            since = query.get("since", "0")
-            while since == str(plane.version_of_all()) and (left := until - time.monotonic()) > 0:
+            since = len(plane.log) if query.get("since") == "now" else int(query.get("since", 0))
+            while since >= len(plane.log) and (left := until - time.monotonic()) > 0:
                 plane.changed.wait(min(left, 0.1))
-            now = str(plane.version_of_all())
-        if since in (now, "now"):
-            return {"items": [], "next": now}
-        latest = [*plane.executions.values()][-1]
-        told = {"cursor": now, "fid": latest["fid"], "deleted": False, "execution": latest}
-        return {"items": [{**told, "execution": _told(latest)}], "next": now}
+            now, fids = str(len(plane.log)), dict.fromkeys(plane.log[since:])
+        return {"items": [self._change(fid, now) for fid in fids], "next": now}
+
+    def _change(self, fid: str, cursor: str) -> dict[str, Any]:
+        execution = self.plane.executions.get(fid)
+        told = None if execution is None else _told(execution)
+        return {"cursor": cursor, "fid": fid, "deleted": told is None, "execution": told}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
         statuses = query.get("status", "").split(",") if query.get("status") else ()
