@@ -18,7 +18,7 @@ import httpx
 from koco.events.model import Kind
 from tests.support.api_server import Api
 from tests.support.http_server import QuietServer
-from tests.support.scripted_flows import Run
+from tests.support.played_flows import Stage
 
 #: The form of the flow.
 FORM: list[dict[str, Any]] = [
@@ -28,29 +28,31 @@ FORM: list[dict[str, Any]] = [
 _AGENT = "/a2a/svc/tck"
 
 
-async def tck(run: Run) -> None:
+class Rejected(Exception):  # noqa: N818 - as the kit's scenario is called
+    """What a flow raises that refuses its task."""
+
+
+async def tck(stage: Stage) -> Any:
     """Do what the kit's scenario says."""
-    scenario = (run.inputs["scenario"] or "").removeprefix("tck-").removeprefix("stream-")
-    await run.begin()
+    scenario = (stage.inputs["scenario"] or "").removeprefix("tck-").removeprefix("stream-")
     if scenario.startswith("input-required"):
-        answer = await run.ask("question")
+        answer = await stage.ask("question")
         while str(answer).startswith("TCK history"):
-            answer = await run.ask("question")
-        await run.finish("answered")
-    elif scenario.startswith("artifact-file"):
-        await run.make_file("output.txt", b"output")
-        await run.finish(None)
-    elif scenario.startswith("artifact-data"):
-        await run.finish({"key": "value", "count": 42})
-    elif scenario.startswith("artifact-chunked"):
-        await run.emit(Kind.RESULT, "chunk-1 ", "chunk-2")
-        await run.finish(None)
-    elif scenario.startswith("reject"):
-        await run.fail("Rejected", "rejected")
-    elif scenario.startswith("artifact-text"):
-        await run.finish("Generated text content")
-    else:
-        await run.finish("Hello from TCK")
+            answer = await stage.ask("question")
+        return "answered"
+    if scenario.startswith("artifact-file"):
+        await stage.make_file("output.txt", b"output")
+        return None
+    if scenario.startswith("artifact-data"):
+        return {"key": "value", "count": 42}
+    if scenario.startswith("artifact-chunked"):
+        await stage.write(Kind.RESULT, "chunk-1 ", "chunk-2")
+        return None
+    if scenario.startswith("reject"):
+        raise Rejected("rejected")
+    if scenario.startswith("artifact-text"):
+        return "Generated text content"
+    return "Hello from TCK"
 
 
 @contextmanager

@@ -87,4 +87,4 @@ def give_flows(api: Api) -> None:
     }
     flows = [flow(name, summary=f"Do what {name} does") for name in PLAYS]
     api.call(complete(api, given=given, flows=flows))
-    play(api, {f"svc/{name}": each for name, each in PLAYS.items()})
+    play(api, PLAYS)

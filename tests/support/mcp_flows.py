@@ -93,4 +93,4 @@ def give_flows(api: Api) -> None:
         "locks": LOCKS,
     }
     api.call(complete(api, given=given, flows=FLOWS))
-    play(api, {f"svc/{name}": each for name, each in PLAYS.items()})
+    play(api, PLAYS)

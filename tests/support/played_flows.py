@@ -6,10 +6,12 @@ async def greet(stage: Stage) -> Any:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from koco.events import line
+from koco.control.access.caller import Caller
+from koco.events import line, wire
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
 from koco.store.model import Execution, FailureEvent, NewExecution, NewFile
@@ -23,16 +25,17 @@ class Stage:
         self.parts = parts
         self.execution = execution
         self.inputs = execution.inputs
+        self._producer = secrets.token_hex(4)
         self._count = self._locks = 0
 
-    async def write(self, kind: Kind, payload: Any) -> None:
-        """Write an event."""
-        await self._append(line.encode(kind, payload))
+    async def write(self, kind: Kind, *payloads: Any) -> None:
+        """Write events that come together."""
+        await self._append(*(line.encode(kind, each) for each in payloads))
 
     async def ask(self, name: str, data: Any = None, *, timeout_s: float = 60) -> Any:
         """Open a lock and wait for its answer."""
         self._locks += 1
-        fid, lid = self.execution.fid, f"{self.execution.fid[:14]}l{self._locks}"
+        fid, lid = self.execution.fid, f"{self._locks}{secrets.token_hex(8)}"
         await self.parts.locks.open(fid, lid, name=name, data=data, timeout_s=timeout_s)
         return (await self.parts.locks.wait(fid, lid)).answer
 
@@ -45,13 +48,25 @@ class Stage:
             self.execution.fid, new, by=user, uploader=user, limits=limits
         )
 
+    async def make_file(self, name: str, content: bytes) -> None:
+        """Put a file into out/, as the flow itself."""
+        fid = self.execution.fid
+        flow = Caller(name="flow", fid=fid, credential=f"flow:{fid}")
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        files = self.parts.files
+        sha256, size = await files.blobs.receive_content(flow.uploader, body(), by=flow.owner)
+        new = NewFile(path=f"out/{name}", sha256=sha256, size_bytes=size)
+        await files.attach(fid, new, caller=flow)
+
     async def _append(self, *lines: bytes, status: Status | None = None) -> None:
         first, body = self._count + 1, b"\n".join(lines)
         self._count += len(lines)
         fid = self.execution.fid
-        batch = Batch(fid, "p", first, len(lines), body, runner="r", status=status)
-        await self.parts.store.events.append([batch])
-        self.parts.spooler.wake(fid)
+        batch = Batch(fid, self._producer, first, len(lines), body, runner="r", status=status)
+        await self.parts.spooler.append(wire.encode_batches([batch]))
 
     async def run(self, play: "Play") -> None:
         """Play the execution to its end."""
@@ -72,13 +87,14 @@ Play = Callable[[Stage], Awaitable[Any]]
 
 
 def play(api: Api, plays: dict[str, Play]) -> None:
-    """Have launches of flows, by full name, run these. Others stay queued."""
+    """Have launches of flows, by short name, run these. Others stay queued."""
     parts, running = api.parts, {}
     cancel_queued = parts.supervisor.cancel
 
     async def launch(new: NewExecution) -> Execution:
-        execution, _ = await parts.store.executions.create(new)
-        if (found := plays.get(execution.flow)) is not None:
+        execution, is_new = await parts.store.executions.create(new)
+        found = plays.get(execution.flow.partition("/")[2])
+        if is_new and found is not None:
             task = asyncio.create_task(Stage(parts, execution).run(found))
             running[execution.fid] = task
             task.add_done_callback(lambda _: running.pop(execution.fid, None))

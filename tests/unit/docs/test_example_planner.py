@@ -1,4 +1,4 @@
-"""examples/planner, in this process, against an API whose flows are scripts."""
+"""examples/planner, in this process, against an API whose flows are played."""
 
 import sys
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from koco import testing
 from koco.manifest.load import load
 from tests.support.api_server import Api, serving
 from tests.support.checkout import ROOT
+from tests.support.played_flows import Stage, play
 from tests.support.releases import flow
-from tests.support.scripted_flows import Run, play
 from tests.support.whole_api import complete
 
 FOLDER = ROOT / "examples" / "planner"
@@ -38,17 +38,15 @@ FLOWS = (
 )
 
 
-async def review(run: Run) -> None:
-    await run.begin()
-    edited = await run.ask("edit", run.inputs)
-    decided = await run.ask("approval", edited)
-    text = f"# {run.inputs['title']}: {decided['verdict']}"
-    await run.finish({"type": "markdown", "body": text})
+async def review(stage: Stage) -> Any:
+    edited = await stage.ask("edit", stage.inputs)
+    decided = await stage.ask("approval", edited)
+    text = f"# {stage.inputs['title']}: {decided['verdict']}"
+    return {"type": "markdown", "body": text}
 
 
-async def broken(run: Run) -> None:
-    await run.begin()
-    await run.fail("ValueError", "no")
+async def broken(stage: Stage) -> Any:
+    raise ValueError("no")
 
 
 @pytest.fixture(autouse=True)

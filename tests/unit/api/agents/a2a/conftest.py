@@ -1,4 +1,4 @@
-"""An API whose flows are scripts, for agents that call them over A2A."""
+"""An API whose flows are played, for agents that call them over A2A."""
 
 import secrets
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import pytest
 from koco.events.model import Kind
 from koco.manifest.descriptions import FlowExample
 from tests.support.api_server import Api, serving
+from tests.support.played_flows import Stage, play
 from tests.support.releases import flow
-from tests.support.scripted_flows import Run, play
 from tests.support.whole_api import complete
 
 GREET: list[dict[str, Any]] = [
@@ -47,43 +47,38 @@ FLOWS = (
 )
 
 
-async def greet(run: Run) -> None:
-    await run.begin()
-    await run.finish(f"Hello, {run.inputs['who']}")
+async def greet(stage: Stage) -> Any:
+    return f"Hello, {stage.inputs['who']}"
 
 
-async def ask(run: Run) -> None:
+async def ask(stage: Stage) -> Any:
     """Ask for an approval, for a word, and return both."""
-    await run.begin()
-    approval = await run.ask("approval", {"page": 1})
-    word = await run.ask("word")
-    await run.finish({"approval": approval, "word": word})
+    approval = await stage.ask("approval", {"page": 1})
+    word = await stage.ask("word")
+    return {"approval": approval, "word": word}
 
 
-async def stream(run: Run) -> None:
-    await run.begin()
-    await run.emit(Kind.STDOUT, "one", "two")
-    await run.emit(Kind.PROGRESS, {"done": 1, "total": 2, "message": "half"})
-    await run.emit(Kind.RESULT, "chunk 1", {"chunk": 2})
-    await run.finish({"type": "markdown", "body": "# Done"})
+async def stream(stage: Stage) -> Any:
+    await stage.write(Kind.STDOUT, "one", "two")
+    await stage.write(Kind.PROGRESS, {"done": 1, "total": 2, "message": "half"})
+    await stage.write(Kind.RESULT, "chunk 1", {"chunk": 2})
+    return {"type": "markdown", "body": "# Done"}
 
 
-async def files(run: Run) -> None:
-    await run.begin()
-    await run.finish(run.inputs)
+async def files(stage: Stage) -> Any:
+    return stage.inputs
 
 
-async def fail(run: Run) -> None:
-    await run.begin()
-    await run.fail("ValueError", "no")
+async def fail(stage: Stage) -> Any:
+    raise ValueError("no")
 
 
 @pytest.fixture(scope="package")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
         api.call(complete(api, given=MANIFEST, flows=FLOWS))
-        scripts = {"greet": greet, "ask": ask, "stream": stream, "files": files, "fail": fail}
-        play(api, scripts)
+        plays = {"greet": greet, "ask": ask, "stream": stream, "files": files, "fail": fail}
+        play(api, plays)
         api.parts.url = api.url  # the cards' clients follow it
         api.admit("reader", "read")
         api.admit("overseer", "launch", sees_all=True)

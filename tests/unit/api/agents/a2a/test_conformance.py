@@ -1,4 +1,4 @@
-"""The compatibility kit of A2A 1.0, against agents whose flows are scripts.
+"""The compatibility kit of A2A 1.0, against agents whose flows are played.
 
 The kit is no package: `KOCO_A2A_TCK` names a checkout of github.com/a2aproject/a2a-tck at its
 branch `1.0-dev`, in whose virtual environment `.venv` it is installed.
@@ -14,8 +14,8 @@ import pytest
 from tests.support.a2a_tck import FORM, proxied, tck
 from tests.support.api_server import serving
 from tests.support.long import long
+from tests.support.played_flows import play
 from tests.support.releases import flow
-from tests.support.scripted_flows import play
 from tests.support.whole_api import complete
 
 #: What fails although the specification (1.0.1) asks for nothing else, each with its sentence.
