@@ -5,7 +5,7 @@ from pathlib import Path
 
 from koco.cli.local_run import source as sources
 from koco.cli.scaffold import report, schema_file, writing
-from koco.cli.scaffold.rendering import Content
+from koco.cli.scaffold.writing import Content
 from koco.errors import ConflictError
 from koco.project import project
 from koco.project.config_file import FILE

@@ -12,17 +12,10 @@ from pathlib import Path
 from koco.cli.scaffold import koco_source, schema_file
 from koco.cli.scaffold.names import Names
 from koco.cli.scaffold.templates import ABOUT, Template
+from koco.cli.scaffold.writing import Content
 from koco.errors import UsageError
 from koco.project import file_tree
 from koco.project.secret_files import LeftOut
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a file is to have, and whether it is a program."""
-
-    data: bytes
-    is_executable: bool = False
 
 
 @dataclass(frozen=True)

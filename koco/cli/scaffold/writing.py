@@ -3,13 +3,21 @@
 import contextlib
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from koco.cli.scaffold.rendering import Content
 from koco.errors import ConflictError, UsageError
 
 #: The mode of a new file, and of one that is a program, before the user's umask.
 _MODES = {False: 0o666, True: 0o777}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file is to have, and whether it is a program."""
+
+    data: bytes
+    is_executable: bool = False
 
 
 def refuse_overwrite(directory: Path, files: Collection[Path]) -> None:

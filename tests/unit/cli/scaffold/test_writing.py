@@ -8,7 +8,7 @@ import pytest
 
 from koco.cli.main import run
 from koco.cli.scaffold import writing
-from koco.cli.scaffold.rendering import Content
+from koco.cli.scaffold.writing import Content
 from koco.errors import ConflictError, UsageError
 from tests.support import small_disk
 
