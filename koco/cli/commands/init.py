@@ -1,13 +1,12 @@
 """`koco init`: create a project from a template, or a manifest for code that exists."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from koco.cli.inputs import prompt
-from koco.cli.scaffold import templates, writing
+from koco.cli.scaffold import next_steps, templates, writing
 from koco.cli.scaffold.names import Names
 from koco.cli.scaffold.templates import Template
 from koco.cli.terminal import output
@@ -71,7 +70,8 @@ def _create(
     directory: Path, template: str | None, name: str | None, *, asks: bool, json: bool
 ) -> None:
     names = Names.of(name or directory.resolve().name)
-    chosen = _choose() if template is None and asks else templates.find(template or "hello")
+    is_open = template is None and asks
+    chosen = _choose() if is_open else templates.find(template or templates.DEFAULT)
     from koco.cli.scaffold import rendering  # the walk through files, which the list does not need
 
     made = rendering.render(chosen, names)
@@ -87,7 +87,7 @@ def _create(
         output.note(f"note: {each.name} is left out: it looks like {each.looks_like}")
     others = "" if template or asks else " (`koco init --list` lists others)"
     output.note(f"created {counted(len(files), 'file')} from the template {chosen.name!r}{others}")
-    _print_steps(directory, chosen)
+    next_steps.show(directory, ["koco up", "koco deploy"], run=chosen.run)
 
 
 def _choose() -> Template:
@@ -111,12 +111,3 @@ def _list(*, as_json: bool) -> None:
         output.print_items(items)
     else:
         output.print_table(("TEMPLATE", "DESCRIPTION"), known, widest="DESCRIPTION")
-
-
-def _print_steps(directory: Path, chosen: Template) -> None:
-    steps = [f"cd {shlex.quote(str(directory))}"] if directory.resolve() != Path.cwd() else []
-    steps += ["koco up", "koco deploy"]
-    steps.append(f"koco run {chosen.run} -f" if chosen.run else "koco flows")
-    output.note("next:")
-    for step in steps:
-        output.note(f"  {step}")

@@ -1,9 +1,9 @@
 """Shows the result of `koco init --from`: the files, the losses, and the next steps."""
 
-import shlex
 from pathlib import Path
 from typing import TypedDict
 
+from koco.cli.scaffold import next_steps
 from koco.cli.terminal import output
 from koco.errors import KocoError
 from koco.manifest.load import display_path
@@ -62,17 +62,11 @@ def _print_notes(made: Conversion) -> None:
 
 
 def _print_steps(directory: Path, made: Conversion) -> None:
-    output.note("next:")
-    steps = [f"cd {shlex.quote(str(directory))}"] if directory.resolve() != Path.cwd() else []
-    steps += ["koco validate", "koco up"]
     secrets = {name: None for service in made.services for name in service.secrets}
     # The values stay in the user's own file.
-    steps += [f"koco secret set {name}" for name in secrets]
-    flows = [service.flow for service in made.services if service.flow]
-    steps += ["koco deploy", *[f"koco run {flow} -f" for flow in flows[:1]]]
-    steps += [] if flows else ["koco flows"]
-    for step in steps:
-        output.note(f"  {step}")
+    commands = [f"koco secret set {name}" for name in secrets]
+    flow = next((service.flow for service in made.services if service.flow), None)
+    next_steps.show(directory, ["koco validate", "koco up", *commands, "koco deploy"], run=flow)
 
 
 def _problems(directory: Path) -> list[str]:
