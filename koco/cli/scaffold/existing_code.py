@@ -21,14 +21,15 @@ def write(named: str, directory: Path, name: str | None, *, as_json: bool) -> No
         KocoError: whatever else is wrong with what is named.
     """
     made = _make(named, directory, name)
-    _leave_koco_toml(directory, made)
     files = {path: Content(_with_schema(path, text).encode()) for path, text in made.files.items()}
+    if os.path.lexists(directory / FILE):
+        _require_named(directory / FILE, made)
+        del files[Path(FILE)]
     if not os.path.lexists(directory / schema_file.PATH):
         files[schema_file.PATH] = Content(schema_file.content())
-        made.files[schema_file.PATH] = ""  # so that it is reported
     writing.refuse_overwrite(directory, files.keys())
     writing.write(directory, files)
-    report.print_report(directory, Path(named), made, as_json=as_json)
+    report.print_report(directory, Path(named), made, files, as_json=as_json)
 
 
 def _make(named: str, directory: Path, name: str | None) -> Conversion:
@@ -40,18 +41,15 @@ def _make(named: str, directory: Path, name: str | None) -> Conversion:
     return code_manifest.make(named, directory, name=name)
 
 
-def _leave_koco_toml(directory: Path, made: Conversion) -> None:
-    """Keep a `koco.toml` that names the manifests already."""
-    if not os.path.lexists(directory / FILE):
-        return
-    patterns = project.load(directory / FILE).patterns
+def _require_named(file: Path, made: Conversion) -> None:
+    """Raise `ConflictError` if a `koco.toml` does not name the manifests: it stays as it is."""
+    patterns = project.load(file).patterns
     for service in made.services:
         if not any(service.manifest.match(pattern) for pattern in patterns):
             raise ConflictError(
-                f"{directory / FILE} exists, and does not name {service.manifest}",
+                f"{file} exists, and does not name {service.manifest}",
                 hint=f'add "{service.manifest}" to its `manifests`',
             )
-    del made.files[Path(FILE)]
 
 
 def _with_schema(path: Path, text: str) -> str:

@@ -1,5 +1,6 @@
 """Shows the result of `koco init --from`: the files, the losses, and the next steps."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,9 +26,11 @@ class _Service(TypedDict):
     notes: list[_Note]
 
 
-def print_report(directory: Path, source: Path, made: Conversion, *, as_json: bool) -> None:
+def print_report(
+    directory: Path, source: Path, made: Conversion, written: Iterable[Path], *, as_json: bool
+) -> None:
     """Print the manifests on stdout, and on stderr everything that the user must know or do."""
-    files = sorted(map(str, made.files))
+    files = sorted(map(str, written))
     problems = _problems(directory)
     if as_json:
         output.print_json(
