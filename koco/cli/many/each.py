@@ -236,24 +236,26 @@ class _Run:
         inputs = {**self._wish.common, **task.line.inputs}
         inputs.pop(self._drops or "", None)
         inputs = self._files.upload(client, inputs, task.line.inputs.keys() & inputs)
-        sent = _digest(inputs)
+        sent, outcome = _digest(inputs), None
         if task.failure and task.failure.sent in (sent, None):
             outcome = second_tries.follow_up(
                 client, task.failure.fid, key=task.launch_key, ask=self._when_there_is_room
             )
-            if outcome is not None:
-                return outcome if outcome["status"] == "finished" else {**outcome, "sent": sent}
+        if outcome is None:
+            outcome = self._launch(client, inputs, task.launch_key)
+        return outcome if outcome["status"] == "finished" else {**outcome, "sent": sent}
+
+    def _launch(self, client: Client, inputs: dict[str, Any], key: str) -> dict[str, Any]:
+        """Launch an execution, unless the key finds one; wait for its end, return its outcome."""
 
         def ask() -> Any:
             return client.launch_and_wait(
-                self._wish.flow, inputs, key=task.launch_key, wait_s=_WAIT_S, is_prefilled=True
+                self._wish.flow, inputs, key=key, wait_s=_WAIT_S, is_prefilled=True
             )
 
-        while True:
-            # The same key finds the same execution, so this is a launch only the first time.
-            if outcome := self._when_there_is_room(ask).get("outcome"):
-                return outcome if outcome["status"] == "finished" else {**outcome, "sent": sent}
+        while not (outcome := self._when_there_is_room(ask).get("outcome")):
             self._pause(_LOOK_S)  # a proxy may have answered early
+        return dict(outcome)
 
     def _when_there_is_room(self, ask: Callable[[], T]) -> T:
         return backoff.when_there_is_room(ask, on_wait=self._bar.wait, sleep=self._pause)
