@@ -129,7 +129,7 @@ def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator
     wide = max((len(name) for name in names if len(name) <= 40), default=0)
     for block, rows in zip(blocks, shown, strict=True):
         for sign, name, text in rows:
-            line = _cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream)
+            line = output.cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream, indent=4)
             yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{line[1:]}"
         if len(rows) < len(block.rows):
             more = counted(len(block.rows) - len(rows), block.more)
@@ -193,10 +193,3 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):  # without its defaults, most of which are empty
         value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
     return json.dumps(value, ensure_ascii=False)
-
-
-def _cut(line: str, stream: TextIO) -> str:
-    """Return a line cut to fit a terminal, after its indent of four columns."""
-    if not output.is_terminal(stream):
-        return line  # uncut, so that a log can be searched
-    return output.shortened(line, output.room(stream, indent=4))

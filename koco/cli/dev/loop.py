@@ -146,7 +146,7 @@ class Loop:
                 self._watch.set(sources)
             case Planned(turn, lines) if turn == self._deploys.turn:
                 for each in lines:
-                    output.note(_cut(each))
+                    output.note(output.cut(output.inline(each), sys.stderr))
             case Told(turn) if turn == self._deploys.turn:
                 self._tell(happening)
             case Deployed(turn) if turn == self._deploys.turn:
@@ -345,11 +345,3 @@ def _reported_signals(report: Any) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _cut(text: str) -> str:
-    """Return a line cut to fit a terminal."""
-    text = output.inline(text)
-    if not output.is_terminal(sys.stderr):
-        return text
-    return output.shortened(text, output.room(sys.stderr))

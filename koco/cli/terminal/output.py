@@ -147,6 +147,14 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def cut(line: str, stream: TextIO, *, indent: int = 0) -> str:
+    """Return a line cut to fit a stream's terminal. Elsewhere it is whole, so logs can be searched.
+
+    `indent` is the number of columns already used.
+    """
+    return shortened(line, room(stream, indent=indent)) if is_terminal(stream) else line
+
+
 def harmless_json(text: str) -> str:
     """Do the same for JSON: control characters are escaped, and the value stays the same."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
