@@ -19,7 +19,7 @@ from koco.client import context_file
 from koco.errors import NotFoundError, UsageError
 from koco.project import ignore_files, secret_files
 from koco.project.ignore_files import Rules
-from koco.project.output_files import Identity
+from koco.project.output_files import Identity, identity
 from koco.project.secret_files import LeftOut
 
 #: Never shipped, even if included: tools make these, and no flow needs them.
@@ -213,7 +213,7 @@ class _Walk:
             raise unreadable(name, exc) from exc
         if path.is_dir():
             yield from self._content(_Folder(path, f"{name}/", folder.rules, (*folder.trail, path)))
-        elif path.is_file() and (status.st_dev, status.st_ino) not in self._outputs:
+        elif path.is_file() and identity(status) not in self._outputs:
             # Not a socket or pipe. Its content may still begin like a secret.
             is_included = is_included or self._is_included(name)
             yield SourceFile(_utf8(name), status.st_size, path, is_included)

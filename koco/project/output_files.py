@@ -23,7 +23,7 @@ def written() -> frozenset[Identity]:
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):  # closed
             status = os.fstat(descriptor)
-            (pipes if stat.S_ISFIFO(status.st_mode) else found).add(_identity(status))
+            (pipes if stat.S_ISFIFO(status.st_mode) else found).add(identity(status))
     return frozenset(found | _behind(frozenset(pipes)))
 
 
@@ -60,9 +60,9 @@ def _descriptors(folder: str) -> tuple[set[Identity], set[Identity], set[Identit
         with contextlib.suppress(OSError):  # closed in the meantime
             status, mode = os.stat(f"{folder}/{name}"), os.lstat(f"{folder}/{name}").st_mode  # noqa: PTH116
             if stat.S_ISFIFO(status.st_mode):
-                (writes if mode & stat.S_IWUSR else reads).add(_identity(status))
+                (writes if mode & stat.S_IWUSR else reads).add(identity(status))
             elif stat.S_ISREG(status.st_mode) and mode & stat.S_IWUSR:
-                files.add(_identity(status))
+                files.add(identity(status))
     return reads, writes, files
 
 
@@ -85,5 +85,6 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _identity(status: os.stat_result) -> Identity:
+def identity(status: os.stat_result) -> Identity:
+    """Return the identity of a file."""
     return status.st_dev, status.st_ino

@@ -64,7 +64,7 @@ def _rough(folder: Path) -> Iterator[Path]:
 
 def _is_one_of(path: Path, files: frozenset[output_files.Identity]) -> bool:
     found = _stat(path.lstat)
-    return found is not None and (found.st_dev, found.st_ino) in files
+    return found is not None and output_files.identity(found) in files
 
 
 def _facts(path: Path) -> tuple[int, int, int] | None:
