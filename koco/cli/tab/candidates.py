@@ -20,7 +20,7 @@ def find(words: list[str]) -> list[Candidate]:
     if context is None:
         context, rest = _take("--context", rest)
     # Some commands have `--env` as well.
-    env = env or next((after for name, after in _pairs(rest) if name == "--env"), None)
+    env = env or next((after for name, after in itertools.pairwise(rest) if name == "--env"), None)
     found = _after(known, rest, prefix, Values(known, context, env))
     return [each for each in found if each[0].startswith(prefix) or each in values.FILES]
 
@@ -28,10 +28,6 @@ def find(words: list[str]) -> list[Candidate]:
 def _take(option: str, words: list[str]) -> tuple[str | None, list[str]]:
     """Return the value of an option of koco itself, and the words after it."""
     return (words[1], words[2:]) if words[:1] == [option] and len(words) > 1 else (None, words)
-
-
-def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
-    return itertools.pairwise(words)
 
 
 def _after(known: Table, words: list[str], prefix: str, found: Values) -> Iterable[Candidate]:
