@@ -9,7 +9,8 @@ from koco.client.transport import Answer, Transport
 
 #: How long an answer may be silent (seconds): a stream has a heartbeat every ten.
 _SILENCE_S = 60.0
-_META = "io.modelcontextprotocol/protocolVersion"
+#: The member of `_meta` with the revision that a message is of; older revisions have none.
+VERSION = "io.modelcontextprotocol/protocolVersion"
 _NAMED = {
     **{"tools/call": "name", "resources/read": "uri"},
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
@@ -48,7 +49,7 @@ def _headers(message: dict[str, Any], version: str) -> dict[str, str]:
     meta = params.get("_meta") or {}
     headers = {"Content-Type": "application/json"}
     headers["Accept"] = "application/json, text/event-stream"
-    if own := meta.get(_META):
+    if own := meta.get(VERSION):
         headers["MCP-Protocol-Version"] = str(own)
         headers["Mcp-Method"] = str(message.get("method"))
         name = params.get(_NAMED.get(str(message.get("method")), ""))

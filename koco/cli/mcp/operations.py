@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from koco.client import mcp
+
 #: How often a running command is checked for being cancelled (seconds).
 _LOOK_S = 0.2
 #: How much of a command's output a result has (characters): its end.
@@ -160,7 +162,7 @@ class Operations:
         else:
             text, is_error = self._run(operation, given, cancelled)
         result = {"content": [{"type": "text", "text": text}], "isError": is_error}
-        if "io.modelcontextprotocol/protocolVersion" in (params.get("_meta") or {}):
+        if mcp.VERSION in (params.get("_meta") or {}):
             result["resultType"] = "complete"
         return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
