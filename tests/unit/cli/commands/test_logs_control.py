@@ -40,7 +40,9 @@ def test_shows_the_log_of_the_control_plane(api: Api, cli: Cli) -> None:
     assert cli("logs", "--control", "-n", "1").out.splitlines()[-1] == "  now"
     assert cli("logs", "--control", "--since", "2999-01-01T00:00:00Z").out == ""
     found = [json.loads(text) for text in cli("logs", "--control", "--json").out.splitlines()]
-    assert {"cursor", "ts", "level", "logger", "message", "request", "fid"} == set(found[0])
+    assert {
+        *("cursor", "ts", "level", "logger", "message", "request", "fid", "trace_id", "span_id")
+    } == set(found[0])
 
 
 def test_only_admins_see_it(api: Api, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
