@@ -256,6 +256,7 @@ def test_prometheus_can_read_the_metrics(api: Api) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     with api.http() as client:
+        launch(client)
         client.get("/v1/nothing")
         client.get("/v1/executions/none")
         answer = client.get("/v1/metrics")
