@@ -32,8 +32,6 @@ _LAST = re.compile(r"([A-Za-z_][\w.<>]*)(?:: (.*))?\Z", re.DOTALL)
 _MACHINERY = re.compile(r"/koco/(runner|sdk)/|^python/ray/|/ray/(_private|util/tracing)/")
 #: Where the frames of Ray's compiled code say that they are.
 _CYTHON = "python/ray/"
-#: The folders into which Ray and koco unpack what belongs to a release.
-_UNPACKED = re.compile(r"^.*/py_modules_files/[^/]+/")
 
 #: What Ray raises if it cannot load an exception, or if an actor's constructor raises.
 _INSTEAD = ("UnserializableException", "ActorDiedError")
@@ -197,7 +195,6 @@ def _cleaned(text: str) -> str:
 
 
 def _short(file: str) -> str:
-    root = next((p for p in Path(file).parents if (p / stacks.BUNDLE_MARK).exists()), None)
-    if root is not None:
+    if root := stacks.bundle_of(file):
         return file.removeprefix(f"{root}/")
-    return _UNPACKED.sub("", file)
+    return stacks.without_unpacked_folder(file)

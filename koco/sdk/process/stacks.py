@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import faulthandler
+import functools
 import importlib
 import os
 import re
@@ -224,8 +225,19 @@ def bundle_folders() -> list[str]:
     return [f"{root}/" for root in sys.path if root and (Path(root) / BUNDLE_MARK).exists()]
 
 
+@functools.cache
+def bundle_of(file: str) -> str:
+    """Return the directory of the bundle that contains a file; empty if there is none."""
+    return next((str(p) for p in Path(file).parents if (p / BUNDLE_MARK).exists()), "")
+
+
+def without_unpacked_folder(file: str) -> str:
+    """Return a file's name below the folder into which Ray or koco has unpacked it, if any."""
+    return re.sub(r"^.*/py_modules_files/[^/]+/", "", file)
+
+
 def _short(frame: Frame, roots: Iterable[str]) -> Frame:
-    file = re.sub(r"^.*/py_modules_files/[^/]+/", "", frame.file)
+    file = without_unpacked_folder(frame.file)
     for root in roots:
         file = file.removeprefix(root)
     return msgspec.structs.replace(frame, file=file)

@@ -1,6 +1,5 @@
 """Describe exceptions of a user's code as the author wants to see them: without koco's frames."""
 
-import functools
 import re
 import sys
 import traceback
@@ -99,7 +98,7 @@ def format_frames(frames: list[tuple[str, int, str]]) -> str:
 
     The newest frame is last. Files of bundles have their names inside the bundle.
     """
-    roots = [_bundle_of(file) for file, _, _ in frames]
+    roots = [stacks.bundle_of(file) for file, _, _ in frames]
     first = next((at for at, root in enumerate(roots) if root), 0)
     lines: list[str] = []
     for (file, number, name), root in list(zip(frames, roots, strict=True))[first:]:
@@ -110,9 +109,3 @@ def format_frames(frames: list[tuple[str, int, str]]) -> str:
     if not lines:
         return ""
     return _clean("Traceback (most recent call last):\n" + "".join(lines).rstrip())
-
-
-@functools.cache
-def _bundle_of(file: str) -> str:
-    """Return the directory of the bundle that contains a file; empty if there is none."""
-    return next((str(p) for p in Path(file).parents if (p / stacks.BUNDLE_MARK).exists()), "")
