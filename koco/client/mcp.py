@@ -30,7 +30,15 @@ def send(
     """
     headers = _headers(message, version)
     content = json.dumps(message).encode()
-    with transport.exchange(path, content, headers=headers, silence_s=_SILENCE_S) as incoming:
+    with transport.stream(
+        path,
+        method="POST",
+        query={},
+        content=content,
+        headers=headers,
+        silence_s=_SILENCE_S,
+        takes_refusals="application/json",
+    ) as incoming:
         if "event-stream" not in incoming.headers.get("Content-Type", ""):
             body = bytes(Answer.of(incoming.response, Room()).body)
             if body:

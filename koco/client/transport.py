@@ -256,8 +256,13 @@ class Transport:
         silence_s: float,
         headers: dict[str, str] | None = None,
         method: str = "GET",
+        content: bytes | None = None,
+        takes_refusals: str | None = None,
     ) -> Iterator["Incoming"]:
         """Give the answer to one request, with its body still to be read. Never repeats it.
+
+        A refusal is an answer, too, if its media type is `takes_refusals`: then another protocol
+        than koco's own is spoken.
 
         Raises:
             UnreachableError: now or while the body is read: the caller may try again.
@@ -267,37 +272,14 @@ class Transport:
         from koco.client import bounded_body  # httpcore, which comes with httpx
 
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
-        request = self._request(method, path, query=query, headers=headers, timeout_s=silence_s)
-        pace = bounded_body.Pace(silence_s)
-        with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
-            self._check_version(response)
-            if not response.is_success:
-                raise self._make_error(Answer.of(response, Room()))
-            bounded_body.require_plain(response)
-            self.has_answered = True
-            yield Incoming(response, pace)
-
-    @contextmanager
-    def exchange(
-        self, path: str, content: bytes, *, headers: dict[str, str], silence_s: float
-    ) -> Iterator["Incoming"]:
-        """Give the answer to one POST, with its body still to be read. Never repeats it.
-
-        A refusal in plain JSON is an answer, too: another protocol than koco's own is spoken.
-
-        Raises:
-            UnreachableError, AnswerError, KocoError: see `stream`.
-        """
-        from koco.client import bounded_body  # httpcore, which comes with httpx
-
         request = self._request(
-            "POST", path, query=None, headers=headers, content=content, timeout_s=silence_s
+            method, path, query=query, headers=headers, content=content, timeout_s=silence_s
         )
         pace = bounded_body.Pace(silence_s)
         with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
             self._check_version(response)
             kind = response.headers.get("Content-Type", "").partition(";")[0]
-            if not response.is_success and kind != "application/json":
+            if not response.is_success and kind != takes_refusals:
                 raise self._make_error(Answer.of(response, Room()))
             bounded_body.require_plain(response)
             self.has_answered = True
