@@ -113,9 +113,7 @@ class Metrics:
         text = "How long the first execution in line has waited that its limits allow."
         longest_s = time.monotonic() - min(waits_s) if waits_s else 0.0
         yield GaugeMetricFamily("koco_queue_longest_wait_seconds", text, longest_s)
-        text = "Attempts to deliver a webhook since the control plane started."
-        yield _counter("koco_webhook_attempts", text, parts.webhooks.sender.outcomes, "outcome")
-        text = "Spans that a collector has taken since then."
+        text = "Spans that a collector has taken since the control plane started."
         yield CounterMetricFamily("koco_spans_exported", text, parts.traces.outcomes["ok"])
         text = "Exports of spans that no collector took; they are repeated."
         yield CounterMetricFamily("koco_span_exports_failed", text, parts.traces.outcomes["failed"])
@@ -127,10 +125,8 @@ class Metrics:
 
     def _webhooks(self) -> Iterator[Metric]:
         text = "Attempts to send messages to webhooks since the control plane started."
-        family = CounterMetricFamily("koco_webhook_attempts", text, labels=("outcome",))
-        for outcome, count in self._parts.webhooks.sender.outcomes.items():
-            family.add_metric((outcome,), count)
-        yield family
+        outcomes = self._parts.webhooks.sender.outcomes
+        yield _counter("koco_webhook_attempts", text, outcomes, "outcome")
         text = "Messages to webhooks that are still to be sent."
         yield GaugeMetricFamily("koco_webhook_waiting", text, self._waiting.number)
         text = "How long the first of them is overdue."
