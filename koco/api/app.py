@@ -1,18 +1,16 @@
 """The application: all routes and the layers around them."""
 
-import copy
 import functools
 
 from litestar import Litestar
 from litestar.datastructures import State
 
-from koco.api import node_app
+from koco.api import node_app, protocol_app
 from koco.api.agents.a2a import app as a2a
 from koco.api.agents.mcp import routes as mcp
 from koco.api.agents.mip003 import app as mip003
-from koco.api.http import auth, errors, proxy, request_id
+from koco.api.http import errors, proxy, request_id
 from koco.api.http.audit import record
-from koco.api.http.request import Request
 from koco.api.kodosumi import app as kodosumi
 from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
@@ -90,8 +88,7 @@ MODULES = (
 def create_app(parts: Parts) -> Litestar:
     """Return the API of a control plane."""
     counters = metrics.Metrics(parts)
-    app = copy.copy(_make_routes())
-    app.state = State(
+    state = State(
         {
             "parts": parts,
             "doctor": Doctor(parts),
@@ -99,11 +96,12 @@ def create_app(parts: Parts) -> Litestar:
             "metrics": counters,
         }
     )
+    app = protocol_app.bind(_make_routes(), state)
     a2a.push_with(parts)
     # A2A's cards get an `ETag` as well.
-    served = etag.wrap(a2a.wrap(app.asgi_handler, app.state))
-    served = kodosumi.wrap(served, app.state)
-    served = mip003.wrap(served, app.state)
+    served = etag.wrap(a2a.wrap(app.asgi_handler, state))
+    served = kodosumi.wrap(served, state)
+    served = mip003.wrap(served, state)
     # Outermost, because litestar's own middleware does not see requests without a route.
     identified = request_id.wrap(served, counters.observe)
     app.asgi_handler = proxy.wrap(identified, parts.settings)
@@ -117,16 +115,7 @@ def _make_routes() -> Litestar:
     Cached, because tests start hundreds of control planes and litestar needs a tenth of a second
     to build the routes.
     """
-    app = Litestar(
-        route_handlers=[route for module in MODULES for route in module.ROUTES],
-        exception_handlers=errors.HANDLERS,
-        before_request=validation.check,
-        before_send=[record],
-        openapi_config=None,
-        logging_config=None,
-        request_class=Request,
-        # `Request` counts instead, because the limit is a setting that may change.
-        request_max_body_size=None,
+    routes = [route for module in MODULES for route in module.ROUTES]
+    return protocol_app.make(
+        routes, errors.HANDLERS, before_request=validation.check, before_send=[record]
     )
-    auth.check_guards(app)
-    return app

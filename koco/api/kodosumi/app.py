@@ -1,14 +1,12 @@
 """The application with Kodosumi's routes, and the decision which requests are for it."""
 
-import copy
 import functools
 from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
 
-from koco.api.http import auth
-from koco.api.http.request import Request
+from koco.api import protocol_app
 from koco.api.kodosumi import credentials, refusals
 from koco.control.container import Parts
 
@@ -41,16 +39,10 @@ def wrap(app: Any, state: State) -> Any:
     parts: Parts = state.parts
     settings = parts.settings
 
-    async def serve(scope: Any, receive: Any, send: Any) -> None:
-        if settings.kodosumi_api and scope["type"] == "http" and _is_kodosumis(scope):
-            own = _bind(state)
-            # The hooks of koco's application, such as the audit log, are in `send` already.
-            scope["app"] = scope["litestar_app"] = own
-            await own.asgi_handler(scope, receive, _without_store(send))
-        else:
-            await app(scope, receive, send)
+    def takes(scope: Any) -> bool:
+        return settings.kodosumi_api and _is_kodosumis(scope)
 
-    return serve
+    return protocol_app.wrap(app, state, name="kodosumi", takes=takes, make_routes=make_routes)
 
 
 def _is_kodosumis(scope: Any) -> bool:
@@ -67,27 +59,20 @@ def _is_kodosumis(scope: Any) -> bool:
     )
 
 
-def _without_store(send: Any) -> Any:
-    """Return a `send` whose answers are private to the caller, so that no cache keeps them."""
+def _without_store(app: Any) -> Any:
+    """Wrap an application so that its answers are private to the caller: no cache keeps them."""
 
-    async def send_private(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            if all(name != _NO_STORE[0] for name, _ in headers):
-                message["headers"] = [*headers, _NO_STORE]
-        await send(message)
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        async def send_private(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message["headers"])
+                if all(name != _NO_STORE[0] for name, _ in headers):
+                    message["headers"] = [*headers, _NO_STORE]
+            await send(message)
 
-    return send_private
+        await app(scope, receive, send_private)
 
-
-def _bind(state: State) -> Litestar:
-    """Return the application for a control plane. Made at its first request."""
-    if "kodosumi" not in state:
-        app = copy.copy(make_routes())
-        app.state = state
-        state.kodosumi = app
-    made: Litestar = state.kodosumi
-    return made
+    return serve
 
 
 @functools.cache
@@ -96,14 +81,7 @@ def make_routes() -> Litestar:
     # Imported here, because most control planes never serve them.
     from koco.api.kodosumi import routes
 
-    app = Litestar(
-        route_handlers=[route for module in routes.modules() for route in module.ROUTES],
-        exception_handlers=refusals.HANDLERS,
-        openapi_config=None,
-        logging_config=None,
-        request_class=Request,
-        # `Request` counts instead, because the limit is a setting that may change.
-        request_max_body_size=None,
-    )
-    auth.check_guards(app, PUBLIC)
+    all_routes = [route for module in routes.modules() for route in module.ROUTES]
+    app = protocol_app.make(all_routes, refusals.HANDLERS, public=PUBLIC)
+    app.asgi_handler = _without_store(app.asgi_handler)
     return app

@@ -1,14 +1,12 @@
 """The application with A2A's routes, made at the first request for them."""
 
-import copy
 import functools
 from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
 
-from koco.api.http import auth
-from koco.api.http.request import Request
+from koco.api import protocol_app
 from koco.control.container import Parts
 from koco.control.webhooks.content import Content
 from koco.store.webhook_model import Delivery, Webhook
@@ -25,18 +23,12 @@ def wrap(app: Any, state: State) -> Any:
 
     `state` is the state of that application.
     """
+    return protocol_app.wrap(app, state, name="a2a", takes=_takes, make_routes=make_routes)
 
-    async def serve(scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        if scope["type"] == "http" and (path.startswith("/a2a/") or path in _PATHS):
-            own = _bind(state)
-            # The hooks of koco's application, such as the audit log, are in `send` already.
-            scope["app"] = scope["litestar_app"] = own
-            await own.asgi_handler(scope, receive, send)
-        else:
-            await app(scope, receive, send)
 
-    return serve
+def _takes(scope: Any) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/a2a/") or path in _PATHS
 
 
 def push_with(parts: Parts) -> None:
@@ -50,19 +42,6 @@ def push_with(parts: Parts) -> None:
     parts.webhooks.contents["a2a"] = make
 
 
-def _bind(state: State) -> Litestar:
-    """Return the application for a control plane."""
-    if "a2a" not in state:
-        from koco.api.agents.a2a.card_keys import CardKeys
-
-        app = copy.copy(make_routes())
-        app.state = state
-        state.card_keys = CardKeys(state.parts.settings)
-        state.a2a = app
-    made: Litestar = state.a2a
-    return made
-
-
 @functools.cache
 def make_routes() -> Litestar:
     """Return all routes, without their state: they are the same for each control plane."""
@@ -70,14 +49,5 @@ def make_routes() -> Litestar:
     from koco.api.agents.a2a import discovery, http_json, json_rpc, refusals
 
     modules = (discovery, http_json, json_rpc)
-    app = Litestar(
-        route_handlers=[route for module in modules for route in module.ROUTES],
-        exception_handlers=refusals.HANDLERS,
-        openapi_config=None,
-        logging_config=None,
-        request_class=Request,
-        # `Request` counts instead, because the limit is a setting that may change.
-        request_max_body_size=None,
-    )
-    auth.check_guards(app, PUBLIC)
-    return app
+    routes = [route for module in modules for route in module.ROUTES]
+    return protocol_app.make(routes, refusals.HANDLERS, public=PUBLIC)

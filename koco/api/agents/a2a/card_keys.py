@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from litestar.datastructures import State
+
 from koco.api.agents.a2a.shapes.signing import Signer
 from koco.control.settings import Settings
 from koco.errors import KocoError
@@ -35,3 +37,14 @@ class CardKeys:
             # Everyone may ask for a card, so the answer does not name the file.
             raise KocoError("agent cards cannot be signed now", hint="the log says why") from exc
         return self._known[2]
+
+
+def signer_of(state: State) -> Signer | None:
+    """Return what signs the cards of a control plane, whose application has this state.
+
+    Raises as `CardKeys.signer`.
+    """
+    if "card_keys" not in state:
+        state.card_keys = CardKeys(state.parts.settings)
+    keys: CardKeys = state.card_keys
+    return keys.signer()

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Response, get
 
-from koco.api.agents.a2a import answers
+from koco.api.agents.a2a import answers, card_keys
 from koco.api.agents.a2a.operations import listing
 from koco.api.agents.a2a.operations.agent import Agent
 from koco.api.agents.a2a.reading.requests import GetCard
@@ -31,7 +31,7 @@ async def show_card(request: Request, service: str, flow: str) -> Response[Any]:
 @get(listing.KEYS)
 async def show_card_keys(request: Request) -> Response[Any]:
     """Show the public keys that cards are signed with."""
-    signer = request.app.state.card_keys.signer()
+    signer = card_keys.signer_of(request.app.state)
     if signer is None:
         raise NotFoundError("cards are not signed here: the setting card_key names no key")
     return _whole({"keys": [signer.public]}, "public, max-age=300")

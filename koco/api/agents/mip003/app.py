@@ -1,18 +1,19 @@
 """The application with the routes of MIP-003 and Sumi, made at the first request for them."""
 
-import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Response
 from litestar.datastructures import State
 
-from koco.api.http import auth, errors
-from koco.api.http.request import Request as OwnRequest
+from koco.api import protocol_app
+from koco.api.http import errors
+from koco.api.http.errors import AnyRequest
 
-AnyRequest = Request[Any, Any, Any]
+#: The routes that take no key.
+_PUBLIC = frozenset({"options_handler"})
 
 #: The beginnings of the paths that belong here.
 _BEGINNINGS = ("/mip003/", "/sumi/")
@@ -23,28 +24,12 @@ def wrap(app: Any, state: State) -> Any:
 
     `state` is the state of that application.
     """
-
-    async def serve(scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        if scope["type"] == "http" and (path.startswith(_BEGINNINGS) or path == "/sumi"):
-            own = _bind(state)
-            # The hooks of koco's application, such as the audit log, are in `send` already.
-            scope["app"] = scope["litestar_app"] = own
-            await own.asgi_handler(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return serve
+    return protocol_app.wrap(app, state, name="mip003", takes=_takes, make_routes=make_routes)
 
 
-def _bind(state: State) -> Litestar:
-    """Return the application for a control plane."""
-    if "mip003" not in state:
-        app = copy.copy(make_routes())
-        app.state = state
-        state.mip003 = app
-    made: Litestar = state.mip003
-    return made
+def _takes(scope: Any) -> bool:
+    path: str = scope["path"]
+    return path.startswith(_BEGINNINGS) or path == "/sumi"
 
 
 @functools.cache
@@ -53,17 +38,7 @@ def make_routes() -> Litestar:
     # Imported here, because most control planes never serve them.
     from koco.api.agents.mip003 import routes, sumi
 
-    app = Litestar(
-        route_handlers=[*routes.ROUTES, *sumi.ROUTES],
-        exception_handlers=_HANDLERS,
-        openapi_config=None,
-        logging_config=None,
-        request_class=OwnRequest,
-        # `Request` counts instead, because the limit is a setting that may change.
-        request_max_body_size=None,
-    )
-    auth.check_guards(app, frozenset({"options_handler"}))
-    return app
+    return protocol_app.make([*routes.ROUTES, *sumi.ROUTES], _HANDLERS, public=_PUBLIC)
 
 
 def _translate(handle: Callable[..., Response[Any]]) -> Callable[..., Response[Any]]:

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+from koco.api.agents.a2a import card_keys
 from koco.api.agents.a2a.faults import TASK_NOT_CANCELABLE, A2AError, violated
 from koco.api.agents.a2a.operations.agent import PROTOCOL, Agent
 from koco.api.agents.a2a.reading.requests import ById, GetCard, GetTask, ListTasks
@@ -90,11 +91,10 @@ def public_card(request: Request) -> Json:
 
 def _signed(request: Request, found: Json) -> Json:
     """Return a card with its signature, if there is a key to sign it with."""
-    signer = request.app.state.card_keys.signer()
+    signer = card_keys.signer_of(request.app.state)
     if signer is None:
         return found
-    signed: Json = signer.sign(found, keys_url=url_of(request, KEYS))
-    return signed
+    return signer.sign(found, keys_url=url_of(request, KEYS))
 
 
 async def _alone(agent: Agent, asked: ListTasks, wanted: Filter) -> list[Execution]:
