@@ -53,6 +53,17 @@ class Calls:
         self.parts = request.parts
         self.caller = request.auth
 
+    def require_launch(self, action: str, target: str = "") -> None:
+        """Require the scope `launch` for a change, which the audit log gets to know.
+
+        The methods that change something do so, too.
+
+        Raises:
+            NotAllowedError: the caller does not have it.
+        """
+        audit.add(self.request, action=action, target=target)
+        auth.require_scope(self.caller, "launch")
+
     # flows
 
     def flows(self, protocol: str) -> list[Entry]:
@@ -236,9 +247,8 @@ class Calls:
     @contextmanager
     def _audited(self, action: str, target: str) -> Iterator[None]:
         """Require the scope `launch`, and have the audit log say what became of a change."""
-        audit.add(self.request, action=action, target=target)
         try:
-            auth.require_scope(self.caller, "launch")
+            self.require_launch(action, target)
             yield
         except KocoError as exc:
             audit.note_code(self.request, exc.code)

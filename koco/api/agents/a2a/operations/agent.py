@@ -6,7 +6,6 @@ from koco.api.agents.a2a.faults import no_task, violated
 from koco.api.agents.a2a.operations.view import View
 from koco.api.agents.a2a.shapes import cards
 from koco.api.agents.calls import Calls
-from koco.api.http import audit, auth
 from koco.api.http.request import Request
 from koco.control.services.catalog import Entry
 from koco.errors import NotFoundError
@@ -31,15 +30,6 @@ class Agent:
         self.url = self.calls.url("")
         #: Shows executions as tasks.
         self.view = View(self.parts, self.url, user=request.auth.name)
-
-    def require_launch(self, action: str, target: str = "") -> None:
-        """Require the scope `launch` for a change, which the audit log gets to know.
-
-        Raises:
-            NotAllowedError: the caller does not have it.
-        """
-        audit.add(self.request, action=action, target=target)
-        auth.require_scope(self.request.auth, "launch")
 
     def flow_of(self, metadata: dict[str, Any]) -> Entry:
         """Return the flow that a message is for: the agent's own, or the one that it names.

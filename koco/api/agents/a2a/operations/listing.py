@@ -29,7 +29,7 @@ async def get(agent: Agent, asked: GetTask) -> Json:
 
 async def cancel(agent: Agent, asked: ById) -> Json:
     """Ask a task to end, and return it as it is then."""
-    agent.require_launch("cancel_execution", asked.id)
+    agent.calls.require_launch("cancel_execution", asked.id)
     execution = await agent.task(asked.id)
     try:
         return await agent.view.show(await agent.calls.cancel(execution.fid))

@@ -79,7 +79,7 @@ async def add(agent: Agent, execution: Execution, asked: PushConfig) -> Json:
 
 async def create(agent: Agent, asked: NewPushConfig) -> Json:
     """Add a configuration, and return it."""
-    agent.require_launch("add_push_config", asked.task_id)
+    agent.calls.require_launch("add_push_config", asked.task_id)
     return await add(agent, await agent.task(asked.task_id), asked)
 
 
@@ -101,7 +101,7 @@ async def page(agent: Agent, asked: ListPushConfigs) -> Json:
 
 async def delete(agent: Agent, asked: ByPushConfig) -> Json:
     """Remove a configuration, if it is there."""
-    agent.require_launch("remove_push_config", f"{asked.task_id}/{asked.id}")
+    agent.calls.require_launch("remove_push_config", f"{asked.task_id}/{asked.id}")
     execution = await agent.task(asked.task_id)
     for each in await _own(agent, execution):
         if each.name == asked.id:

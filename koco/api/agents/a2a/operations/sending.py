@@ -63,7 +63,7 @@ async def receive(agent: Agent, asked: SendMessage) -> Execution:
     message = asked.message
     if message.task_id:
         return await _answer(agent, asked)
-    agent.require_launch("launch")
+    agent.calls.require_launch("launch")
     entry = agent.flow_of({**asked.metadata, **message.metadata})
     context = _context(message)
 
@@ -86,7 +86,7 @@ async def receive(agent: Agent, asked: SendMessage) -> Execution:
 
 async def _answer(agent: Agent, asked: SendMessage) -> Execution:
     message = asked.message
-    agent.require_launch("answer_lock", message.task_id)
+    agent.calls.require_launch("answer_lock", message.task_id)
     execution = await agent.task(message.task_id)
     if message.context_id and message.context_id != context_of(execution):
         raise violated("message.contextId", f"the task's is {context_of(execution)!r}")
