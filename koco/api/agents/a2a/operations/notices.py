@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from koco.api.agents.a2a.answers import A2A
 from koco.api.agents.a2a.operations.view import View
-from koco.api.agents.a2a.shapes import messages, tasks
+from koco.api.agents.a2a.shapes import cards, messages, tasks
 from koco.api.agents.a2a.shapes.messages import Json
 from koco.control.container import Parts
 from koco.control.webhooks.content import Content
@@ -16,7 +17,6 @@ from koco.errors import NotFoundError
 from koco.events.model import Status
 from koco.store.webhook_model import Delivery, Webhook
 
-_MEDIA_TYPE = "application/a2a+json"
 #: The largest task that is sent (bytes); of a larger one, only its status is.
 _LARGEST_BYTES = 1024 * 1024
 
@@ -28,8 +28,8 @@ async def make(parts: Parts, delivery: Delivery, webhook: Webhook) -> Content | 
         found = await _update(parts, view, delivery)
     except NotFoundError:
         return None
-    headers = {"A2A-Version": "1.0"}
-    return Content(msgspec.json.encode(found), media_type=_MEDIA_TYPE, headers=headers)
+    headers = {"A2A-Version": cards.VERSION}
+    return Content(msgspec.json.encode(found), media_type=A2A, headers=headers)
 
 
 async def _update(parts: Parts, view: View, delivery: Delivery) -> Json:

@@ -6,7 +6,7 @@ sender is that of all webhooks; `notices` makes what it sends.
 
 import secrets
 
-from koco.api.agents.a2a.faults import A2AError, Fault, violated
+from koco.api.agents.a2a.faults import TASK_NOT_FOUND, A2AError, violated
 from koco.api.agents.a2a.operations.agent import PROTOCOL, Agent
 from koco.api.agents.a2a.reading.requests import (
     ByPushConfig,
@@ -20,7 +20,6 @@ from koco.errors import UsageError
 from koco.store.model import Execution
 from koco.store.webhook_model import EVENTS, Webhook
 
-_MISSING = Fault(-32001, 404, "NOT_FOUND", "TASK_NOT_FOUND")
 #: The header with the token that a client has chosen to know its notifications by.
 _TOKEN = "X-A2A-Notification-Token"
 #: The longest id (characters).
@@ -89,7 +88,9 @@ async def get(agent: Agent, asked: ByPushConfig) -> Json:
     for each in await _own(agent, execution):
         if each.name == asked.id:
             return _shown(execution, each)
-    raise A2AError(_MISSING, f"the task has no push notification configuration {asked.id[:80]!r}")
+    raise A2AError(
+        TASK_NOT_FOUND, f"the task has no push notification configuration {asked.id[:80]!r}"
+    )
 
 
 async def page(agent: Agent, asked: ListPushConfigs) -> Json:
