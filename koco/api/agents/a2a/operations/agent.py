@@ -1,5 +1,6 @@
 """The agent that a request is for: one flow, or all flows that the caller may launch."""
 
+from functools import cached_property
 from typing import Any
 
 from koco.api.agents.a2a.faults import no_task, violated
@@ -31,6 +32,12 @@ class Agent:
         #: Shows executions as tasks.
         self.view = View(self.parts, self.url, user=request.auth.name)
 
+    @cached_property
+    def flows(self) -> dict[str, Entry]:
+        """The agent's flows, by their full names, as they were at its first use."""
+        found = self.calls.flows(PROTOCOL) if self.entry is None else [self.entry]
+        return {each.name: each for each in found}
+
     def flow_of(self, metadata: dict[str, Any]) -> Entry:
         """Return the flow that a message is for: the agent's own, or the one that it names.
 
@@ -40,13 +47,13 @@ class Agent:
         if self.entry is not None:
             return self.entry
         field, name = f"message.metadata.{cards.FLOW}", metadata.get(cards.FLOW)
-        names = [each.name for each in self.calls.flows(PROTOCOL)]
-        hint = f"one of: {', '.join(names[:20])}" if names else "this key may launch none"
+        names = ", ".join([*self.flows][:20])
+        hint = f"one of: {names}" if names else "this key may launch none"
         if not isinstance(name, str):
             raise violated(field, "must name the flow, as the skill's id does", hint=hint)
-        if name not in names:
+        if name not in self.flows:
             raise violated(field, f"there is no flow {name[:80]!r}", hint=hint)
-        return self.calls.flow(name, PROTOCOL)
+        return self.flows[name]
 
     async def task(self, fid: str) -> Execution:
         """Return the execution that a task is.
@@ -64,6 +71,4 @@ class Agent:
 
     def has(self, execution: Execution) -> bool:
         """Whether an execution is a task of this agent."""
-        if self.entry is not None:
-            return execution.flow == self.entry.name
-        return any(each.name == execution.flow for each in self.calls.flows(PROTOCOL))
+        return execution.flow in self.flows

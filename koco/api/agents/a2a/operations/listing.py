@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from koco.api.agents.a2a import card_keys
 from koco.api.agents.a2a.faults import TASK_NOT_CANCELABLE, A2AError, violated
-from koco.api.agents.a2a.operations.agent import PROTOCOL, Agent
+from koco.api.agents.a2a.operations.agent import Agent
 from koco.api.agents.a2a.reading.requests import ById, GetCard, GetTask, ListTasks
 from koco.api.agents.a2a.shapes import cards, tasks
 from koco.api.agents.a2a.shapes.messages import CONTEXT, Json, context_of
@@ -80,8 +80,7 @@ async def card(agent: Agent, _: GetCard) -> Json:
     """Return the agent's card, as the caller may see it."""
     if agent.entry is not None:
         return _signed(agent.request, cards.of_flow(agent.url, agent.entry))
-    entries = agent.calls.flows(PROTOCOL)
-    return _signed(agent.request, cards.extended(agent.url, entries))
+    return _signed(agent.request, cards.extended(agent.url, [*agent.flows.values()]))
 
 
 def public_card(request: Request) -> Json:
