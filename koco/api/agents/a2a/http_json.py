@@ -1,15 +1,14 @@
 """The HTTP+JSON binding of A2A (the specification's section 11)."""
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
-import msgspec
 from litestar import Response, delete, get, post
 
 from koco.api.agents.a2a import answers
 from koco.api.agents.a2a.faults import NOT_JSON, A2AError
 from koco.api.agents.a2a.operations.agent import Agent
-from koco.api.agents.a2a.operations.table import Stream, perform
+from koco.api.agents.a2a.operations.table import perform
+from koco.api.agents.a2a.reading import bodies
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.errors import NotFoundError
@@ -103,24 +102,14 @@ async def _answer(request: Request, name: str, **more: str) -> Response[Any]:
     found = await perform(agent, name, {**given, **more})
     if isinstance(found, dict):
         return answers.whole(found, answers.media_type(request))
-    return answers.stream(request, _events(*found))
+    return answers.stream(request, *found)
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    answers.require_json(request)
-    try:
-        found = msgspec.json.decode(await request.body() or b"{}")
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise A2AError(NOT_JSON, f"the body is not JSON: {exc}") from exc
+    found = await bodies.read(request, default=b"{}")
     if not isinstance(found, dict):
         raise A2AError(NOT_JSON, "the body must be an object")
     return found
-
-
-async def _events(first: Any, others: Stream) -> AsyncGenerator[bytes, None]:
-    yield answers.event(first)
-    async for each in others:
-        yield answers.HEARTBEAT if each is None else answers.event(each)
 
 
 ROUTES = (

@@ -1,15 +1,16 @@
 """The JSON-RPC binding of A2A (the specification's section 9)."""
 
-from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 import msgspec
 from litestar import Response, post
 
 from koco.api.agents.a2a import answers, refusals
-from koco.api.agents.a2a.faults import NO_METHOD, NOT_A_REQUEST, NOT_JSON, A2AError
+from koco.api.agents.a2a.faults import NO_METHOD, NOT_A_REQUEST, A2AError
 from koco.api.agents.a2a.operations.agent import Agent
-from koco.api.agents.a2a.operations.table import OPERATIONS, Stream, perform
+from koco.api.agents.a2a.operations.table import OPERATIONS, perform
+from koco.api.agents.a2a.reading import bodies
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
 
@@ -31,8 +32,7 @@ class Call(msgspec.Struct, frozen=True):
 )
 async def call_agent(request: Request, service: str = "", flow: str = "") -> Response[Any]:
     """Ask the agent of a flow, or the one of all flows that the caller may launch."""
-    answers.require_json(request)
-    call = _read(await request.body())
+    call = _read(await bodies.read(request))
     refusals.begin(request, call.id)
     if call.method not in OPERATIONS:
         raise A2AError(NO_METHOD, f"there is no method {call.method[:80]!r}")
@@ -40,14 +40,10 @@ async def call_agent(request: Request, service: str = "", flow: str = "") -> Res
     found = await perform(agent, call.method, call.params)
     if isinstance(found, dict):
         return answers.whole(_result(call.id, found), answers.JSON)
-    return answers.stream(request, _events(call.id, *found))
+    return answers.stream(request, *found, partial(_result, call.id))
 
 
-def _read(body: bytes) -> Call:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise A2AError(NOT_JSON, f"the body is not JSON: {exc}") from exc
+def _read(given: Any) -> Call:
     try:
         call = msgspec.convert(given, Call)
     except msgspec.ValidationError as exc:
@@ -59,12 +55,6 @@ def _read(body: bytes) -> Call:
 
 def _result(number: Any, found: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "result": found}
-
-
-async def _events(number: Any, first: Any, others: Stream) -> AsyncGenerator[bytes, None]:
-    yield answers.event(_result(number, first))
-    async for each in others:
-        yield answers.HEARTBEAT if each is None else answers.event(_result(number, each))
 
 
 ROUTES = (call_agent,)

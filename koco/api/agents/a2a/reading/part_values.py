@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from koco.api.agents.a2a.faults import CONTENT_TYPE, A2AError, violated
+from koco.api.agents.a2a.reading import bodies
 from koco.api.agents.a2a.reading.requests import Part
 from koco.api.http import json_text
 from koco.forms import InputArea, InputFiles, InputPassword, InputText, Model
@@ -18,7 +19,6 @@ from koco.forms import InputArea, InputFiles, InputPassword, InputText, Model
 #: Keeps a file's content, given its name, and returns the value of a file field that stands for it.
 Keep = Callable[[str, bytes], Awaitable[Any]]
 
-_JSON = "application/json"
 #: The name of a text for a flow that takes any JSON object.
 _TEXT = "text"
 #: The member of a part's metadata that names the field which it is the value of.
@@ -119,9 +119,8 @@ def _by_text(
 
 
 def _check_type(at: int, part: Part) -> None:
-    kind = part.media_type.partition(";")[0].strip().lower()
-    is_json = kind == _JSON or kind.endswith("+json")
-    fits = {"text": is_json or kind.startswith("text/"), "data": is_json}
+    kind = bodies.kind_of(part.media_type)
+    fits = {"text": _is_json(part) or kind.startswith("text/"), "data": _is_json(part)}
     if kind and not fits.get(part.kind, True):
         raise A2AError(
             CONTENT_TYPE, f"message.parts[{at}]: {part.media_type[:80]!r} is no type of its content"
@@ -129,8 +128,7 @@ def _check_type(at: int, part: Part) -> None:
 
 
 def _is_json(part: Part) -> bool:
-    kind = part.media_type.partition(";")[0].strip().lower()
-    return kind == _JSON or kind.endswith("+json")
+    return bodies.is_json(part.media_type)
 
 
 def _joined(parts: Sequence[Part]) -> str:
