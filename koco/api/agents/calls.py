@@ -17,6 +17,7 @@ from koco.api.routes import flows
 from koco.api.routes.executions import results
 from koco.control.access.open_streams import Stream
 from koco.control.events.chunk_reader import Wanted
+from koco.control.executions.files import MARK
 from koco.control.services.catalog import Entry
 from koco.errors import ConflictError, KocoError, LimitError, NotFoundError
 from koco.events.model import Status
@@ -228,6 +229,21 @@ class Calls:
     async def files(self, execution: Execution, place: str = "out") -> list[File]:
         """Return the files of an execution at or below a place: by default those that it made."""
         return await self.parts.files.listing(execution, place)
+
+    async def upload(self, name: str, content: bytes) -> dict[str, Any]:
+        """Keep a file that came in a request; return the input that stands for it.
+
+        Raises:
+            LimitError, TooManyError, NoRoomError: see `koco.control.storage.blobs`.
+        """
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        sha256, _ = await self.parts.files.blobs.receive_content(
+            self.caller.uploader, body(), by=self.caller.owner
+        )
+        return {MARK: {"name": name, "sha256": sha256}}
 
     async def content(self, file: File, *, most_bytes: int) -> bytes:
         """Return the content of a file.

@@ -2,15 +2,12 @@
 
 import base64
 import binascii
-import hashlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 from koco.api.agents.calls import Calls
 from koco.api.agents.mcp.asking import Ask
 from koco.api.routes.flows import schema_of
-from koco.control.executions.files import MARK
 from koco.control.services.catalog import Entry
 from koco.errors import InputsError, NotFoundError
 from koco.forms import InputFiles
@@ -121,7 +118,7 @@ async def inputs_of(calls: Calls, entry: Entry, arguments: dict[str, Any]) -> di
 
     Raises:
         InputsError: a file is not in base64.
-        LimitError, NoRoomError: see `koco.control.storage.blobs`.
+        LimitError and others: see `Calls.upload`.
     """
     inputs = dict(arguments)
     for field in entry.form.fields if entry.form else ():
@@ -140,16 +137,7 @@ async def _uploaded(calls: Calls, field: str, value: Any) -> Any:
     except (binascii.Error, TypeError, ValueError):
         message = "`data` must be the file's content in base64"
         raise InputsError(**{field: message}) from None
-
-    async def body() -> AsyncIterator[bytes]:
-        yield data
-
-    caller, digest = calls.caller, hashlib.sha256(data).hexdigest()
-    blobs = calls.parts.files.blobs
-    await blobs.receive(
-        caller.uploader, digest, offset=0, length=len(data), body=body(), by=caller.owner
-    )
-    return {MARK: {"name": value["name"], "sha256": digest}}
+    return await calls.upload(value["name"], data)
 
 
 def as_text(value: Any) -> str:

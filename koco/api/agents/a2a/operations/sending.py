@@ -1,7 +1,7 @@
 """Send a message: begin a task, or answer what a task asks for."""
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from koco.api.agents.a2a.faults import UNSUPPORTED, A2AError, violated
@@ -11,7 +11,6 @@ from koco.api.agents.a2a.reading import part_values
 from koco.api.agents.a2a.reading.requests import Message, SendMessage
 from koco.api.agents.a2a.shapes.artifacts import Modes
 from koco.api.agents.a2a.shapes.messages import CONTEXT, Json, context_of
-from koco.control.executions.files import MARK
 from koco.errors import ConflictError
 from koco.events.model import Status
 from koco.store.model import Execution, Lock
@@ -66,12 +65,8 @@ async def receive(agent: Agent, asked: SendMessage) -> Execution:
     agent.calls.require_launch("launch")
     entry = agent.flow_of({**asked.metadata, **message.metadata})
     context = _context(message)
-
-    async def keep(name: str, content: bytes) -> Json:
-        return await _upload(agent, name, content)
-
     values = await part_values.inputs(
-        message.parts, entry.form, keep, most_values=_most_values(agent)
+        message.parts, entry.form, agent.calls.upload, most_values=_most_values(agent)
     )
     push = asked.configuration.task_push_notification_config
     execution, _ = await agent.calls.launch(
@@ -130,18 +125,6 @@ async def _lock(agent: Agent, execution: Execution, metadata: dict[str, Any]) ->
         why = "must name one of the open locks" if wanted is None else "names no single open lock"
         raise violated(f"message.metadata.{LOCK}", why, hint=f"one of: {names}")
     return fitting[0]
-
-
-async def _upload(agent: Agent, name: str, content: bytes) -> Json:
-    """Keep a file that came in a message, and return the input that stands for it."""
-
-    async def body() -> AsyncIterator[bytes]:
-        yield content
-
-    caller = agent.request.auth
-    blobs = agent.parts.files.blobs
-    sha256, _ = await blobs.receive_content(caller.uploader, body(), by=caller.owner)
-    return {MARK: {"name": name, "sha256": sha256}}
 
 
 def _context(message: Message) -> str:
