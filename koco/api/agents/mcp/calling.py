@@ -15,7 +15,7 @@ from koco.api.agents.mcp import elicitation, messages, outcomes, states, tasks, 
 from koco.api.agents.mcp.asking import Ask
 from koco.api.agents.mcp.messages import RpcError
 from koco.errors import InputsError, KocoError, NotAllowedError
-from koco.events.model import Kind, Status
+from koco.events.model import FINAL, Kind, Status
 from koco.store.model import Execution
 
 #: How long a call is waited for before it is answered with a task or a stream (seconds).
@@ -26,6 +26,8 @@ _MOST_TEXT = 500
 #: The events that are told as progress, besides those that are read without it.
 _TOLD = frozenset({Kind.STDOUT, Kind.ACTION, Kind.PROGRESS, Kind.RESULT, Kind.STEP, Kind.AGENT})
 _READ = frozenset({Kind.STATUS})
+#: The statuses at which a call may have its answer.
+_SETTLING = (Status.AWAITING, *FINAL)
 
 #: An answer: a result, or a stream of messages.
 Answer = dict[str, Any] | AsyncGenerator[bytes, None]
@@ -119,15 +121,12 @@ async def _stream(ask: Ask, execution: Execution) -> AsyncGenerator[bytes, None]
 
 def _may_settle(event: Event) -> bool:
     status = event.payload.get("status") if isinstance(event.payload, dict) else None
-    return status == Status.AWAITING or status in tuple(map(str, _FINAL))
+    return status in _SETTLING
 
 
 def _last(ask: Ask, found: dict[str, Any]) -> bytes:
     id_ = ask.message.id
     return messages.event(messages.result(id_, found, is_modern=ask.is_modern))
-
-
-_FINAL = tuple(status for status in Status if status.is_final)
 
 
 class _Progress:
@@ -172,6 +171,4 @@ def _told(event: Event) -> str:
         return " ".join(filter(None, [f"{value.get('done')}{of}", value.get("message")]))
     if event.kind in (Kind.STATUS, Kind.STEP) and isinstance(value, dict):
         return str(value.get("name") or value.get("status") or "")
-    if isinstance(value, dict) and value.keys() == {"type", "body"}:
-        value = value["body"]
-    return tools.as_text(value).strip()
+    return outcomes.as_text(value).strip()

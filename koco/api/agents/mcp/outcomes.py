@@ -1,5 +1,6 @@
 """The outcomes of executions as results of tools."""
 
+import json
 import mimetypes
 from typing import Any
 from urllib.parse import quote
@@ -39,7 +40,7 @@ async def of_execution(ask: Ask, execution: Execution) -> dict[str, Any]:
         return _failed(_error_text(ask, outcome)) | meta
     value = None if outcome.result is UNSET else outcome.result
     files = await ask.calls.files(execution)
-    content = [text(_shown(value)), *links(ask, execution.fid, files[:_MOST_FILES])]
+    content = [text(as_text(value)), *links(ask, execution.fid, files[:_MOST_FILES])]
     return {"content": content, **_structured(ask, execution, value), "isError": False, **meta}
 
 
@@ -107,11 +108,11 @@ def _error_text(ask: Ask, outcome: Result) -> str:
     return "\n".join(lines) or "the execution failed"
 
 
-def _shown(value: Any) -> str:
-    """Return a result as text; of a `koco.response`, its body."""
+def as_text(value: Any) -> str:
+    """Return a value as text: a text, or the body of a `koco.response`, as it is; else JSON."""
     if isinstance(value, dict) and value.keys() == {"type", "body"}:
         value = value["body"]
-    return tools.as_text(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _structured(ask: Ask, execution: Execution, value: Any) -> dict[str, Any]:

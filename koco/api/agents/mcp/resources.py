@@ -12,6 +12,7 @@ from koco import file_paths
 from koco.api.agents.mcp import outcomes, versions
 from koco.api.agents.mcp.asking import Ask
 from koco.api.agents.mcp.messages import RpcError
+from koco.api.openapi.annotations import NDJSON
 from koco.api.routes.executions.executions import Execution as Shown
 from koco.control.events.chunk_reader import Wanted
 from koco.errors import KocoError, LimitError, NotFoundError
@@ -24,12 +25,11 @@ _PAGE = 50
 _MOST_FILE = 8 * 1024 * 1024
 _MOST_EVENTS = 1024 * 1024
 _LATEST = 1000
-_NDJSON = "application/x-ndjson"
 
 _TEMPLATES = (
     ("koco://executions/{fid}", "An execution: its status, inputs, times", "application/json"),
     ("koco://executions/{fid}/result", "The result or error of an execution", "application/json"),
-    ("koco://executions/{fid}/events", "The latest events of an execution", _NDJSON),
+    ("koco://executions/{fid}/events", "The latest events of an execution", NDJSON),
     ("koco://executions/{fid}/files/{+path}", "A file of an execution, in in/ or out/", None),
 )
 
@@ -94,7 +94,7 @@ async def _contents(ask: Ask, execution: Execution, part: str, path: str) -> dic
     if part == "files":
         return await _file(ask, execution, path)
     if part == "events" and not path:
-        return {"mimeType": _NDJSON, "text": await _events(ask, execution)}
+        return {"mimeType": NDJSON, "text": await _events(ask, execution)}
     if part == "result" and not path and execution.status.is_final:
         return _json(await ask.calls.outcome(execution))
     if not part:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from typing import Any
 
 from koco.api.agents.calls import Calls
@@ -138,8 +137,3 @@ async def _uploaded(calls: Calls, field: str, value: Any) -> Any:
         message = "`data` must be the file's content in base64"
         raise InputsError(**{field: message}) from None
     return await calls.upload(value["name"], data)
-
-
-def as_text(value: Any) -> str:
-    """Return a value as text: a text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
