@@ -68,7 +68,7 @@ def may_see(request: Request, flow: str) -> bool:
 
 def is_keyless(request: Request) -> bool:
     """Whether a request has no key, and so acts as the one that all such callers share."""
-    return _HERE in dict[str, object](request.scope)
+    return _HERE in request.scope
 
 
 def terms(catalog: Catalog, flow: str) -> Mip003 | None:
