@@ -78,7 +78,7 @@ class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     url: str
-    #: What it is told of.
+    #: The events that it is sent messages about.
     on: tuple[str, ...] = webhook_model.USUAL
     #: Patterns of flows, `service/flow` with `*` for any text. Empty means all.
     flows: tuple[str, ...] = ()
