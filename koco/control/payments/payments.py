@@ -6,7 +6,6 @@ time while a job is open, and not at all while none is.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import Any
@@ -150,7 +149,7 @@ class Payments:
             await self._fail(payment, "it was not paid in time")
 
     async def _launch(self, payment: Payment) -> None:
-        if not await self._is_launched(payment.fid):
+        if await self._store.executions.find(payment.fid) is None:
             try:
                 await self._create(payment)
             except _FINAL as exc:
@@ -162,11 +161,6 @@ class Payments:
                 await self._fail(payment, f"it could not be launched in time: {exc.message}")
                 return
         await self._store.payments.move(payment.fid, PaymentState.PAID, PaymentState.LAUNCHED)
-
-    async def _is_launched(self, fid: str) -> bool:
-        with contextlib.suppress(NotFoundError):
-            return (await self._store.executions.get(fid)).fid == fid
-        return False
 
     async def _create(self, payment: Payment) -> None:
         entry = self._catalog.find(payment.flow)

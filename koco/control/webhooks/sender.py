@@ -24,7 +24,7 @@ from koco.control.webhooks import posting, retries, signing
 from koco.control.webhooks.content import Content, MakeContent
 from koco.control.webhooks.posting import Answer, PostError
 from koco.control.webhooks.signing import Secrets
-from koco.errors import KocoError, NotFoundError
+from koco.errors import KocoError
 from koco.events import line
 from koco.store.store import Store
 from koco.store.webhook_model import TEST, Attempt, Delivery, Webhook
@@ -204,10 +204,7 @@ class Sender:
             return True
         if not webhook.user and webhook.execution is None:
             return False  # only admins hear of everybody's
-        with contextlib.suppress(NotFoundError):
-            await self._store.executions.get(delivery.fid, maker.sight)
-            return True
-        return False
+        return await self._store.executions.find(delivery.fid, maker.sight) is not None
 
 
 class _NoMoreError(Exception):
