@@ -4,6 +4,8 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+
 from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
 from koco.store.engine.protocol import Connection
@@ -160,8 +162,7 @@ def _add_to(db: Connection, execution: int, webhook: Webhook) -> None:
     values = {"kind": webhook.kind, "name": webhook.name, **webhook.maker._asdict()}
     WEBHOOKS.delete(db, own, execution=execution, **values)
     _require_few(db, "execution = :execution", webhook, MOST_OF_EXECUTION, execution=execution)
-    row = {**WEBHOOKS.values(webhook), "execution": execution}
-    outbox.add(db, WEBHOOKS.read([row[name] for name in WEBHOOKS.names]))
+    outbox.add(db, msgspec.structs.replace(webhook, execution=execution))
 
 
 def _require_few(db: Connection, where: str, webhook: Webhook, most: int, **values: object) -> None:
