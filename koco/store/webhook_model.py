@@ -70,10 +70,6 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}".lower()
 
-    def wants(self, flow: str) -> bool:
-        """Whether it hears of the executions of a flow."""
-        return wants(self.flows, flow)
-
 
 def wants(flows: tuple[str, ...], flow: str) -> bool:
     """Whether a flow fits one of some patterns; all flows fit if there is none."""
