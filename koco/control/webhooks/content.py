@@ -61,10 +61,8 @@ class Contents:
             return {**found, "lock": await self._lock(delivery)}
         if execution.error is not None and is_final:
             found["error"] = execution.error
-        if execution.status is Status.FINISHED and snapshot.outcome and execution.outcome_seq:
-            chunk = snapshot.outcome
-            lines = dict(line.number_lines(chunk.first, chunk.body))
-            found |= _if_small("result", line.payload_of(lines[execution.outcome_seq]))
+        if execution.status is Status.FINISHED and (text := snapshot.outcome_line) is not None:
+            found |= _if_small("result", line.payload_of(text))
         return found
 
     async def _lock(self, delivery: Delivery) -> dict[str, Any]:

@@ -26,13 +26,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     locks: list[Lock]
 
     @property
-    def payload(self) -> Any:
-        """The outcome's payload: the result, or the error; None if there is no outcome."""
+    def outcome_line(self) -> bytes | None:
+        """The event that is the outcome; None if there is none."""
         seq = self.execution.outcome_seq
         if self.outcome is None or seq is None:
             return None
-        lines = dict(line.number_lines(self.outcome.first, self.outcome.body))
-        return line.decode(seq, lines[seq]).get("payload")
+        return dict(line.number_lines(self.outcome.first, self.outcome.body))[seq]
+
+    @property
+    def payload(self) -> Any:
+        """The outcome's payload: the result, or the error; None if there is no outcome."""
+        text = self.outcome_line
+        return None if text is None else line.decode(0, text).get("payload")
 
 
 class Snapshots(Repository):
