@@ -18,6 +18,7 @@ from koco.control.tracing.spans import Span
 from koco.errors import KocoError
 from koco.store.model import EVERYTHING, Execution
 from koco.store.store import Store
+from koco.trace_context import Trace
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,8 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _OURS = "http/protobuf"
 
 
-#: A span, with the id of its trace and its `tracestate`.
-Traced = tuple[str, str | None, Span]
-#: Sends spans; blocks. False if the collector has not taken them.
-Send = Callable[[Sequence[Traced]], bool]
+#: Sends spans of a trace; blocks. False if the collector has not taken them.
+Send = Callable[[Trace, Sequence[Span]], bool]
 
 
 class Exporter:
@@ -92,15 +91,13 @@ class Exporter:
         except KocoError as exc:  # it was deleted meanwhile, for example
             log.info("an execution has no spans: %s", exc.message, extra={"fid": execution.fid})
             return
-        trace = execution.trace
-        traced = [(trace.trace_id, trace.state, each) for each in found]
-        for first in range(0, len(traced), _AT_ONCE):
-            await self._send(send, traced[first : first + _AT_ONCE])
+        for first in range(0, len(found), _AT_ONCE):
+            await self._send(send, execution.trace, found[first : first + _AT_ONCE])
 
-    async def _send(self, send: Send, piece: Sequence[Traced]) -> None:
+    async def _send(self, send: Send, trace: Trace, piece: Sequence[Span]) -> None:
         pause_s = self._pause_s
         for number in range(_TRIES):
-            if await asyncio.to_thread(send, piece):
+            if await asyncio.to_thread(send, trace, piece):
                 self.outcomes["ok"] += len(piece)
                 if number:
                     log.info("traces are exported again")

@@ -14,20 +14,19 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from koco import __version__
 from koco.control.tracing.spans import Span
+from koco.trace_context import Trace
 
 _SCOPE = InstrumentationScope("koco", __version__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
-def sender(
-    environment: Mapping[str, str],
-) -> Callable[[Sequence[tuple[str, str | None, Span]]], bool]:
-    """Return what sends spans, each with the id of its trace and its `tracestate`."""
+def sender(environment: Mapping[str, str]) -> Callable[[Trace, Sequence[Span]], bool]:
+    """Return what sends spans of a trace."""
     exporter = OTLPSpanExporter()
     resource = Resource.create(_own_name(environment))
 
-    def send(spans: Sequence[tuple[str, str | None, Span]]) -> bool:
-        made = [_to_sdk(each, trace_id, state, resource) for trace_id, state, each in spans]
+    def send(trace: Trace, spans: Sequence[Span]) -> bool:
+        made = [_to_sdk(each, trace, resource) for each in spans]
         return exporter.export(made) is SpanExportResult.SUCCESS
 
     return send
@@ -42,11 +41,11 @@ def _own_name(environment: Mapping[str, str]) -> dict[str, str]:
     return {"service.name": "koco"}
 
 
-def _to_sdk(span: Span, trace_id: str, state: str | None, resource: Resource) -> ReadableSpan:
-    states = TraceState.from_header([state]) if state else None
+def _to_sdk(span: Span, trace: Trace, resource: Resource) -> ReadableSpan:
+    states = TraceState.from_header([trace.state]) if trace.state else None
 
     def context(span_id: str, *, is_remote: bool) -> SpanContext:
-        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, _SAMPLED, states)
+        return SpanContext(int(trace.trace_id, 16), int(span_id, 16), is_remote, _SAMPLED, states)
 
     attributes = {**span.attributes, **({"error.type": span.error} if span.error else {})}
     status = Status(StatusCode.ERROR, span.message or span.error) if span.error else Status()

@@ -19,7 +19,7 @@ from koco.events.model import Kind, Status
 from koco.events.steps import StepKind, StepStatus
 from koco.store.model import Execution, Lock, Step
 from koco.store.store import Store
-from koco.trace_context import LAUNCH, QUEUE, RUN, START
+from koco.trace_context import LAUNCH, QUEUE, RUN, START, Trace
 
 #: At most so many spans are made of the steps and of the files of one execution.
 _MOST = 10_000
@@ -90,7 +90,7 @@ def _whole(execution: Execution) -> Span:
     return Span(
         f"launch {execution.flow}",
         trace_context.span_id(execution.fid, LAUNCH),
-        execution.traceparent[36:52] if execution.traceparent else None,
+        Trace(execution.traceparent).span_id if execution.traceparent else None,
         _ns(execution.created),
         _ns(execution.finished or execution.created),
         {**_about(execution), "koco.status": str(execution.status)},
