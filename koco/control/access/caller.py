@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from koco import tokens
-from koco.store.model import EVERYTHING, Sight
+from koco.store.model import EVERYTHING, Key, Sight, User
 from koco.store.webhook_model import Maker
 
 #: All scopes; each includes `read`, and `admin` includes the others.
@@ -36,6 +36,21 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     #: The address of the caller, and the id of the request.
     address: str = ""
     request: str = ""
+
+    @classmethod
+    def of(
+        cls, holder: Key | User, *, credential: str = "", expires: float | None = None
+    ) -> "Caller":
+        """Return the caller that a key or a user is, by a credential of theirs."""
+        return cls(
+            name=holder.name,
+            scopes=frozenset(holder.scopes),
+            flows=holder.flows,
+            sees_all=holder.sees_all,
+            made=holder.created,
+            credential=credential,
+            expires=expires,
+        )
 
     def may(self, scope: str) -> bool:
         """Return whether the caller has a scope."""

@@ -221,15 +221,7 @@ def _caller(key: Key, expires: float | None) -> Caller:
     """
     if expires is not None and expires <= time.time():
         raise _over(key, expires)
-    return Caller(
-        name=key.name,
-        scopes=frozenset(key.scopes),
-        flows=key.flows,
-        sees_all=key.sees_all,
-        made=key.created,
-        credential=_credential(key.name),
-        expires=expires,
-    )
+    return Caller.of(key, credential=_credential(key.name), expires=expires)
 
 
 def _over(key: Key, since: float) -> UnauthorizedError:

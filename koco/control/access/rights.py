@@ -4,7 +4,6 @@ import time
 
 from koco.control.access.caller import Caller
 from koco.errors import NotFoundError
-from koco.store.model import Key, User
 from koco.store.store import Store
 
 
@@ -20,17 +19,7 @@ async def of(store: Store, name: str) -> Caller | None:
         user = await store.users.find(name)
         if user is None or not user.active:
             return None
-        return _caller(user)
+        return Caller.of(user)
     if key.expires is not None and key.expires <= time.time():
         return None
-    return _caller(key)
-
-
-def _caller(of: Key | User) -> Caller:
-    return Caller(
-        name=of.name,
-        scopes=frozenset(of.scopes),
-        flows=of.flows,
-        sees_all=of.sees_all,
-        made=of.created,
-    )
+    return Caller.of(key)

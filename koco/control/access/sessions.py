@@ -89,15 +89,7 @@ class Sessions:
         session, user = found
         if session.expires <= time.time():
             raise _over()
-        return Caller(
-            name=user.name,
-            scopes=frozenset(user.scopes),
-            flows=user.flows,
-            sees_all=user.sees_all,
-            made=user.created,
-            credential=session.credential,
-            expires=session.expires,
-        )
+        return Caller.of(user, credential=session.credential, expires=session.expires)
 
     async def end(self, token: str) -> None:
         """End a session and its streams."""
