@@ -87,16 +87,14 @@ _CONSTRAINTS = {
 
 
 #: The models of the keys of lists' elements that are mappings, or lists of them.
-_INNER: dict[KeyPath, Any] = {
-    **{("limits",): Limits, ("hints",): Hints, ("examples",): Example, ("price",): Price}
-}
+_INNER = {"limits": Limits, "hints": Hints, "examples": Example, "price": Price}
 
 
 def _model_at(path: KeyPath) -> Any:
-    if path[2:3] in _INNER:
-        return _INNER[path[2:3]]
     if not path:
         return Manifest
+    if len(path) > 2 and path[2] in _INNER:
+        return _INNER[str(path[2])]
     of_elements = {"flows": Flow, "schedule": Schedule, "mip003": Mip003}
     return of_elements.get(str(path[0])) or Manifest.model_fields[str(path[0])].annotation
 

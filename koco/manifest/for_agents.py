@@ -2,27 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, Field
 
-from koco.manifest import agent_rules, rules
-from koco.manifest.descriptions import EXPOSED
+from koco.manifest import agent_rules
+from koco.manifest.parts import List, Name, Part, Plain
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 Protocol = Annotated[
     str,
     AfterValidator(agent_rules.check_protocol),
     Field(json_schema_extra={"enum": [*agent_rules.PROTOCOLS]}),
 ]
-#: The protocols of a flow that names none.
-DEFAULT = EXPOSED
 
 
-class Hints(_Part):
+class Hints(Part):
     """What calling a flow does. It is advice for agents; koco enforces none of it."""
 
     read_only: bool | None = Field(None, description="Whether it changes nothing.")
@@ -37,7 +29,7 @@ class Hints(_Part):
     )
 
 
-class Example(_Part):
+class Example(Part):
     """One call of a flow, for agents to learn from."""
 
     summary: str = Field("", description="What is asked, in one line.")
@@ -45,9 +37,6 @@ class Example(_Part):
     result: Any = Field(None, description="The result of these inputs.")
 
 
-_Flow = Annotated[
-    str, AfterValidator(rules.check_name), Field(json_schema_extra={"pattern": rules.NAME})
-]
 _Network = Annotated[
     str,
     AfterValidator(agent_rules.check_network),
@@ -57,7 +46,7 @@ _Agent = Annotated[str, AfterValidator(agent_rules.check_agent_identifier)]
 _Amount = Annotated[str, AfterValidator(agent_rules.check_amount)]
 
 
-class Price(_Part):
+class Price(Part):
     """What one job costs, in one currency."""
 
     amount: _Amount = Field(
@@ -69,17 +58,17 @@ class Price(_Part):
     )
 
 
-class Mip003(_Part):
+class Mip003(Part):
     """A flow that Masumi's clients may call over MIP-003 or Sumi."""
 
-    flow: _Flow = Field(description="The name of the flow, of this service.")
+    flow: Name = Field(description="The name of the flow, of this service.")
     agent_identifier: _Agent | None = Field(
         None,
         description="Its identifier in Masumi's registry. With it, a job is launched once it is "
         "paid; without it, jobs are free.",
     )
     network: _Network = Field("Preprod", description="The network on which it is registered.")
-    price: Annotated[tuple[Price, ...], Strict(False)] = Field(
+    price: List[Price] = Field(
         (),
         description="The registered price, which Sumi's list of services shows. The payment "
         "service knows what is to be paid.",

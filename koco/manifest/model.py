@@ -5,64 +5,45 @@ covers the rules for several keys together (`runner.max` ≥ `runner.min`, uniqu
 names).
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    Strict,
     model_serializer,
 )
 
 from koco.manifest import agent_rules, cron, for_agents, rules
-from koco.manifest.descriptions import KODOSUMI
+from koco.manifest.descriptions import EXPOSED, KODOSUMI
+from koco.manifest.parts import List, Name, Part, Plain, pattern
 
-# Data from YAML and JSON has lists in place of tuples. Only the outer type is lenient.
-_Lenient = Strict(False)
-
-
-def _pattern(pattern: str) -> Any:
-    """Return the metadata for a pattern that only editors check."""
-    return Field(json_schema_extra={"pattern": pattern})
-
-
-T = TypeVar("T")
-_List = Annotated[tuple[T, ...], _Lenient]
-_Name = Annotated[str, AfterValidator(rules.check_name), _pattern(rules.NAME)]
-_Entrypoint = Annotated[str, AfterValidator(rules.check_entrypoint), _pattern(rules.ENTRYPOINT)]
-_ServiceName = Annotated[str, AfterValidator(rules.check_service_name), _pattern(rules.SERVICE)]
+_Entrypoint = Annotated[str, AfterValidator(rules.check_entrypoint), pattern(rules.ENTRYPOINT)]
+_ServiceName = Annotated[str, AfterValidator(rules.check_service_name), pattern(rules.SERVICE)]
 _EnvName = Annotated[str, AfterValidator(rules.check_env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.check_env_value)]
-_Secret = Annotated[str, AfterValidator(rules.check_secret_name), _pattern(rules.ENV_NAME)]
+_Secret = Annotated[str, AfterValidator(rules.check_secret_name), pattern(rules.ENV_NAME)]
 _Path = Annotated[str, AfterValidator(rules.check_inner_path)]
 _Root = Annotated[str, AfterValidator(rules.check_root)]
-_Public = Annotated[str, AfterValidator(rules.check_public_path), _pattern(rules.PUBLIC_PATH)]
+_Public = Annotated[str, AfterValidator(rules.check_public_path), pattern(rules.PUBLIC_PATH)]
 _Pattern = Annotated[str, AfterValidator(rules.check_pattern)]
 _Included = Annotated[str, AfterValidator(rules.check_include_pattern)]
 _Requirement = Annotated[str, AfterValidator(rules.check_requirement)]
 _Resource = Annotated[str, AfterValidator(rules.check_resource)]
-_Form = _List[dict[str, Any]]
+_Form = List[dict[str, Any]]
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.check_amount)]
 _Label = Annotated[str, AfterValidator(rules.check_label)]
 _LabelWanted = Annotated[str, AfterValidator(rules.check_label_selector)]
 _LockName = Annotated[str, AfterValidator(rules.check_lock_name)]
 _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
-_Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Schema = Annotated[dict[str, Any], AfterValidator(agent_rules.check_json_schema)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Keep = Annotated[str, AfterValidator(rules.check_keep)]
-_Call = Annotated[str, AfterValidator(rules.check_flow_pattern), _pattern(rules.FLOW_PATTERN)]
+_Call = Annotated[str, AfterValidator(rules.check_flow_pattern), pattern(rules.FLOW_PATTERN)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Limits(_Part):
+class Limits(Part):
     """How many executions of a flow run and wait at once, how long, and how often they retry."""
 
     running: Annotated[int, Field(ge=1)] | None = Field(
@@ -113,10 +94,10 @@ class FlowLimits(Limits):
         return {key: shown.get(key, getattr(self, key)) for key in given}
 
 
-class Schedule(_Part):
+class Schedule(Part):
     """The times at which koco launches a flow."""
 
-    flow: _Name = Field(description="The name of the flow, of this service.")
+    flow: Name = Field(description="The name of the flow, of this service.")
     cron: _Cron = Field(
         description="When: minute, hour, day of the month, month, day of the week. "
         "With six fields the first one is the second.",
@@ -125,7 +106,7 @@ class Schedule(_Part):
     timezone: _Zone = Field(
         "UTC", description="The time zone of these, by its IANA name.", examples=["Europe/Berlin"]
     )
-    inputs: _Plain = Field({}, description="The inputs of these launches.")
+    inputs: Plain = Field({}, description="The inputs of these launches.")
     overlap: bool = Field(
         False, description="Whether to launch the flow if its previous execution has not ended."
     )
@@ -136,10 +117,10 @@ class Schedule(_Part):
     )
 
 
-class Flow(_Part):
+class Flow(Part):
     """An automated process that a user can launch."""
 
-    name: _Name = Field(description="The flow's name, unique in its service.")
+    name: Name = Field(description="The flow's name, unique in its service.")
     entrypoint: _Entrypoint = Field(
         description="The Python callable that does the work: `module:object`.",
         examples=["hello.app:greet"],
@@ -167,34 +148,34 @@ class Flow(_Part):
     output: _Schema | None = Field(
         None, description="The JSON Schema of its result, for agents. koco does not enforce it."
     )
-    examples: _List[for_agents.Example] = Field(
+    examples: List[for_agents.Example] = Field(
         (), description="Calls for agents to learn from: inputs and, if given, their result."
     )
     hints: for_agents.Hints = Field(
         for_agents.Hints(), description="What calling it does, as advice for agents."
     )
-    expose: _List[for_agents.Protocol] = Field(
-        for_agents.DEFAULT,
+    expose: List[for_agents.Protocol] = Field(
+        EXPOSED,
         description="The protocols over which agents may call it, besides koco's own API: `mcp`, "
         "`a2a`, `mip003`. An empty list for none.",
     )
 
 
-class Runtime(_Part):
+class Runtime(Part):
     """The files, packages and environment variables that the code needs."""
 
-    files: Annotated[_List[_Pattern], Field(min_length=1)] = Field(
+    files: Annotated[List[_Pattern], Field(min_length=1)] = Field(
         ("**",),
         description="Patterns, as in .gitignore, of the files to ship, relative to `root`. "
         "Files that .gitignore or .kocoignore exclude are not shipped.",
     )
-    include: _List[_Included] = Field(
+    include: List[_Included] = Field(
         (),
         description="Patterns of files to ship although they look like secrets, for example "
         "`.env` and `*.pem`, and although .gitignore excludes them.",
         examples=[["certs/ca.pem"]],
     )
-    dependencies: _List[_Requirement] = Field(
+    dependencies: List[_Requirement] = Field(
         (),
         description="PyPI requirements (PEP 508) that the nodes install.",
         examples=[["six==1.16.0"]],
@@ -237,7 +218,7 @@ class Runtime(_Part):
         return bool(self.dependencies or self.requirements or self.pyproject)
 
 
-class Runner(_Part):
+class Runner(Part):
     """How the processes that run the service's executions are pooled."""
 
     min: int = Field(1, ge=0, description="Runners kept warm.")
@@ -277,7 +258,7 @@ class Runner(_Part):
     )
 
 
-class Endpoint(_Part):
+class Endpoint(Part):
     """How requests to the service's own endpoint (`app`) are handled."""
 
     timeout: float = Field(
@@ -286,7 +267,7 @@ class Endpoint(_Part):
         le=3600,
         description="Seconds that a handler of `app` may take over one request.",
     )
-    public: _List[_Public] = Field(
+    public: List[_Public] = Field(
         (),
         description="Paths of `app` that need no key. With `/*` at the end, a path includes "
         "everything below it. Routes of flows cannot be public.",
@@ -294,7 +275,7 @@ class Endpoint(_Part):
     )
 
 
-class Files(_Part):
+class Files(Part):
     """The limits on the files of an execution."""
 
     max_count: int = Field(10_000, ge=1, description="Files of one execution at most.")
@@ -306,7 +287,7 @@ class Files(_Part):
     )
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """A service, as its author declares it."""
 
     service: _ServiceName = Field(description="The service's name, unique on its control plane.")
@@ -314,14 +295,14 @@ class Manifest(_Part):
     author: str = Field("", description="The person in charge, for example an e-mail address.")
     organization: str = Field("", description="The organization in charge.")
     version: str = Field("", description="The author's version of it; koco also counts releases.")
-    tags: _List[_Tag] = Field((), description="Words to find it by.")
+    tags: List[_Tag] = Field((), description="Words to find it by.")
     app: _Entrypoint | None = Field(
         None,
         description="An endpoint of the service's own: `module:object` of a ServeAPI, or of an "
         "application bound for Ray Serve. Each of its `enter` routes is a flow.",
         examples=["hymn.app:app"],
     )
-    flows: _List[Flow] = Field(
+    flows: List[Flow] = Field(
         (), description="The flows that users can launch through an endpoint that koco makes."
     )
     locks: dict[_LockName, _Form] = Field(
@@ -338,7 +319,7 @@ class Manifest(_Part):
     runtime: Runtime = Field(
         Runtime(), description="The files, packages and environment variables that the code needs."
     )
-    secrets: _List[_Secret] = Field(
+    secrets: List[_Secret] = Field(
         (),
         description="The names of secrets in the control plane. The service's processes get them "
         "as environment variables.",
@@ -346,7 +327,7 @@ class Manifest(_Part):
     )
     runner: Runner = Field(Runner(), description="How its processes are pooled.")
     endpoint: Endpoint = Field(Endpoint(), description="How requests to `app` are handled.")
-    serve: _Plain = Field(
+    serve: Plain = Field(
         {},
         description="Options of Ray Serve for the deployment of `app`, for example "
         "`num_replicas`, `autoscaling_config` and `ray_actor_options`.",
@@ -358,13 +339,13 @@ class Manifest(_Part):
         description="How many executions of each flow run and wait, how long, and how often they "
         "retry.",
     )
-    schedule: _List[Schedule] = Field((), description="The times at which koco launches flows.")
-    mip003: _List[for_agents.Mip003] = Field(
+    schedule: List[Schedule] = Field((), description="The times at which koco launches flows.")
+    mip003: List[for_agents.Mip003] = Field(
         (),
         description="Flows that Masumi's clients may call over MIP-003 or Sumi, and how they are "
         "paid. A flow that is listed here has `mip003` in its `expose`.",
     )
-    calls: _List[_Call] = Field(
+    calls: List[_Call] = Field(
         (),
         description="Flows of other services that this service's flows may launch, whoever "
         "launched them: `service/flow`, where `*` is any text.",
