@@ -17,7 +17,7 @@ import psutil
 #: Ports of the web. Others may belong to services that only a firewall protects.
 PORTS = frozenset((80, 443))
 #: How many of a host's addresses are tried.
-_TRIED = 4
+TRIED = 4
 #: The networks of the internet's version 6; everything else there is reserved or private.
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 #: Networks that are not public although Python's list, or the one of this Python, says so: protocol
@@ -53,11 +53,9 @@ class UnresolvedError(Exception):
 def is_public(address: str, port: int) -> bool:
     """Whether an address is on the internet, not of this machine, and the port is of the web."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = parse(address)
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
     if not found.is_global or found.is_multicast or found.is_reserved or found.is_loopback:
         return False
     if isinstance(found, ipaddress.IPv6Address) and (
@@ -67,6 +65,14 @@ def is_public(address: str, port: int) -> bool:
     if any(found.version == net.version and found in net for net in _OTHERS):
         return False
     return port in PORTS and str(found) not in _own_addresses()
+
+
+def parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address without its zone; one of version 4 that is written as version 6 is that."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
 
 
 def _own_addresses() -> set[str]:
@@ -104,7 +110,7 @@ class PublicBackend(httpcore.NetworkBackend):
         addresses = _resolve(host, port, timeout)
         if not addresses or not all(self._permits(each, port) for each in addresses):
             raise NotPublicError(host)
-        for address in addresses[:_TRIED]:
+        for address in addresses[:TRIED]:
             try:
                 return self._network.connect_tcp(
                     address, port, timeout, local_address, socket_options
@@ -114,17 +120,19 @@ class PublicBackend(httpcore.NetworkBackend):
         raise error or NotPublicError(host)
 
 
+def look_up(host: str, port: int) -> list[str]:
+    """Return a host's addresses; none if it is unknown. Blocks as long as name servers do."""
+    with contextlib.suppress(OSError, UnicodeError):
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in answers))
+    return []
+
+
 def _resolve(host: str, port: int, timeout_s: float | None) -> list[str]:
     """Return a host's addresses; none if it is unknown."""
     found: list[str] = []
-
-    def look_up() -> None:
-        with contextlib.suppress(OSError, UnicodeError):
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend(dict.fromkeys(str(address[0]) for *_, address in answers))
-
     # A thread, because nothing else limits the time of this call. It ends with the process.
-    thread = threading.Thread(target=look_up, daemon=True)
+    thread = threading.Thread(target=lambda: found.extend(look_up(host, port)), daemon=True)
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive():

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-import socket
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
@@ -26,8 +25,6 @@ MOST_S = 15.0
 #: The most that is read of an answer's head and, to let its server finish, of its body (bytes), and
 #: how long that may take (seconds).
 _HEAD_BYTES, _BODY_BYTES, _BODY_S = 32 * 1024, 64 * 1024, 2.0
-#: How many of a host's addresses are tried.
-_TRIED = 4
 
 _ELSEWHERE = "`koco config set webhook_networks=…` allows networks of one's own"
 
@@ -119,9 +116,7 @@ async def _permitted(host: str, port: int, is_tls: bool, networks: Iterable[str]
 
 
 def _is_in(address: str, networks: list[Any]) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    found = public_network.parse(address)
     return any(found.version == each.version and found in each for each in networks)
 
 
@@ -131,10 +126,7 @@ async def _resolve(host: str, port: int) -> list[str]:
     found: asyncio.Future[list[str]] = loop.create_future()
 
     def look_up() -> None:
-        addresses: list[str] = []
-        with contextlib.suppress(OSError, UnicodeError):
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses += dict.fromkeys(str(address[0]) for *_, address in answers)
+        addresses = public_network.look_up(host, port)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(tell, addresses)
 
@@ -153,7 +145,7 @@ async def _connect(
     """Connect to the first of some addresses that takes it."""
     context = None if tls_host is None else await asyncio.to_thread(_tls)
     failed: OSError | None = None
-    for address in addresses[:_TRIED]:
+    for address in addresses[: public_network.TRIED]:
         try:
             return await asyncio.open_connection(
                 address, port, ssl=context, server_hostname=tls_host, limit=_HEAD_BYTES
