@@ -60,7 +60,6 @@ def is_late(release: Release) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Spare:
-    number: int
     actor: RunnerActor
     spec: RunnerSpec
     environment: dict[str, Any]
@@ -100,7 +99,7 @@ class Spares:
     async def take(self, spec: RunnerSpec, release: Release) -> RunnerActor | None:
         """Return the spare of a release, told what to run; None if there is none that fits."""
         spare = self._spares.get(release.service)
-        if spare is None or release.number < spare.number:
+        if spare is None or release.number < spare.spec.release:
             return None
         del self._spares[release.service]
         actor = spare.actor
@@ -118,7 +117,6 @@ class Spares:
         alike = msgspec.structs.replace(spare.spec, flows=spec.flows)
         return (
             is_late(release)
-            and spare.number == release.number
             and alike == spec
             and spare.environment == await self._environment(release)
         )
@@ -131,5 +129,5 @@ class Spares:
         environment = await self._environment(following)
         spec = self._make_spec(following, secrets.token_hex(4))
         actor = await self._begin(spec, environment, following)
-        self._spares[release.service] = _Spare(following.number, actor, spec, environment)
+        self._spares[release.service] = _Spare(actor, spec, environment)
         self._starting.pop(release.service, None)
