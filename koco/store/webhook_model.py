@@ -48,7 +48,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     #: The user whose executions it hears of; empty means all.
     user: str = ""
     created: str = ""
-    #: Its secrets, encrypted: see `koco.control.webhooks.secrets`.
+    #: Its secrets, encrypted: see `koco.control.webhooks.signing.Secrets`.
     sealed: bytes = b""
     #: Until when its former secret signs, too (seconds since the epoch).
     former_until: float | None = None

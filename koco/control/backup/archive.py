@@ -93,7 +93,7 @@ def announced(start: bytes) -> int | None:
             return None
         head = msgspec.json.decode(start[BLOCK : BLOCK + content_bytes], type=Head)
     except (tarfile.TarError, msgspec.DecodeError, msgspec.ValidationError):
-        return 0  # whoever reads all of it will say what is wrong
+        return 0  # it is damaged, or no backup: `read` says what is wrong
     return size(content_bytes) + head.size_bytes if head.size_bytes else 0
 
 

@@ -25,10 +25,10 @@ OF_LAUNCH = "launch"
 GRACE_S = 86_400.0
 _LONGEST_GRACE_S = 30 * 86_400.0
 
-#: A header's name and value: nothing that would begin another one.
+#: A header's name, and its value without line breaks, because these would begin another header.
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]{0,8000}")
-#: What is sent in any case, and what would change the request.
+#: Headers that koco sets itself, or that would change how the request is read.
 _OURS = frozenset(
     {
         *("host", "content-length", "content-type", "connection", "transfer-encoding"),

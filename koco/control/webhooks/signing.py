@@ -11,17 +11,17 @@ import msgspec
 from koco.errors import UsageError
 
 PREFIX = "whsec_"
-#: The sizes of a secret that the standard allows, and that of a new one (bytes).
+#: The smallest and the largest secret that the standard allows, and the size of a new one (bytes).
 _LEAST, _MOST, _NEW = 24, 64, 32
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """What a webhook keeps encrypted. A text is empty if there is none."""
+    """A webhook's secrets, which the store keeps encrypted. Those that it has not are empty."""
 
     secret: str = ""
-    #: The one before the last rotation.
+    #: The secret before the last rotation.
     former: str = ""
-    #: Headers that are sent with each message.
+    #: Additional headers of each message, such as `Authorization`.
     headers: dict[str, str] = {}
 
 
