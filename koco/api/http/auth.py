@@ -4,7 +4,7 @@ A guard puts the `Caller` into the request's `auth`. Routes look things up with 
 sight.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -75,24 +75,31 @@ def requires_files(scope: str) -> Guard:
     return _with_scope(guard, scope)
 
 
-def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
-    """Return a guard that admits everyone as anonymous if the route is open, whatever they present.
+def requires_unless(
+    open_to: Callable[[Connection], Awaitable[Caller | None]],
+    scope: str,
+    *,
+    read: Callable[[Connection], str] | None = None,
+) -> Guard:
+    """Return a guard that admits everyone if the route is open, whatever they present.
 
-    Otherwise it admits keys with a scope.
+    It is open if `open_to` returns the caller as whom they act: `NOBODY`, for example. Otherwise
+    the guard admits keys with a scope, as `requires` does.
     """
-    by_key = requires(scope)
+    by_key = requires(scope, read=read)
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
-        if is_open(connection):
-            connection.scope["auth"] = admit_nobody(connection)
-        else:
+        caller = await open_to(connection)
+        if caller is None:
             await by_key(connection, route)
+        else:
+            connection.scope["auth"] = _admit_nobody(connection, caller)
 
     guard.__dict__["is_open"] = True
     return _with_scope(guard, scope)
 
 
-def admit_nobody(connection: Connection, as_caller: Caller = NOBODY) -> Caller:
+def _admit_nobody(connection: Connection, as_caller: Caller) -> Caller:
     """Return the caller of a request without a key: nobody, or one as which it may act.
 
     Raises:

@@ -10,8 +10,6 @@ not opened.
 import logging
 from collections.abc import Awaitable, Callable
 
-from litestar.handlers.base import BaseRouteHandler
-
 from koco.api.http import auth
 from koco.api.http.auth import Connection
 from koco.api.http.request import Request
@@ -42,23 +40,18 @@ async def named_flow(connection: Connection) -> str | None:
 
 def requires(scope: str, flow: Flow = named_flow) -> auth.Guard:
     """Return a guard that admits keys with a scope, and everyone if the flow is public."""
-    by_key = auth.requires(scope, read=_read_secret)
 
-    async def guard(connection: Connection, route: BaseRouteHandler) -> None:
+    async def open_to(connection: Connection) -> Caller | None:
         parts: Parts = connection.app.state.parts
         if _read_secret(connection) or not await _is_open(parts, flow, connection):
-            await by_key(connection, route)
-            return
+            return None
         public = await _find_public(parts)
         if public is None or not public.may(scope):
-            await by_key(connection, route)
-            return
-        connection.scope.update({"auth": auth.admit_nobody(connection, public)})
+            return None
         connection.scope.update({_HERE: True})  # type: ignore[misc]
+        return public
 
-    guard.__dict__["scope"] = scope
-    guard.__dict__["is_open"] = True
-    return guard
+    return auth.requires_unless(open_to, scope, read=_read_secret)
 
 
 def may_see(request: Request, flow: str) -> bool:

@@ -17,6 +17,7 @@ from koco.api.http.streaming import RevocableStream
 from koco.api.middleware import idempotency
 from koco.api.openapi.annotations import Answer, Body
 from koco.api.routes.flows import LAUNCHED, launch_entry
+from koco.control.access.caller import NOBODY, Caller
 from koco.control.container import Parts
 from koco.control.services import endpoint_client
 from koco.control.services.catalog import Entry
@@ -43,21 +44,23 @@ _DONE = Answer(media={"*/*": bytes}, about="launched before, or the answer of th
 _ERRORS = [ConflictError, EndpointError, TimedOutError]
 
 
-def _is_public(connection: Connection) -> bool:
+async def _open_to(connection: Connection) -> Caller | None:
+    """Return nobody if a path is public."""
     parts: Parts = connection.app.state.parts
     service, path = connection.path_params["service"], _path(connection)
     try:
         named = parts.catalog.release(service).manifest.endpoint.public
     except KocoError:  # only callers with a key learn why
-        return False
+        return None
     # A deploy refuses public paths with flows. This check makes sure.
-    return public.is_public(path, named) and parts.catalog.at(service, path) is None
+    is_open = public.is_public(path, named) and parts.catalog.at(service, path) is None
+    return NOBODY if is_open else None
 
 
 @route(
     _PATHS,
     http_method=[HttpMethod.GET, HttpMethod.HEAD],
-    guards=[requires_unless(_is_public, "read")],
+    guards=[requires_unless(_open_to, "read")],
     answers=_ANSWERS,
     errors=_ERRORS,
 )
@@ -70,7 +73,7 @@ async def look(request: Request, service: str) -> Response[Any]:
     _PATHS,
     http_method=[HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE],
     status_code=200,
-    guards=[requires_unless(_is_public, "launch")],
+    guards=[requires_unless(_open_to, "launch")],
     body=Body(media={"*/*": bytes}, required=False),
     headers=[idempotency.HEADER, "Prefer", *arrived.HEADERS],
     answers={**_ANSWERS, **LAUNCHED, 200: _DONE},
