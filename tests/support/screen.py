@@ -10,6 +10,8 @@ from tests.support.typist import Typist
 
 #: Changes between the two screens of a terminal.
 _OTHER_SCREEN = re.compile(rb"\x1b\[\?1049[hl]")
+#: What is between these is one change of the screen: a terminal shows all of it, or none yet.
+_BEGIN, _END = b"\x1b[?2026h", b"\x1b[?2026l"
 
 
 class Screen(Typist):
@@ -27,6 +29,7 @@ class Screen(Typist):
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self._count = 0
+        self._unshown = b""
 
     @property
     def lines(self) -> list[str]:
@@ -58,8 +61,16 @@ class Screen(Typist):
 
     def _take(self, piece: bytes) -> None:
         self._count += len(piece)
+        self._unshown += piece
+        # A read can end anywhere: in the middle of a change, or of what says that one begins.
+        whole = len(self._unshown)
+        if (begin := self._unshown.rfind(_BEGIN)) > self._unshown.rfind(_END):
+            whole = begin
+        elif (escape := self._unshown.rfind(b"\x1b", -len(_BEGIN))) >= 0:
+            whole = escape if _BEGIN.startswith(self._unshown[escape:]) else whole
+        shown, self._unshown = self._unshown[:whole], self._unshown[whole:]
         # pyte knows no second screen: what is on the other one is gone.
-        self._stream.feed(_OTHER_SCREEN.sub(b"\x1b[2J\x1b[H", piece))
+        self._stream.feed(_OTHER_SCREEN.sub(b"\x1b[2J\x1b[H", shown))
 
     def _shown(self) -> str:
         return "\n".join(self.lines)
