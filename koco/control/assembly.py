@@ -219,7 +219,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         node_url=start.node_url,
         code=code,
         started=line.timestamp(),
-        store_path=store.engine.location,
+        data_dir=data_dir,
     )
 
 

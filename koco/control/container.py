@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
@@ -78,7 +79,8 @@ class Parts:
     #: The digest of the koco code that runs: see `koco.versions`.
     code: str
     started: str
-    store_path: str
+    #: The folder of its files and its log, on the head.
+    data_dir: Path
     leftovers: Leftovers
     webhooks: Webhooks
     traces: Exporter

@@ -163,7 +163,7 @@ class Plane:
             "version": __version__,
             "code": self._code,
             "start": msgspec.to_builtins(self._start_with),
-            "store": Store.at(self._store_path).engine.version(),
+            "store": await asyncio.to_thread(Store.at(self._store_path).engine.version),
             "state": "running" if self._has else "failed" if self._has_failed else "starting",
         }
 

@@ -54,18 +54,13 @@ def _conditions(query: AuditQuery) -> tuple[list[str], dict[str, Any]]:
     wanted = {
         "who": "who = :who",
         "action": "action = :action",
-        "target": "(target = :target OR substr(target, 1, :below_chars) = :below)",
+        "target": "(target = :target OR substr(target, 1, length(:below)) = :below)",
         "outcome": "outcome <> 'ok'" if query.outcome == "refused" else "outcome = :outcome",
         "since": "ts >= :since",
         "until": "ts < :until",
     }
     values = {name: value for name in wanted if (value := getattr(query, name)) is not None}
-    below = f"{query.target}/"
-    return [wanted[name] for name in values], {
-        **values,
-        "below": below,
-        "below_chars": len(below),
-    }
+    return [wanted[name] for name in values], {**values, "below": f"{query.target}/"}
 
 
 def _values(entry: AuditEntry, now: str) -> dict[str, Any]:

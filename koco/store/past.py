@@ -52,7 +52,7 @@ def exported(db: Connection, rows: Sequence[int]) -> list[ExportedStep]:
     """Return some steps of a history, in their order."""
     found = db.execute(
         f"SELECT id, {columns(_EXPORTED)}, result FROM steps WHERE id IN"
-        f" (SELECT value FROM {db.dialect.numbers('rows')}) ORDER BY position, id",
+        f" (SELECT value FROM {db.dialect.numbers('rows')} AS given) ORDER BY position, id",
         {"rows": msgspec.json.encode(rows).decode()},
     ).fetchall()
     fields = [dict(zip(_EXPORTED, row[1:-1], strict=True)) for row in found]
@@ -63,7 +63,7 @@ def exported(db: Connection, rows: Sequence[int]) -> list[ExportedStep]:
 
 def _steps(db: Connection, execution: int) -> list[PastStep]:
     # A wait that was withdrawn has no outcome. If the flow comes to it again, it is open.
-    rows = db.execute(
+    rows = db.iterate(
         "SELECT key, name, kind, position, digest,"
         " CASE WHEN status = 'withdrawn' THEN 'waiting' ELSE status END,"
         " attempt, failures, started, arguments,"

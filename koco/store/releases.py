@@ -27,7 +27,7 @@ _NAMED = 5
 #: One release.
 _THIS = "WHERE service = :service AND number = :number"
 #: Releases whose failure ended the previous one: see `Release.has_closed`.
-_CLOSING = "status = 'failed' AND NOT fallback AND retired IS NULL"
+_CLOSING = "status = 'failed' AND fallback = 0 AND retired IS NULL"
 #: The releases that make up a service's present state.
 _PRESENT = f"(status IN ('live', 'starting') OR ({_CLOSING}))"
 

@@ -334,7 +334,8 @@ def _require_equal(sent: Message, name: str, data: Any, key: str) -> None:
 def _require_few(db: Connection, now: State, size_bytes: int) -> None:
     """Refuse a message of a size if too much is unread. A single one may have any size."""
     [(unread, unread_bytes)] = db.execute(
-        "SELECT count(*), total(size_bytes) FROM messages WHERE execution = :id AND taken IS NULL",
+        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM messages"
+        " WHERE execution = :id AND taken IS NULL",
         {"id": now.id},
     ).fetchall()
     hint = "its flow takes them with `tracer.receive`; send this one again when it has"

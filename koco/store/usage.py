@@ -43,8 +43,6 @@ _SUMS = (
 _HIGHEST = "peak_memory_bytes"
 #: Those that executions which have not ended add to.
 _OF_OPEN = ("executions", "event_bytes")
-#: The service of a flow, as SQL.
-_SERVICE = "substr(flow, 1, instr(flow, '/') - 1)"
 #: Durations of one bucket differ by a fifth at most: there are four buckets for each doubling.
 _PER_DOUBLING = 4
 #: The bucket of executions that never ran, and the last bucket.
@@ -171,7 +169,8 @@ def _count_statement() -> str:
     sums = ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in _SUMS)
     return (
         f"{insertion('usage', names)} ON CONFLICT (day, flow, {column('user')}, status, bucket)"
-        f" DO UPDATE SET {sums}, {_HIGHEST} = max(usage.{_HIGHEST}, excluded.{_HIGHEST})"
+        f" DO UPDATE SET {sums}, {_HIGHEST} = CASE WHEN usage.{_HIGHEST} > excluded.{_HIGHEST}"
+        f" THEN usage.{_HIGHEST} ELSE excluded.{_HIGHEST} END"
     )
 
 
@@ -205,7 +204,7 @@ def _page(
     after: Sequence[str] | None,
 ) -> Page[UsageRow]:
     statement, values = _statement(db.dialect, query, sight, after)
-    rows = db.execute(statement, values)
+    rows = db.iterate(statement, values)
     taken = list(islice(_grouped(rows, query.by), limit + 1))
     rows.close()
     items = taken[:limit]
@@ -232,7 +231,7 @@ def _statement(
         f" (SELECT substr(created, 1, 10) AS day, {counted}, 1 AS executions, event_bytes, {none}"
         f" FROM {executions} WHERE {open_ones}) AS open"
     )
-    keys = columns(query.by)
+    keys, service = columns(query.by), dialect.before("flow", "/")
     added = ", ".join(f"sum({name})" for name in _SUMS)
     where = ""
     if after is not None:
@@ -241,7 +240,7 @@ def _statement(
         values |= dict(zip(names, after, strict=True))
     return (
         f"SELECT {keys}, bucket, {added}, max({_HIGHEST}) FROM"
-        f" (SELECT *, {_SERVICE} AS service FROM ({source}) AS both) AS counted{where}"
+        f" (SELECT *, {service} AS service FROM ({source}) AS each_one) AS counted{where}"
         f" GROUP BY {keys}, bucket ORDER BY {keys}, bucket",
         values,
     )

@@ -171,7 +171,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         sessions=Sessions(store, users, passwords, settings, end=streams.end),
         attempts=attempts,
         url=url,
-        store_path=str(api.data_dir / "store.db"),
+        data_dir=api.data_dir,
         supervisor=supervisor,
         settings=settings,
         streams=streams,

@@ -79,7 +79,7 @@ async def complete(
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
     parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)
     parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
-    parts.store_path = store.engine.location
+    parts.data_dir = api.data_dir
     applications = Applications(
         parts.endpoints.serve, store, supervisor=parts.supervisor, catalog=catalog, make=nothing
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -74,7 +73,7 @@ async def stream_log(
         log_reader.check_level(level), time_query.parse("since", since), tail and min(tail, _MOST)
     )
     parts = request.parts
-    path = Path(parts.store_path).with_name("control.log")
+    path = parts.data_dir / "control.log"
     after = last_event_id or cursor
     log_reader.Files(path, after).close()  # a wrong cursor is refused before the answer begins
     media_type = media_type_for(request)

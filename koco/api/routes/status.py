@@ -153,7 +153,7 @@ async def show_status(request: Request) -> Overview:
             restarts=cluster.restarts,
         ),
         ray=Ray.of(cluster, nodes=[Node.of(each, alive=each.is_alive) for each in cluster.nodes]),
-        store=StoreFacts(parts.store_path, await parts.store.engine.size_bytes()),
+        store=StoreFacts(parts.store.engine.location, await parts.store.engine.size_bytes()),
         services=[
             _service(parts, release, endpoints, unplaced, drift, unseen=unseen)
             for release in (*live, *closed, *first, *draining)

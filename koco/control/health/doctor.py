@@ -194,8 +194,7 @@ async def _control_plane(parts: Parts) -> list[Finding]:
     what = f"{__version__}, process {os.getpid()}, up since {parts.started}"
     if restarts < _RESTARTS:
         return [Finding("control plane", OK, what)]
-    log_path = Path(parts.store_path).with_name("control.log")
-    hint = f"{log_path} on the head says why"
+    hint = f"{parts.data_dir / 'control.log'} on the head says why"
     return [Finding("control plane", WARNING, f"{what}, restarted {restarts} times", hint)]
 
 
@@ -238,13 +237,14 @@ async def _queue(parts: Parts) -> list[Finding]:
 
 
 async def _store(parts: Parts) -> list[Finding]:
-    version = await parts.store.engine.probe()
-    size = format_size(await parts.store.engine.size_bytes())
-    return [Finding("store", OK, f"writable, version {version}, {size}: {parts.store_path}")]
+    engine = parts.store.engine
+    version = await engine.probe()
+    size = format_size(await engine.size_bytes())
+    return [Finding("store", OK, f"writable, version {version}, {size}: {engine.location}")]
 
 
 async def _disk(parts: Parts) -> list[Finding]:
-    data_dir = Path(parts.store_path).parent
+    data_dir = parts.data_dir
     free = shutil.disk_usage(data_dir).free
     held = await asyncio.to_thread(_folder_size, data_dir / "blobs")
     what = f"{format_size(free)} free at {data_dir}; bundles and files take {held}"

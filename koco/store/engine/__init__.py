@@ -1,5 +1,6 @@
 """The engines: databases that a store can run on.
 
 `protocol` says what a store needs of an engine, and is all that the rest of `koco.store` knows.
+`group_commit` collects changes for any of them.
 Each engine is a package beside it. They import `koco.store.errors` and `koco.store.version`.
 """

@@ -88,6 +88,10 @@ class Dialect(Protocol):
         """Return the condition that a column fits the pattern `:name`, where `*` is any text."""
         ...
 
+    def before(self, column: str, mark: str) -> str:
+        """Return the part of a column's text before a mark, which it has."""
+        ...
+
     def numbers(self, name: str) -> str:
         """Return a table for `FROM` whose column `value` has the numbers of a JSON list `:name`."""
         ...
@@ -106,6 +110,13 @@ class Connection(Protocol):
 
     def execute(self, sql: str, values: Values = ..., /) -> Rows:
         """Execute a statement."""
+        ...
+
+    def iterate(self, sql: str, values: Values = ..., /) -> Rows:
+        """Execute a query whose rows may be large, of which perhaps not all are read.
+
+        Close the rows, or read all of them.
+        """
         ...
 
     def executemany(self, sql: str, values: Iterable[Values], /) -> Rows:
@@ -127,7 +138,7 @@ class Engine(Protocol):
         ...
 
     def version(self) -> int:
-        """Return the version of the tables, or 0 if there are none. Changes nothing."""
+        """Return the version of the tables, or 0 if there are none. Changes nothing. Blocks."""
         ...
 
     async def check(self) -> None:
@@ -194,7 +205,7 @@ class Engine(Protocol):
         ...
 
     def is_open(self) -> bool:
-        """Return whether some control plane has it open. Changes nothing."""
+        """Return whether some control plane has it open. Changes nothing. Blocks."""
         ...
 
     async def probe(self) -> int:

@@ -89,9 +89,7 @@ class Table(Generic[R]):
 
     def first(self, db: Connection, clause: str, /, **values: Any) -> R | None:
         """Return the first row of a query, from its `WHERE` on, or None if it has none."""
-        rows = db.execute(f"{self._select} {clause}", values)
-        row = rows.fetchone()
-        rows.close()
+        row = db.execute(f"{self._select} {clause} LIMIT 1", values).fetchone()
         return self.read(row) if row is not None else None
 
     def page(
@@ -99,8 +97,9 @@ class Table(Generic[R]):
     ) -> Page[R]:
         """Return a page of a query, from its `WHERE` on. `cursor` returns an item's cursor."""
         values = {**more, "most": limit + 1}
-        rows = db.execute(f"{self._select} {clause} LIMIT :most", values)
+        rows = db.iterate(f"{self._select} {clause} LIMIT :most", values)
         taken, has_more = pages.take(rows, limit)
+        rows.close()
         items = [self.read(row) for row in taken]
         return Page(items, str(cursor(items[-1])) if has_more else None)
 

@@ -94,7 +94,7 @@ class Events(Repository):
         """Return events before a seq, latest chunk first, up to the budget."""
         query = f"{_CHUNKS} AND last < :seq ORDER BY last DESC"
         values = {"execution": execution, "seq": seq}
-        return await self._read(lambda db: _within(db.execute(query, values), budget_bytes))
+        return await self._read(lambda db: _within(db.iterate(query, values), budget_bytes))
 
 
 def require_room(now: State, most_bytes: float) -> None:
@@ -113,7 +113,7 @@ def require_room(now: State, most_bytes: float) -> None:
 def after(db: Connection, execution: int, seq: int, budget_bytes: int) -> list[Chunk]:
     """Return chunks with events after a seq."""
     query = f"{_CHUNKS} AND last > :seq ORDER BY last"
-    return _within(db.execute(query, {"execution": execution, "seq": seq}), budget_bytes)
+    return _within(db.iterate(query, {"execution": execution, "seq": seq}), budget_bytes)
 
 
 def remove_some(db: Connection, execution: int) -> bool:
@@ -256,7 +256,7 @@ def _parts_after(
     db: Connection, execution: int, seq: int, budget_bytes: int, offset: int
 ) -> list[Chunk]:
     """Return chunks with events after a seq within the budget, or a part of the first one."""
-    rows = db.execute(
+    rows = db.iterate(
         "SELECT id, first, last, length(body), CASE WHEN length(body) <= :budget THEN body END"
         " FROM chunks WHERE execution = :execution AND last > :seq ORDER BY last",
         {"budget": budget_bytes, "execution": execution, "seq": seq},

@@ -272,7 +272,7 @@ def retry(db: Connection, now: State, events: Lines, *, because_of_error: bool =
     ledger.release(db, now, Status.QUEUED)
     db.execute(
         "UPDATE executions SET not_before = :not_before, left_s = :left_s,"
-        " deaths = CASE WHEN :has_died THEN deaths ELSE 0 END WHERE id = :id",
+        " deaths = CASE WHEN :has_died = 1 THEN deaths ELSE 0 END WHERE id = :id",
         {
             "not_before": not_before,
             "left_s": policy.timeout_s,
@@ -352,7 +352,7 @@ def withdraw_locks(db: Connection, now: State, *, keep_placed: bool = False) -> 
     """
     rows = db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
-        " WHERE execution = :id AND status = 'open' AND (key = '' OR NOT :keep_placed)"
+        " WHERE execution = :id AND status = 'open' AND (key = '' OR :keep_placed = 0)"
         " RETURNING lid, name, key",
         {"now": line.timestamp(), "id": now.id, "keep_placed": keep_placed},
     ).fetchall()

@@ -125,7 +125,8 @@ def _end(
     """
     row = db.execute(
         "UPDATE steps SET status = :status, preview = :preview, result = :result,"
-        " size_bytes = :size_bytes, duration_s = max(0, :now_s - started)"
+        " size_bytes = :size_bytes,"
+        " duration_s = CASE WHEN :now_s > started THEN :now_s - started ELSE 0.0 END"
         " WHERE execution = :id AND key = :key AND status = 'waiting' RETURNING kind, duration_s",
         {
             "status": status,

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from koco.store.engine import protocol
@@ -27,6 +28,10 @@ class Dialect:
         # Of GLOB's syntax, the patterns only have `*`: see `koco.control.access.scopes`.
         return f"{column} GLOB :{name}"
 
+    def before(self, column: str, mark: str) -> str:
+        """Return the part of a column's text before a mark."""
+        return f"substr({column}, 1, instr({column}, '{mark}') - 1)"
+
     def numbers(self, name: str) -> str:
         """Return a table of the numbers of a JSON list."""
         return f"json_each(:{name})"
@@ -49,6 +54,10 @@ class Connection(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.news: list[Any] = []
+
+    def iterate(self, sql: str, values: protocol.Values = MappingProxyType({}), /) -> protocol.Rows:
+        """Execute a query. Rows of SQLite are read one by one anyway."""
+        return self.execute(sql, values)
 
 
 def connect(path: Path) -> Connection:

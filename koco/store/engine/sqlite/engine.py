@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from koco.errors import ConflictError
 from koco.store.engine import protocol
+from koco.store.engine.group_commit import GroupCommit
 from koco.store.engine.sqlite import copying, damage, schema, search
 from koco.store.engine.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
 from koco.store.engine.sqlite.connection import (
@@ -78,13 +79,14 @@ class SqliteEngine:
             if isinstance(exc, sqlite3.Error):
                 raise self._not_opened(exc) from exc
             raise
-        self._writer = Writer(self._db, give_up=self._ballast.give_up, on_news=self._tell)
+        self._writer = Writer(self._db, give_up=self._ballast.give_up)
+        self._commits = GroupCommit(self._writer.commit, on_news=self._tell)
         self._readers = Readers(lambda: connect_to_read(self._path), threads=_THREADS)
         self._readers_apart = Readers(lambda: connect_to_read(self._path), threads=_THREADS_APART)
 
     async def close(self) -> None:
         """Commit pending changes and release the file."""
-        self._writer.close()
+        self._commits.close()
         self._readers.close()
         self._readers_apart.close()
         self._reader.close()
@@ -95,7 +97,7 @@ class SqliteEngine:
     async def write(self, change: Callable[[protocol.Connection], T], *, grows: bool = False) -> T:
         """Make a change in the writer's next transaction."""
         try:
-            return await self._writer.submit(change, grows=grows)
+            return await self._commits.submit(change, grows=grows)
         except Exception as exc:
             self._raise_damage(exc, change)
             raise

@@ -1,33 +1,22 @@
-"""The one thread that writes: many callers' changes in one transaction.
+"""The connection that writes: changes in transactions, each in a savepoint of its own.
 
 A commit waits for the disk (`synchronous=FULL`: an acknowledged change survives even a power cut).
-Changes that arrive during a commit share the next one. There is no timer, so a lone change is
-written at once, and many changes share one wait. Each change runs in a savepoint of its own, so
-that a failing one does not affect the others.
+A change that fails does not affect the others of its transaction.
 
 If the disk is full, new data is refused, and the rest is written into the reserved room: a
 cancellation, revocation or deletion must not be postponed.
 """
 
-import asyncio
 import contextlib
-import logging
 import sqlite3
-import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from koco.errors import NoRoomError
+from koco.store.engine.group_commit import Change, Committed, Waiting
 from koco.store.engine.sqlite import damage
 from koco.store.engine.sqlite.connection import Connection
 from koco.store.errors import StoreError
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-Change = Callable[[Connection], Any]
-
 
 #: SQLite's errors on a full disk. If a quota is exceeded, it reports a failed write.
 _FULL = frozenset(
@@ -40,85 +29,23 @@ _FULL = frozenset(
 )
 
 
-class _Waiting(NamedTuple):
-    change: Change
-    future: "asyncio.Future[Any]"
-    #: Whether it adds data, and so may be refused if the disk is full.
-    grows: bool
-
-
 class Writer:
-    """Own the writing connection. Call `submit` on the event loop only.
+    """Own the writing connection.
 
-    `give_up` makes room on a full disk. It returns False if it has no more to give. `on_news` is
-    called on the loop with what the committed changes tell.
+    `give_up` makes room on a full disk. It returns False if it has no more to give.
     """
 
-    def __init__(
-        self,
-        db: Connection,
-        *,
-        give_up: Callable[[], bool] = lambda: False,
-        on_news: Callable[[list[Any]], None] = lambda news: None,
-    ) -> None:
+    def __init__(self, db: Connection, *, give_up: Callable[[], bool] = lambda: False) -> None:
         self._db = db
         self._give_up = give_up
-        self._on_news = on_news
-        self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Waiting] = []
-        self._wake = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="koco-store", daemon=True)
-        self._thread.start()
 
-    async def submit(self, change: Callable[[Connection], T], *, grows: bool = False) -> T:
-        """Run a change in the next transaction; return its result once it is committed.
+    def commit(self, taken: list[Waiting]) -> Committed:
+        """Commit changes in one transaction; return what became of each."""
+        results = self._commit(taken)
+        news, self._db.news = self._db.news, []
+        return Committed(results, news)
 
-        Raises:
-            NoRoomError: the disk is full, and the change `grows`.
-            StoreError: it could not be committed.
-        """
-        future: asyncio.Future[T] = self._loop.create_future()
-        with self._wake:
-            if self._closing:
-                raise StoreError("the store is closed")
-            self._waiting.append(_Waiting(change, future, grows))
-            self._wake.notify()
-        return await future
-
-    def close(self) -> None:
-        """Commit pending changes, then end the thread."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._waiting and not self._closing:
-                    self._wake.wait()
-                taken, self._waiting = self._waiting, []
-            if not taken:
-                return
-            results = self._commit(taken)
-            futures = [each.future for each in taken]
-            news, self._db.news = self._db.news, []
-            try:
-                if news:
-                    self._loop.call_soon_threadsafe(self._tell, news)
-                self._loop.call_soon_threadsafe(_deliver, futures, results)
-            except RuntimeError:
-                return  # the loop is closed, so no caller is waiting
-
-    def _tell(self, news: list[Any]) -> None:
-        try:
-            self._on_news(news)
-        except Exception:
-            # The changes are committed, whatever becomes of the news.
-            log.exception("the news of the store were not handled")
-
-    def _commit(self, taken: list[_Waiting]) -> list[Any]:
+    def _commit(self, taken: list[Waiting]) -> list[Any]:
         try:
             return self._transaction(taken)
         except sqlite3.Error as exc:
@@ -128,7 +55,7 @@ class Writer:
         results = iter(self._commit_anyway([each for each in taken if not each.grows]))
         return [refused if each.grows else next(results) for each in taken]
 
-    def _commit_anyway(self, taken: list[_Waiting]) -> list[Any]:
+    def _commit_anyway(self, taken: list[Waiting]) -> list[Any]:
         """Commit the changes that must succeed, in the reserved room."""
         while True:
             try:
@@ -140,7 +67,7 @@ class Writer:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def _transaction(self, taken: list[_Waiting]) -> list[Any]:
+    def _transaction(self, taken: list[Waiting]) -> list[Any]:
         if not taken:
             return []
         try:
@@ -196,13 +123,3 @@ def failure(exc: sqlite3.Error, what: str = "the store could not be written") ->
     )
     error.__cause__ = exc
     return error
-
-
-def _deliver(futures: list[asyncio.Future[Any]], results: list[Any]) -> None:
-    for future, result in zip(futures, results, strict=True):
-        if future.done():
-            continue  # its caller was cancelled, but the change stands
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)

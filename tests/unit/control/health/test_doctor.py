@@ -52,7 +52,7 @@ def parts(w: World, **more: Any) -> Any:
         "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
-        "store_path": w.store.engine.location,
+        "data_dir": Path(w.store.engine.location).parent,
         "started": "2026-01-31T00:00:00.000000Z",
     }
     found |= more
