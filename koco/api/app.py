@@ -39,6 +39,7 @@ from koco.api.routes.executions import (
     files,
     locks,
     messages,
+    rendered,
     repeats,
     results,
     stacks,
@@ -94,6 +95,7 @@ def create_app(parts: Parts) -> Litestar:
             "doctor": Doctor(parts),
             "replies": Replies(parts),
             "metrics": counters,
+            "rendered": rendered.Rendered(),
         }
     )
     app = protocol_app.bind(_make_routes(), state)

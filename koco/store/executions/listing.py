@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.executions import search
 from koco.store.executions.rows import EXECUTIONS, fetch
+from koco.store.executions.settled import Settled
 from koco.store.model import Execution, ExecutionPage, Filter, Sight
 from koco.store.sql import pages
 from koco.store.sql.filters import any_of, conditions_of
@@ -43,6 +44,8 @@ def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
     return limit <= _AT_ONCE and not is_narrowed and not (is_somebodys and wanted.flow is not None)
 
 
+#: Proofs have no service.
+_NO_PROOF = "service <> ''"
 #: Whether an execution was retried or resumed.
 _RETRIED = (
     "(EXISTS (SELECT 1 FROM executions WHERE retry_of = e.fid)"
@@ -79,8 +82,9 @@ def page(
     limit: int,
     cursor: str | None,
     budget_s: float = BUDGET_S,
+    settled: Settled | None = None,
 ) -> ExecutionPage:
-    """Return a page of executions."""
+    """Return a page of executions. `settled` has those that were read before."""
     until_s = time.monotonic() + budget_s
     low, high = _range(db, wanted)
     if cursor is not None:
@@ -94,8 +98,9 @@ def page(
     sources = _sources(db.dialect, wanted, sight, flows=flows, match=match)
     source = _best(db, sources, low, high)
     scan = Scan(db, source, wanted, sight=sight, match=match)
-    taken, more = pages.take(scan.rows(low, high, limit + 1, until_s), limit)
-    items = [EXECUTIONS.read(each) for each in taken]
+    found = scan.rows(low, high, limit + 1, until_s, settled)
+    taken, more = pages.take(found, limit, size=lambda each: each[1])
+    items = [each for each, _ in taken]
     is_complete = match is None or search.is_complete(db)
     return ExecutionPage(items, str(items[-1].id) if more else scan.rest, is_complete)
 
@@ -175,7 +180,7 @@ def _sources(
         found.append(_by(dialect, "flow", flows, wanted.statuses))
     if wanted.statuses and user is None and flows is None and wanted.parent is None:
         found.append(_by(dialect, "status", wanted.statuses, ()))
-    return found or [Source("executions", "id", ["1 = 1"], {})]
+    return found or [Source("executions", "id", [_NO_PROOF], {})]
 
 
 def _by(dialect: Dialect, column: str, names: Sequence[str], statuses: Sequence[str]) -> Source:
@@ -220,8 +225,7 @@ class Scan:
         self._db = db
         self._source = source
         found, values = conditions(sight, db.dialect, of="e.")
-        # Proofs have no service, so this leaves them out.
-        found.append("e.service <> ''")
+        found.append(f"e.{_NO_PROOF}")
         filters, asked = conditions_of(
             {
                 'e."user" = :user': wanted.user,
@@ -243,14 +247,19 @@ class Scan:
         if match is not None and source.table != index.table:
             matching = f"SELECT 1 FROM {index.table} WHERE {index.condition}"
             found.append(f"EXISTS ({matching} AND {index.column} = e.id)")
+        # Then the source's own condition is all of it.
+        self._is_exact = source.conditions == [_NO_PROOF] and len(found) == 1
         self._where = " AND ".join(found)
         self._values = {**values, **asked, **statuses, **tags, "match": match}
 
-    def rows(self, low: int, high: int, limit: int, until_s: float) -> Iterator[Sequence[Any]]:
-        """Yield the matching rows, newest first."""
+    def rows(
+        self, low: int, high: int, limit: int, until_s: float, settled: Settled | None = None
+    ) -> Iterator[tuple[Execution, int]]:
+        """Yield the matching executions with their sizes, newest first."""
+        settled = settled or Settled()
         while ids := self._source.ids(self._db, low, high, limit):
-            for number in self.fitting(ids):
-                if found := fetch(self._db, number):
+            for number in ids if self._is_exact else self.fitting(ids):
+                if found := settled.read(self._db, number):
                     yield found
             high = ids[-1]
             if len(ids) < limit:

@@ -20,6 +20,7 @@ from koco.store import audit, files
 from koco.store.engine.protocol import Connection, Engine
 from koco.store.executions import listing, recency, resuming, search
 from koco.store.executions.rows import EXECUTIONS
+from koco.store.executions.settled import Settled
 from koco.store.model import (
     EVERY,
     EVERYTHING,
@@ -66,6 +67,7 @@ class Executions(Repository):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._indexing = asyncio.Lock()
+        self._settled = Settled()
 
     async def create(self, new: NewExecution) -> tuple[Execution, bool]:
         """Commit an execution as `queued`, with its first events; say whether it is new.
@@ -140,7 +142,9 @@ class Executions(Repository):
             await self._catch_up()
 
         def look(db: Connection) -> ExecutionPage:
-            return listing.page(db, wanted, sight=sight, limit=limit, cursor=cursor)
+            return listing.page(
+                db, wanted, sight=sight, limit=limit, cursor=cursor, settled=self._settled
+            )
 
         if listing.is_at_once(wanted, sight, limit):
             return await self._read(look)

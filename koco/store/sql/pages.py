@@ -1,9 +1,11 @@
 """Pages of rows, limited in number and in memory."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from koco.store.errors import invalid_cursor
+
+T = TypeVar("T")
 
 #: The memory that one page may need (bytes of text). Inputs and locks may be large, and other
 #: requests wait while they are decoded.
@@ -40,9 +42,11 @@ def size(row: Sequence[Any]) -> int:
     return sum(len(value) for value in row if isinstance(value, str))
 
 
-def take(rows: Iterable[Sequence[Any]], limit: int) -> tuple[list[Sequence[Any]], bool]:
+def take(
+    rows: Iterable[T], limit: int, *, size: Callable[[Any], int] = size
+) -> tuple[list[T], bool]:
     """Return the first rows, at least one if there is any, and whether there are more."""
-    taken: list[Sequence[Any]] = []
+    taken: list[T] = []
     left = PAGE_BYTES
     for row in rows:
         if len(taken) == limit or (taken and left <= 0):

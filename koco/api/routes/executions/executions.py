@@ -234,8 +234,9 @@ async def list_executions(
     page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor
     )
+    rendered = request.app.state.rendered
     return Executions(
-        [Execution.render(parts, execution) for execution in page.items],
+        [rendered.of(parts, execution) for execution in page.items],
         next=page.next,
         complete=UNSET if wanted.search is None else page.complete,
     )

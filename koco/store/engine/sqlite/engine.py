@@ -157,7 +157,7 @@ class SqliteEngine:
 
     async def size_bytes(self) -> int:
         """Return the size of the file and of its log."""
-        return sum(file.stat().st_size for file in (self._path, self._log) if file.exists())
+        return _size_of(self._path) + _size_of(self._log)
 
     def reusable_bytes(self) -> int:
         """Return the free space within the file (bytes)."""
@@ -223,3 +223,10 @@ class SqliteEngine:
 
     def _damage(self, exc: Exception, where: str) -> Exception | None:
         return damage.translate(exc, path=self._path, where=where)
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

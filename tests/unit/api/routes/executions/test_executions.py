@@ -50,6 +50,28 @@ def test_an_execution_says_whether_it_is_durable(api: Api) -> None:
             assert client.get(f"/v1/executions/{fid}").json()["durable"] is durable
 
 
+def test_a_list_shows_executions_as_they_are_alone(api: Api) -> None:
+    """However often they were listed before they ended, and since."""
+    fid = make(api, user="zoe", ended=False, tags=("t",), hidden=("pin",), inputs={"pin": "1"})
+    with api.http("dora") as client:
+
+        def listed_and_shown() -> list[dict[str, Any]]:
+            [item] = client.get("/v1/executions?user=zoe").json()["items"]
+            return [item, client.get(f"/v1/executions/{fid}").json()]
+
+        item, shown = listed_and_shown()
+        assert item == shown
+        assert item["status"] == "queued"
+        api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
+        for _ in range(3):
+            item, shown = listed_and_shown()
+            assert item == shown
+            assert item["status"] == "cancelled"
+        assert client.get("/v1/executions?user=zoe&fields=fid").json()["items"] == [{"fid": fid}]
+        assert client.delete(f"/v1/executions/{fid}").status_code == 204
+        assert client.get("/v1/executions?user=zoe").json()["items"] == []
+
+
 def test_filters_are_combined(api: Api) -> None:
     """Each alone and all together. `complete` says whether a search covered everything."""
     fid = make(api, user="eve", tags=("a", "b"), inputs={"topic": "zebra crossing"})
