@@ -30,7 +30,7 @@ from koco.runner.flows import Flows
 from koco.runner.home import Home
 from koco.runner.output.capture import Capture
 from koco.runner.output.spool import Spool
-from koco.runner.process import fence, identity, memory_watch
+from koco.runner.process import identity, memory_watch
 from koco.runner.process.memory_watch import Watch
 from koco.runner.process.meter import Meter
 from koco.runner.process.pulse import Pulse
@@ -42,7 +42,6 @@ from koco.sdk.process.control_client import Control
 from koco.sdk.process.tracebacks import describe
 from koco.sdk.ray_work import registry, tasks
 from koco.sdk.ray_work.registry import Started
-from koco.sdk.steps import threads
 
 #: How long a runner that uses too much memory may take to report it (seconds).
 _FAREWELL_S = 1.0
@@ -87,8 +86,6 @@ class Executor:
         self._capture.install()
         registry.install(self._current_started)
         tasks.current_tracer = self._capture.tracer
-        # Steps with a timeout run in threads of their own, which are interrupted as flows' are.
-        threads.new_guard, threads.protected = fence.Fence, fence.inside
         # Flows run in their own threads, so waiting for Ray blocks nothing else. Ray would
         # still warn, into the first flow's stderr.
         ray._private.worker.blocking_get_inside_async_warned = True

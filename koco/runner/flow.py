@@ -16,8 +16,8 @@ from koco.events.model import Kind, Status
 from koco.forms import Model
 from koco.runner.generators import Rest, Stepped, drive, drive_async, rest_of
 from koco.runner.output.lines import Output, current
-from koco.runner.process.fence import Fence
 from koco.sdk.entrypoints import crew, loader
+from koco.sdk.interruption.fence import Fence
 from koco.sdk.process.tracebacks import describe
 from koco.sdk.steps import places
 from koco.sdk.tracer import Tracer
@@ -28,6 +28,8 @@ _Report = Callable[[_Ended], None]
 
 #: How long a loop may take to process a cancellation before its flow is interrupted (seconds).
 _BLOCKED_S = 1.0
+#: When a busy loop is looked at again (seconds).
+_AGAIN_S = 0.05
 
 #: How long tasks that a flow leaves behind may take to end (seconds).
 _OTHERS_S = 1.0
@@ -178,9 +180,9 @@ class Run:
         if (task := self._task) is not None:
             request = _CancelRequest(task, self._steps)
             self._loop.call_soon_threadsafe(request.make)
-            if self._home is not None:
-                self._home.call_soon_threadsafe(
-                    self._home.call_later, _BLOCKED_S, request.interrupt_if_blocked
+            if (home := self._home) is not None:
+                home.call_soon_threadsafe(
+                    home.call_later, _BLOCKED_S, request.interrupt_if_blocked, home
                 )
         if (fence := self._fence) is not None:
             fence.interrupt()
@@ -292,10 +294,14 @@ class _CancelRequest:
             self._is_made = True
             self._task.cancel()
 
-    def interrupt_if_blocked(self) -> None:
+    def interrupt_if_blocked(self, home: asyncio.AbstractEventLoop) -> None:
         """Interrupt the task if it keeps its loop too busy to process the request."""
-        if not self._is_made and self._steps.interrupt_now():
+        if self._is_made:
+            return
+        if self._steps.interrupt_now():
             self._is_made = True
+        else:  # it logs or starts a thread just now, or another task keeps the loop busy
+            home.call_later(_AGAIN_S, self.interrupt_if_blocked, home)
 
 
 async def _cancel_leftover_tasks() -> None:

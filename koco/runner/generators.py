@@ -12,7 +12,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
-from koco.runner.process.fence import Fence
+from koco.sdk.interruption.fence import Fence
 
 
 class Rest(enum.Enum):

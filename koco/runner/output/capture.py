@@ -18,8 +18,8 @@ from koco.runner.output.lines import Output, current, patch_threads
 from koco.runner.output.pipe_buffer import PipeFile
 from koco.runner.output.pipes import FDS, Pipes, write_all
 from koco.runner.output.subprocesses import children
-from koco.runner.process import fence
-from koco.runner.process.library_locks import protect_shared_locks
+from koco.sdk.interruption import fence
+from koco.sdk.interruption.library_locks import protect_shared_locks
 from koco.sdk.tracer import Tracer
 
 _LINE_BUFFERED = 1  # C's _IOLBF

@@ -14,8 +14,8 @@ from koco.events import line
 from koco.events.model import Kind
 from koco.events.steps import mark_of
 from koco.runner.output.lines import Output
-from koco.runner.process import fence
 from koco.sdk import tracer
+from koco.sdk.interruption import fence
 from koco.sdk.steps import places
 
 #: With how many of the next stored events an event is compared. Their order may differ a little,

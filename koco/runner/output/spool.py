@@ -28,7 +28,7 @@ from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
 from koco.runner.output.backlog import Backlog
 from koco.runner.output.outbox import Outbox
-from koco.runner.process import fence
+from koco.sdk.interruption import fence
 from koco.sdk.process.control_client import Control
 
 T = TypeVar("T")

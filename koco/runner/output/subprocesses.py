@@ -20,7 +20,7 @@ from koco.events.model import Kind
 from koco.runner.output import lines as outputs
 from koco.runner.output.lines import Output, current
 from koco.runner.output.pipes import FDS, Pipe, pump
-from koco.runner.process import fence
+from koco.sdk.interruption import fence
 
 _pid = os.getpid()
 

@@ -1,4 +1,4 @@
-"""The runner as a process of the operating system: identity, memory, interruption, shared state.
+"""The runner as a process of the operating system: identity, memory, shared state.
 
-It imports `sdk` only. Begin with `fence`.
+It imports `sdk` only. Begin with `identity`.
 """

@@ -18,7 +18,9 @@ _OURS = re.compile(
 )
 
 #: Code that calls a step of an author's code, in the middle of a traceback.
-_STEPS = tuple(str(Path(stacks.__file__).parents[1] / name) for name in ("steps", "tracer.py"))
+_STEPS = tuple(
+    str(Path(stacks.__file__).parents[1] / name) for name in ("interruption", "steps", "tracer.py")
+)
 #: The function of `koco.sdk.steps.attempts` that raises a recorded error.
 _RECORDED = "_give"
 

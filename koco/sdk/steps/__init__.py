@@ -6,6 +6,5 @@ and what goes on in it. Flows use `decorator`, and through the tracer `tracing` 
 
 A runner makes a `Journal` for each execution, passes it to the tracer, and calls `Journal.enter` in
 the context in which the flow runs. Its loop makes tasks with `places.context_for_task`. It calls
-`places.adopt` where a flow moves to another thread, and sets `threads.new_guard` and
-`threads.protected`.
+`places.adopt` where a flow moves to another thread.
 """

@@ -19,7 +19,7 @@ _OWN, _PARTS = "own", "parts"
 _MOST_CAUSES = 20
 
 #: Modules whose frames are left out: they call the author's code.
-_OURS = "koco.sdk.steps."
+_OURS = ("koco.sdk.interruption.", "koco.sdk.steps.")
 
 
 class RecordedTraceback(Exception):  # noqa: N818 - not an error, but the text of one

@@ -21,7 +21,8 @@ import msgspec
 
 from koco.events.questions import A, LockOutcome, Question, ReadStep
 from koco.events.steps import Past, PastStep, StepKind, StepStatus, lock_id
-from koco.sdk.steps import digests, places, previews, threads
+from koco.sdk.interruption import fence
+from koco.sdk.steps import digests, places, previews
 from koco.sdk.steps.divergence import NonDeterministic
 from koco.sdk.steps.places import UNORDERED, Branch, Tree
 from koco.sdk.steps.refusals import Refusals
@@ -102,7 +103,7 @@ class Call:
         self.digest_again: Callable[[], str] | None = None
         if journal.durable and not digests.is_constant(args, kwargs):
             self.digest_again = functools.partial(digests.digest, args, kwargs)
-        with threads.protected(), journal.gate:
+        with fence.inside(), journal.gate:
             self.key = _key(branch, name, digest)
             self.digest = digest
             if branch.id != UNORDERED:
@@ -313,7 +314,7 @@ class Journal(Tree):
             return "", "", 0
         name = f"lock.{name}"
         digest = digests.digest((data,), {}) if branch.id == UNORDERED else ""
-        with threads.protected(), self.gate:
+        with fence.inside(), self.gate:
             key = _key(branch, name, digest)
             self.position += 1
             position = self.position

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from koco.sdk.steps import threads
+from koco.sdk.interruption import fence
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Reporter:
     def add(self, make: Callable[[], object]) -> Report:
         """Make a report a little later."""
         report = Report(make)
-        with threads.protected():
+        with fence.inside():
             self._reports.append(report)
             if not self._work.is_set():
                 self._work.set()
@@ -62,7 +62,7 @@ class Reporter:
 
     def end(self, report: Report) -> None:
         """Return when a report is made, or never will be."""
-        with threads.protected(), self._lock:
+        with fence.inside(), self._lock:
             report.drop()
 
     def _run(self) -> None:

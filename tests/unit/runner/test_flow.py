@@ -1,6 +1,9 @@
 """One call of an entrypoint, as a runner makes it."""
 
 import asyncio
+import contextlib
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +12,9 @@ import pytest
 from koco import testing
 from koco.events.model import Status
 from koco.runner.event_loop import FlowLoop
-from koco.runner.flow import Outcome, Run, load_flow
+from koco.runner.flow import _BLOCKED_S, Outcome, Run, load_flow
 from koco.runner.output.lines import Output
+from koco.sdk.interruption import fence
 
 called: list[str] = []
 
@@ -86,3 +90,35 @@ def test_leftover_tasks_end_with_their_execution() -> None:
     beside, leaving = asyncio.run(both())
     assert (beside.payload, leaving.payload) == ("went on", "returned")
     assert sorted(left) == ["one", "two"]
+
+
+begun = threading.Event()
+
+
+async def computes() -> None:
+    begun.set()
+    with fence.current() or contextlib.nullcontext():  # as if it logged or started a thread
+        time.sleep(_BLOCKED_S + 0.5)  # noqa: ASYNC251 - it blocks its loop
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        pass
+
+
+def test_a_coroutine_that_computes_is_interrupted_outside_of_the_library() -> None:
+    """If it is inside when its time is up, it is looked at again."""
+    begun.clear()
+    loop = FlowLoop()
+    loop.start()
+
+    async def cancelled() -> Outcome:
+        output = Output(lambda kind, text: None)
+        run = Run(
+            load_flow("test", computes, None), {}, tracer=testing.Tracer(), output=output, loop=loop
+        )
+        outcome = asyncio.create_task(run.outcome())
+        await asyncio.to_thread(begun.wait, 10)
+        run.cancel()
+        return await outcome
+
+    assert asyncio.run(cancelled()).status is Status.CANCELLED
+    assert loop.cpu_s() < 15

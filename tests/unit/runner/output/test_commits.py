@@ -9,7 +9,7 @@ import pytest
 from koco.events.model import Status
 from koco.runner.output import spool as module
 from koco.runner.output.spool import Attempt, Spool
-from koco.runner.process.fence import Fence
+from koco.sdk.interruption.fence import Fence
 from tests.support.shelf import Shelf, event, spooled, until
 
 

@@ -6,18 +6,20 @@ import importlib
 import io
 import logging
 import random
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from koco.runner.process import fence
-from koco.runner.process.fence import Fence
-from koco.runner.process.library_locks import protect_shared_locks
+from koco.sdk.interruption import fence
+from koco.sdk.interruption.fence import Fence
+from koco.sdk.interruption.library_locks import protect_shared_locks
+from tests.support.driver import eventually
 
 
 class Threaded:
@@ -177,3 +179,58 @@ def test_a_failed_imports_traceback_has_no_frame_of_koco(tmp_path: Path, monkeyp
     shown = "".join(traceback.format_exception(ran.raised))
     assert "shelter" not in shown
     assert "broken_by_fence.py" in shown
+
+
+@pytest.fixture
+def _interrupted_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have each thread that starts another one be interrupted before the new one runs."""
+    protect_shared_locks()
+    begin = threading._start_new_thread  # type: ignore[attr-defined]
+
+    def begin_and_interrupt(*args: Any) -> Any:
+        mine = fence.current()
+        number = begin(*args)
+        if mine is not None:
+            mine.interrupt()
+        return number
+
+    # So this thread keeps the interpreter until it waits for the new one.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5)
+    monkeypatch.setattr(threading, "_start_new_thread", begin_and_interrupt)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def _call_in_thread(mine: Fence, function: Callable[[], Any]) -> None:
+    mine.run(lambda: mine.call(function))
+
+
+def _call_in_loop(mine: Fence, function: Callable[[], Any]) -> None:
+    mine.step(function)
+
+
+@pytest.mark.usefixtures("_interrupted_start")
+@pytest.mark.parametrize("call", [_call_in_thread, _call_in_loop])
+def test_who_starts_a_thread_is_interrupted_once_that_runs(call: Callable[..., None]) -> None:
+    """Python 3.11 would end the new one instead, and the first one would wait for it for ever."""
+    for _ in range(20):  # now and then the new one runs at once
+        ran: list[str] = []
+        raised: list[BaseException] = []
+
+        def start(ran: list[str] = ran) -> None:
+            threading.Thread(target=ran.append, args=("new",), daemon=True).start()
+            ran.append("too far")
+
+        def main(start: Any = start, raised: list[BaseException] = raised) -> None:
+            try:
+                call(Fence(), start)
+            except BaseException as exc:  # noqa: BLE001 - looked at below
+                raised.append(exc)
+
+        first = threading.Thread(target=main, daemon=True)
+        first.start()
+        first.join(10)
+        assert not first.is_alive()
+        assert isinstance(raised[0], asyncio.CancelledError)
+        eventually(lambda ran=ran: ran == ["new"])

@@ -29,14 +29,22 @@ class CancelledError(asyncio.CancelledError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        thread = get_ident()
-        if (fence := _fences.get(thread) or _steps.get(thread)) is not None:
+        if (fence := current()) is not None:
             fence.mark_arrived()
 
 
 def here() -> "Fence | None":
     """Return the calling thread's fence, or None if it is not a flow's thread."""
     return _fences.get(get_ident())
+
+
+def current() -> "Fence | None":
+    """Return the fence of the code that the calling thread runs: a flow's, or a coroutine's step's.
+
+    It may also be that of a step that has ended. That one is shut already, so to enter it is safe.
+    """
+    thread = get_ident()
+    return _fences.get(thread) or _steps.get(thread)
 
 
 def inside() -> AbstractContextManager[None]:
