@@ -24,7 +24,7 @@ _LOOK_S = 0.1
 #: How long a control plane may be away (seconds).
 _AWAY_S = 60.0
 
-_PARSE_ERROR, _INVALID_REQUEST, _INTERNAL_ERROR = -32700, -32600, -32603
+_PARSE_ERROR, _INVALID_REQUEST, _INVALID_PARAMS, _INTERNAL_ERROR = -32700, -32600, -32602, -32603
 _KEY = "koco/idempotencyKey"
 
 Message = dict[str, Any]
@@ -65,16 +65,13 @@ class Forwarder:
     def _take(self, line: bytes) -> None:
         """Begin to answer a line, if it wants an answer."""
         try:
-            message = json.loads(line)
-        except ValueError as exc:
-            self._refuse(None, _PARSE_ERROR, f"this is not JSON: {exc}")
-            return
-        if not isinstance(message, dict):
-            self._refuse(None, _INVALID_REQUEST, "send one JSON-RPC message a line")
+            message = _read(line)
+        except _InvalidError as exc:
+            self._refuse(exc.id, exc.code, str(exc))
             return
         if message.get("method") == "notifications/cancelled":
-            self._cancel((message.get("params") or {}).get("requestId"))
-        if not isinstance(message.get("id"), str | int | float) or "method" not in message:
+            self._cancel(message["params"].get("requestId"))
+        if "id" not in message or "method" not in message:
             return  # the control plane has no use for notifications
         cancelled = threading.Event()
         thread = threading.Thread(target=self._answer, args=(message, cancelled), daemon=True)
@@ -88,9 +85,9 @@ class Forwarder:
     def _answer(self, message: Message, cancelled: threading.Event) -> None:
         id_ = message["id"]
         try:
-            params = message.get("params") or {}
             own = self._operations
-            if own and message["method"] == "tools/call" and own.has(params.get("name")):
+            name = message["params"].get("name")
+            if own and message["method"] == "tools/call" and own.has(name):
                 self._write(own.call(message, cancelled), cancelled)
             else:
                 self._forward(message, cancelled)
@@ -100,6 +97,10 @@ class Forwarder:
                 self._refuse(id_, _INTERNAL_ERROR, f"{exc.message}{hint}")
         except OSError:
             pass  # nobody reads any more
+        except Exception as exc:
+            # Whatever it is, the client does not wait for ever.
+            self._refuse(id_, _INTERNAL_ERROR, f"unexpected {type(exc).__name__}: {exc}")
+            raise
         finally:
             self._threads.pop(id_, None)
 
@@ -130,6 +131,9 @@ class Forwarder:
 
     def _completed(self, message: Message, answer: Message) -> Message:
         """Return an answer as the client gets it."""
+        if "method" not in answer and answer.get("id") is None:
+            # A body that cannot be read has no id for the control plane, but the client waits.
+            answer = {**answer, "id": message["id"]}
         result = answer.get("result")
         if not isinstance(result, dict):
             return answer
@@ -172,8 +176,46 @@ class _Passed:
         return True
 
 
+class _InvalidError(Exception):
+    """A line is no message; `id` is that of the request that it was to be."""
+
+    def __init__(self, code: int, why: str, *, id_: Any = None) -> None:
+        super().__init__(why)
+        self.code = code
+        self.id = id_
+
+
+def _read(line: bytes) -> Message:
+    """Return the message in a line. Its `params` and their `_meta` are objects, perhaps empty.
+
+    Raises:
+        _InvalidError: there is none.
+    """
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise _InvalidError(_PARSE_ERROR, f"this is not JSON: {exc}") from exc
+    if not isinstance(message, dict):
+        raise _InvalidError(_INVALID_REQUEST, "send one JSON-RPC message a line")
+    id_ = message.get("id")
+    if "method" in message and "id" in message and not _is_id(id_):
+        raise _InvalidError(_INVALID_REQUEST, "the `id` of a request is a text or a number")
+    params = message.get("params")
+    params = {} if params is None else params
+    if not isinstance(message.get("method", ""), str) or not isinstance(params, dict):
+        what = "`method` must be a string, and `params` an object"
+        raise _InvalidError(_INVALID_REQUEST, what, id_=id_)
+    if not isinstance(params.get("_meta") or {}, dict):
+        raise _InvalidError(_INVALID_PARAMS, "params._meta must be an object", id_=id_)
+    return {**message, "params": params}
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _with_key(message: Message) -> Message:
     """Return a call with an idempotency key, its own or a new one."""
-    params = message.get("params") or {}
+    params = message["params"]
     meta = {_KEY: f"mcp-{uuid.uuid4().hex}", **(params.get("_meta") or {})}
     return {**message, "params": {**params, "_meta": meta}}

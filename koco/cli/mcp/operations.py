@@ -133,7 +133,7 @@ class Operations:
 
     def has(self, name: Any) -> bool:
         """Return whether there is a tool of that name."""
-        return name in OPERATIONS
+        return isinstance(name, str) and name in OPERATIONS
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools as `tools/list` has them."""
@@ -183,6 +183,8 @@ class Operations:
             )
         except OSError as exc:
             return f"{given.get('folder') or '.'}: {exc.strerror}", True
+        except ValueError as exc:  # a NUL, or half a character
+            return f"an argument has characters that no command takes: {exc}", True
         sent: str | None = json.dumps(given.get(operation.stdin, {})) if operation.stdin else ""
         while True:
             try:

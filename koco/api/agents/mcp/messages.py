@@ -8,18 +8,29 @@ import msgspec
 from koco import __version__
 from koco.api.agents.mcp import versions
 
+#: The id of a request. A notification has none.
+Id = int | str | float | msgspec.UnsetType | None
+
 
 class RpcError(Exception):
     """A JSON-RPC error, and the HTTP status of its answer."""
 
     def __init__(
-        self, code: int, message: str, *, data: Any = None, status: int | None = None
+        self,
+        code: int,
+        message: str,
+        *,
+        data: Any = None,
+        status: int | None = None,
+        id_: "Id" = msgspec.UNSET,
     ) -> None:
+        """`id_` is that of a request that is no message otherwise."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.data = data
         self.status = versions.STATUS.get(code, 200) if status is None else status
+        self.id = id_
 
 
 class Message(msgspec.Struct):
@@ -27,7 +38,7 @@ class Message(msgspec.Struct):
 
     jsonrpc: str = ""
     method: str | None = None
-    id: int | str | float | msgspec.UnsetType | None = msgspec.UNSET
+    id: Id = msgspec.UNSET
     params: dict[str, Any] = {}
 
     @property
@@ -75,6 +86,10 @@ class Message(msgspec.Struct):
         return found
 
 
+class _Identified(msgspec.Struct):
+    id: Id = msgspec.UNSET
+
+
 def read(body: bytes) -> Message:
     """Return the message in a request's body.
 
@@ -87,15 +102,27 @@ def read(body: bytes) -> Message:
         raise RpcError(versions.PARSE_ERROR, f"the body is not JSON: {exc}") from exc
     if isinstance(value, list):
         raise RpcError(versions.INVALID_REQUEST, "batches are not supported: send one message")
+    if isinstance(value, dict) and value.get("params", {}) is None:
+        del value["params"]  # some clients send null for none
     try:
         message = msgspec.convert(value, Message)
     except msgspec.ValidationError as exc:
-        raise RpcError(versions.INVALID_REQUEST, f"no JSON-RPC message: {exc}") from exc
+        what = f"no JSON-RPC message: {exc}"
+        raise RpcError(versions.INVALID_REQUEST, what, id_=_id_of(value)) from exc
     if message.jsonrpc != "2.0":
-        raise RpcError(versions.INVALID_REQUEST, 'no JSON-RPC message: `jsonrpc` must be "2.0"')
+        what = 'no JSON-RPC message: `jsonrpc` must be "2.0"'
+        raise RpcError(versions.INVALID_REQUEST, what, id_=message.id)
     if message.id is None:
         raise RpcError(versions.INVALID_REQUEST, "the `id` of a request must not be null")
     return message
+
+
+def _id_of(value: Any) -> Id:
+    """Return the id of what is no message: its sender waits for an answer with that."""
+    try:
+        return msgspec.convert(value, _Identified).id
+    except msgspec.ValidationError:
+        return msgspec.UNSET
 
 
 def result(id_: Any, value: Mapping[str, Any], *, is_modern: bool, kind: str = "complete") -> bytes:
@@ -109,6 +136,7 @@ def result(id_: Any, value: Mapping[str, Any], *, is_modern: bool, kind: str = "
 
 def error(id_: Any, exc: RpcError) -> bytes:
     """Return the answer to a request that failed. Without an `id` it is null, as in JSON-RPC."""
+    id_ = exc.id if id_ is msgspec.UNSET else id_
     about = {"code": exc.code, "message": exc.message}
     about |= {} if exc.data is None else {"data": exc.data}
     id_ = None if id_ is msgspec.UNSET else id_

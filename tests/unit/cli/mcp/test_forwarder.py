@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from koco.cli.mcp.forwarder import Forwarder
 from tests.support.api_server import Api, serving
 from tests.support.mcp_client import TASKS, McpClient
 from tests.support.mcp_flows import give_flows
@@ -112,6 +113,50 @@ def test_answers_what_is_no_message(api: Api, tmp_path: Path) -> None:
         assert server.ask({"jsonrpc": "1", "id": 7, "method": "x"})["error"]["code"] == -32600
         unknown = server.ask(modern(api, "no/method"))
         assert unknown["error"]["code"] == -32601
+
+
+#: What a client may get wrong, as it is written, and the code of the answer.
+_WRONG = [
+    ('"method": "tools/call", "params": [1]', -32600),
+    ('"method": "tools/list", "params": "x"', -32600),
+    ('"method": 5', -32600),
+    ('"method": "tools/call", "params": {"name": "svc.greet", "_meta": "x"}', -32602),
+    ('"method": "tools/call", "params": {"name": ["koco_ps"]}', -32602),
+    # Half of an emoji, as a text has that was cut in the wrong place.
+    ('"method": "ping", "params": {"a": "\\ud83d"}', -32700),
+]
+
+
+def test_each_request_gets_an_answer_with_its_id(api: Api, tmp_path: Path) -> None:
+    """Whatever is wrong with it: a client without an answer waits for ever."""
+    with running(api, tmp_path, "--operate") as server:
+        for number, (members, code) in enumerate(_WRONG):
+            found = server.ask(f'{{"jsonrpc": "2.0", "id": {number}, {members}}}')
+            assert (found["id"], found["error"]["code"]) == (number, code), members
+        assert server.ask('{"id": "old", "method": "ping"}')["id"] == "old"
+        assert server.ask('{"jsonrpc": "2.0", "id": null, "method": "ping"}')["id"] is None
+        listed = server.ask('{"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": null}')
+        assert "tools" in listed["result"]
+
+
+def test_no_line_ends_the_server(api: Api, tmp_path: Path) -> None:
+    """Neither deep nesting nor a notification of an odd shape."""
+    with running(api, tmp_path) as server:
+        server.send('{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": [1]}')
+        assert server.read()["error"]["code"] == -32600
+        assert server.ask("[" * 100_000)["error"]["code"] == -32700
+        assert server.ask('{"jsonrpc": "2.0", "id": 1, "method": "ping"}')["result"] == {}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_unexpected_error_is_an_answer() -> None:
+    """A bug of koco's own is no silence, either."""
+    lines: list[bytes] = []
+    nothing: Any = None
+    server = Forwarder(nothing, lines.append, path="/mcp")
+    server.serve([b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'])
+    (answer,) = map(json.loads, lines)
+    assert (answer["id"], answer["error"]["code"]) == (1, -32603)
 
 
 def test_says_why_a_request_is_refused(api: Api, tmp_path: Path) -> None:
@@ -217,6 +262,9 @@ def test_operates_with_koco_itself(api: Api, tmp_path: Path) -> None:
         text, is_error = call("koco_plan", folder=str(tmp_path))
         assert (is_error, "koco.toml" in text or "koco.yaml" in text) == (True, True), text
         assert call("koco_plan", folder=str(tmp_path / "none"))[1]
+        for odd in ("a\0b", "\ud83d"):
+            text, is_error = call("koco_logs", fid=odd)
+            assert (is_error, "characters that no command takes" in text) == (True, True), text
 
 
 @pytest.mark.parametrize("name", ["claude-code", "claude-desktop", "codex", "vscode", "zed"])

@@ -153,6 +153,17 @@ def test_refuses_what_is_no_message(client: McpClient, body: bytes, status: Any)
     assert refused(client.http.post("/mcp", content=body, headers=headers)) == status
 
 
+def test_what_is_no_message_is_answered_with_its_id(client: McpClient) -> None:
+    """If it has one that can be read; and null is no parameters."""
+    for members, code in (('"params": []', -32600), ('"method": 5', -32600)):
+        body = f'{{"jsonrpc": "2.0", "id": "a", "method": "ping", {members}}}'
+        headers = {"Content-Type": "application/json"}
+        found = client.http.post("/mcp", content=body, headers=headers).json()
+        assert (found["id"], found["error"]["code"]) == ("a", code)
+    ping = {"jsonrpc": "2.0", "id": 0, "method": "ping", "params": None}
+    assert client.http.post("/mcp", json=ping).json() == {"jsonrpc": "2.0", "id": 0, "result": {}}
+
+
 def test_there_are_only_posts(client: McpClient) -> None:
     """Neither a stream of the server's nor a session to end."""
     for method in ("GET", "DELETE"):
