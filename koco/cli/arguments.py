@@ -44,6 +44,12 @@ Schedules = Annotated[
     list[str], typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows.")
 ]
 
+#: Several control planes at once.
+Contexts = Annotated[
+    str | None,
+    typer.Option("--contexts", metavar="NAME,…", help="These contexts instead of the current one."),
+]
+
 #: The environment variable with a secret that a webhook's receiver knows already.
 WEBHOOK_SECRET = "KOCO_WEBHOOK_SECRET"
 

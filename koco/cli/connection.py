@@ -34,6 +34,11 @@ def choose_environment(name: str | None) -> None:
         _environment = name.strip() or None
 
 
+def is_chosen() -> bool:
+    """Return whether `--context` is given."""
+    return _chosen is not None
+
+
 def environment() -> str | None:
     """Return the name of the environment that `--env` or KOCO_ENV selects."""
     return _environment or os.environ.get("KOCO_ENV", "").strip() or None
@@ -55,8 +60,8 @@ def choice() -> Choice:
     return context_file.select(_chosen, env=_environment)
 
 
-def connect(*, away_s: float | None = None) -> "Client":
-    """Return a client of the chosen context's control plane.
+def connect(*, away_s: float | None = None, chosen: Context | None = None) -> "Client":
+    """Return a client of a context's control plane; without `chosen`, of the selected one.
 
     `away_s` is how long each request waits for one that is away, instead of what the environment
     says: views that show its absence do not wait.
@@ -67,7 +72,7 @@ def connect(*, away_s: float | None = None) -> "Client":
 
     wait_s = context_file.restart_wait_s() if away_s is None else away_s
     wait_s = AWAY_S if wait_s is None else wait_s
-    chosen = context()
+    chosen = chosen or context()
     return Client(
         chosen,
         away_s=wait_s,

@@ -26,6 +26,13 @@ def gather(ask: Callable[..., List], limit: int, **filters: Any) -> List:
     Raises:
         AnswerError: the pages have no end.
     """
+    return gather_at(lambda: connection.context().url, ask, limit, filters)
+
+
+def gather_at(
+    url: Callable[[], str], ask: Callable[..., List], limit: int, filters: dict[str, Any]
+) -> List:
+    """Do the same for the control plane at a URL."""
     items: list[Any] = []
     cursor: str | None = None
     room = Room(items=limit)
@@ -38,7 +45,7 @@ def gather(ask: Callable[..., List], limit: int, **filters: Any) -> List:
             return page
         if cursor == former:
             break
-    raise AnswerError(f"{connection.context().url} returns a list that has no end")
+    raise AnswerError(f"{url()} returns a list that has no end")
 
 
 def tell_more(page: Page[Any], limit: int) -> None:

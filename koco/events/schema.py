@@ -107,6 +107,31 @@ EVENTS: dict[str, Any] = {
 _OF_SERVICE = {"service": _TEXT}
 _OF_RELEASE = {**_OF_SERVICE, "release": _COUNT}
 
+#: What became of a deploy on one of several control planes.
+_OUTCOME = _object(
+    {
+        **{"context": _TEXT, "url": _TEXT},
+        "status": {"enum": ["done", "failed", "untouched"]},
+        "services": {
+            "type": "array",
+            "items": _object(
+                {
+                    **_OF_SERVICE,
+                    "status": {
+                        "enum": [
+                            *("live", "starting", "failed", "unchanged", "removed"),
+                            *("untouched", "unknown"),
+                        ]
+                    },
+                    "release": {"type": ["integer", "null"]},
+                    "former": {"type": ["integer", "null"]},
+                }
+            ),
+        },
+        "go_back": {"type": "array", "items": _TEXT},
+    }
+)
+
 #: The payloads of the steps that commands report, by kind.
 STEPS: dict[str, Any] = {
     "bundled": _object({**_OF_SERVICE, "bundle": _SHA256, "files": _COUNT, "size_bytes": _COUNT}),
@@ -134,6 +159,12 @@ STEPS: dict[str, Any] = {
     "deployed": _object(
         {"status": {"enum": ["finished", "error"]}, "took_s": _SECONDS},
         {"exit_code": {"type": "integer", "minimum": 1}, "error": _ERROR},
+    ),
+    "contexts": _object(
+        {
+            "items": {"type": "array", "items": _OUTCOME},
+            "go_on": _OPTIONAL,
+        }
     ),
     "check": _object(
         {

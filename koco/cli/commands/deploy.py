@@ -1,5 +1,6 @@
 """`koco deploy`: make a new release of each service that changed."""
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from koco.cli import connection
-from koco.cli.arguments import Env, EnvFiles
+from koco.cli.arguments import Contexts, Env, EnvFiles
 from koco.cli.deploy import pack, plan, ship, wait_live
 from koco.cli.terminal import ndjson, output, times
 
@@ -43,6 +44,7 @@ def command(
         float | None,
         typer.Option(metavar="SECONDS", help="Stop waiting after this time; the deploy goes on."),
     ] = None,
+    contexts: Contexts = None,
     env: Env = None,
     env_file: EnvFiles = None,
     verbose: Annotated[
@@ -65,6 +67,7 @@ def command(
     with ndjson.ending(as_json):
         _deploy(
             manifests or [],
+            contexts=contexts,
             env=env,
             env_files=env_file or [],
             prune=prune,
@@ -80,6 +83,7 @@ def command(
 def _deploy(
     manifests: list[str],
     *,
+    contexts: str | None,
     env: str | None,
     env_files: list[Path],
     prune: bool,
@@ -95,6 +99,25 @@ def _deploy(
     targets = plan.targets(manifests, prune=prune, env=env, env_files=env_files)
     if timeout is None:
         timeout = next((each.timeout_s for each in targets), None)
+    if contexts is not None:
+        # A deploy to one control plane needs none of this.
+        from koco.cli.across import deploy, places
+
+        options = {"--prune": prune, "--yes": yes, "--no-rollback-on-failure": not fallback}
+        again = _again(manifests, contexts, env, env_files, options)
+        wish = deploy.Wish(
+            again=again,
+            prune=prune,
+            yes=yes,
+            fallback=fallback,
+            no_wait=no_wait,
+            timeout_s=timeout,
+            verbose=verbose,
+            as_json=as_json,
+            environment=env,
+        )
+        deploy.run(places.named(contexts), targets, wish)
+        return
     client = connection.connect()
     if env and not as_json:
         output.note(f"environment {env}, at {client.url}")
@@ -110,3 +133,17 @@ def _deploy(
     wait_live.settle(client, awaited, report, timeout_s=timeout)
     ship.check(shipped)
     ship.remove(client, planned, report)
+
+
+def _again(
+    manifests: list[str],
+    contexts: str,
+    env: str | None,
+    env_files: list[Path],
+    options: dict[str, bool],
+) -> str:
+    """Return the command line of the same deploy."""
+    words = ["koco", "deploy", *manifests, "--contexts", contexts]
+    words += ["--env", env] if env else []
+    words += [word for path in env_files for word in ("--env-file", str(path))]
+    return shlex.join([*words, *(name for name, is_set in options.items() if is_set)])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from koco.cli import connection, pages, selection
+from koco.cli.arguments import Contexts
 from koco.cli.terminal import execution_table, output
-from koco.client.answers import Execution
+from koco.client.answers import Execution, Executions
 from koco.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def command(
         bool,
         typer.Option("--watch", "-w", help="Stay, and show what changes, until Ctrl-C."),
     ] = False,
+    contexts: Contexts = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     as_json: Annotated[
         bool,
@@ -62,6 +64,10 @@ def command(
     if as_json and (as_csv or columns):
         raise UsageError("--json has all members", hint="leave out --csv and --format")
     names = execution_table.parse(columns)
+    if watch and contexts is not None:
+        raise UsageError(
+            "--watch shows one control plane", hint="`koco --context NAME ps --watch` for each"
+        )
     if watch and as_csv:
         raise UsageError("--csv is a whole list", hint="`--watch --json` prints a line for each")
     includes_ended = everything or bool(status or parent or since or until or search)
@@ -72,14 +78,50 @@ def command(
     show = functools.partial(_show, names=names)
     if watch:
         _watch(filters, limit, show, as_json=as_json)
+    if contexts is not None:
+        _list_several(contexts, filters, limit, names, as_csv=as_csv, as_json=as_json)
+        return
     page = pages.gather(connection.connect().executions, limit, **filters)
     if as_json:
         output.print_json(page)
         return
-    if as_csv:
-        execution_table.print_csv(page["items"], names)
+    _print(page["items"], names, as_csv=as_csv)
+    _tell(page, limit, includes_ended=includes_ended)
+
+
+def _list_several(
+    contexts: str,
+    filters: dict[str, Any],
+    limit: int,
+    names: Sequence[str] | None,
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    # A list of one control plane needs none of this.
+    from koco.cli.across import executions, places
+
+    found = executions.gather(places.named(contexts), limit, filters)
+    if as_json:
+        output.print_json(found.to_json())
     else:
-        show(page["items"])
+        if names is None and (as_csv or not output.is_terminal()):
+            names = ("context", *execution_table.PLAIN)
+        _print(found.page["items"], names, as_csv=as_csv)
+        is_partial = any(each.error is not None for each in found.answers)
+        _tell(found.page, limit, includes_ended=is_partial or not filters["active"])
+    places.check(found.answers)
+
+
+def _print(items: Sequence[Execution], names: Sequence[str] | None, *, as_csv: bool) -> None:
+    if as_csv:
+        execution_table.print_csv(items, names)
+    else:
+        _show(items, names)
+
+
+def _tell(page: Executions, limit: int, *, includes_ended: bool) -> None:
+    """Tell what the list does not show."""
     pages.tell_more(page, limit)
     if not page.get("complete", True):
         output.note("older executions cannot be searched yet: try again in a few minutes")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from koco.cli import connection
+from koco.cli.arguments import Contexts
 from koco.cli.terminal import output, schedule_text, times
 from koco.client.answers import LeftOver, Node, Overview, Ray
 from koco.plurals import counted
@@ -13,18 +14,40 @@ from koco.sizes import GB, format_size
 
 
 def command(
+    contexts: Contexts = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the control plane, Ray, the store, services and executions.
 
     Example: koco status --json
     """
+    if contexts is not None:
+        _show_several(contexts, as_json=as_json)
+        return
     status = connection.connect().status()
     if as_json:
         output.print_json(status)
         return
-    context = connection.context()
-    output.print_line(f"{'context':<14} {context.name}")
+    _show(connection.context().name, status)
+
+
+def _show_several(contexts: str, *, as_json: bool) -> None:
+    from koco.cli.across import places  # not needed for one control plane
+
+    answers = places.ask(places.named(contexts), lambda client: client.status(), away_s=0.0)
+    if as_json:
+        output.print_items([{**each.to_json(), **(each.value or {})} for each in answers])
+    else:
+        there = [(each.context.name, each.value) for each in answers if each.value is not None]
+        for at, (name, status) in enumerate(there):
+            if at:
+                output.print_line("")
+            _show(name, status)
+    places.check(answers)
+
+
+def _show(context: str, status: Overview) -> None:
+    output.print_line(f"{'context':<14} {context}")
     for label, text in _lines(status):
         lines = output.wrapped(text, indent=15) if output.is_terminal() else [text]
         for name, line in zip_longest((label,), lines, fillvalue=""):

@@ -6,6 +6,7 @@ user sees, confirms and deploys the same plan, even if files change in the meant
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -30,25 +31,40 @@ def pack(client: "Client", plan: "Plan", stack: ExitStack) -> "tuple[Plan, dict[
 
     They are removed with `stack`. A plan with problems needs none.
     """
+    [plan], bundles = pack_all([(client, plan)], stack)
+    return plan, bundles
+
+
+def pack_all(
+    asked: "Sequence[tuple[Client, Plan]]", stack: ExitStack
+) -> "tuple[list[Plan], dict[str, Bundle]]":
+    """Do the same for plans of several control planes, all made of the same files."""
+    plans = [plan for _, plan in asked]
     bundles: dict[str, Bundle] = {}
-    while needed := [] if plan.problems else _needed(plan, bundles):
+    while needed := _needed(plans, bundles):
         made = {each.service: stack.enter_context(_steady(each)) for each in needed}
         bundles |= made
         if all(made[each.service].files == each.files for each in needed):
             break
         found = [
             each.holding(bundles[each.service].contents) if each.service in bundles else each
-            for each in plan.services
+            for each in plans[0].services
         ]
-        plan = planning.ask(client, found, prune=plan.prune)
-    return plan, bundles
+        plans = [planning.ask(client, found, prune=plan.prune) for client, plan in asked]
+    return plans, bundles
 
 
-def _needed(plan: "Plan", bundles: "dict[str, Bundle]") -> "list[Planned]":
-    """Return the services whose bundles exist neither on the control plane nor here."""
-    return [
-        each for each in plan.changed if each.step["bundle"] is None and each.service not in bundles
-    ]
+def _needed(plans: "Sequence[Plan]", bundles: "dict[str, Bundle]") -> "list[Planned]":
+    """Return the services whose bundles exist neither on a control plane nor here."""
+    if any(plan.problems for plan in plans):
+        return []
+    needed = {
+        each.service: each
+        for plan in plans
+        for each in plan.changed
+        if each.step["bundle"] is None and each.service not in bundles
+    }
+    return list(needed.values())
 
 
 def _steady(planned: "Planned") -> "Bundle":

@@ -135,13 +135,18 @@ class Plan:
 
     def check(self) -> None:
         """Print warnings, and raise `ManifestError` with all problems of manifests."""
-        for line in self._locate(are_problems=False):
-            output.note(f"warning: {line}")
-        for step in self.removals:
-            for found in step["warnings"]:
-                output.note(f"warning: {step['service']}: {found['message']} ({found.get('hint')})")
+        self.warn()
         if self.problems:
             raise ManifestError(self.problems)
+
+    def warn(self, whose: str = "") -> None:
+        """Print warnings; `whose` is put before each."""
+        for line in self._locate(are_problems=False):
+            output.note(f"warning: {whose}{line}")
+        for step in self.removals:
+            for found in step["warnings"]:
+                what = f"{step['service']}: {found['message']} ({found.get('hint')})"
+                output.note(f"warning: {whose}{what}")
 
     def _locate(self, *, are_problems: bool) -> list[str]:
         return [
@@ -300,7 +305,11 @@ def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
         UsageError: no person can be asked, and `--yes` is not given.
         Interrupted: the answer is no.
     """
-    names = ", ".join(step["service"] for step in plan.removals)
+    confirm_removal(", ".join(step["service"] for step in plan.removals), yes=yes, as_json=as_json)
+
+
+def confirm_removal(names: str, *, yes: bool, as_json: bool) -> None:
+    """Ask for confirmation of a removal; without names there is nothing to confirm."""
     if not names or yes:
         return
     prompt.confirm(

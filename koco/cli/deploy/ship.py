@@ -39,22 +39,38 @@ class Report:
     began: float = field(default_factory=time.monotonic)
     #: Writes a line for programs.
     emit: Callable[[str, dict[str, Any]], object] = ndjson.emit
+    #: The name of the context, if there are several.
+    context: str = ""
 
     def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Report progress."""
         if self.as_json:
-            self.emit(kind, {"service": service, **facts})
+            self.write(kind, {"service": service, **facts})
         else:
-            output.note(f"{service}: {text}")
+            self.note(f"{service}: {text}")
 
     def result(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Report the outcome of a service."""
         if self.as_json:
             took_s = round(time.monotonic() - self.began, 3)
-            self.emit(kind, {"service": service, **facts, "took_s": took_s})
+            self.write(kind, {"service": service, **facts, "took_s": took_s})
         else:
-            output.print_line(f"{service}  {text}")
+            where = f"{self.context}  " if self.context else ""
+            output.print_line(f"{where}{service}  {text}")
             output.flush()
+
+    def failure(self, service: str, number: int, error: Mapping[str, Any]) -> None:
+        """Report a failed release to programs; people get the command's error."""
+        if self.as_json:
+            self.result("failed", service, "", release=number, error=error)
+
+    def write(self, kind: str, facts: dict[str, Any]) -> None:
+        """Write a line for programs."""
+        self.emit(kind, {"context": self.context, **facts} if self.context else facts)
+
+    def note(self, text: str) -> None:
+        """Tell people something."""
+        output.note(f"{self.context}: {text}" if self.context else text)
 
     def took(self) -> str:
         """Return the time since the start, as text."""
@@ -75,7 +91,7 @@ class Shipped:
 def show_plan(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
     """Report the planned actions before any of them starts."""
     if report.as_json:
-        report.emit("plan", dict(plan.answer))
+        report.write("plan", dict(plan.answer))
     elif not plan.is_empty:
         plan_view.show(plan, sys.stderr, details=False, verbose=verbose)
 
@@ -90,6 +106,12 @@ def ship(
     fallback: bool = True,
 ) -> Shipped:
     """Upload the bundles of changed services, then begin their releases."""
+    upload(client, plan, bundles, report)
+    return begin(client, plan, bundles, report, timeout_s=timeout_s, fallback=fallback)
+
+
+def upload(client: "Client", plan: "Plan", bundles: "Mapping[str, Bundle]", report: Report) -> None:
+    """Upload the bundles of changed services that are not there."""
     for each in plan.services:
         number = each.step["release"]
         if each.step["action"] == "unchanged":
@@ -100,19 +122,31 @@ def ship(
         _report_bundle(service, bundle, report)
     for service, bundle in ours.items():
         _upload(client, service, bundle, report)
+
+
+def begin(
+    client: "Client",
+    plan: "Plan",
+    bundles: "Mapping[str, Bundle]",
+    report: Report,
+    *,
+    timeout_s: float | None,
+    fallback: bool = True,
+) -> Shipped:
+    """Begin the releases of changed services, whose bundles are uploaded."""
     shipped = Shipped()
     for each in plan.changed:
-        sha256 = each.step["bundle"] or ours[each.service].sha256
+        sha256 = each.step["bundle"] or bundles[each.service].sha256
         try:
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
         except ConflictError as exc:
             # A conflict in one service does not stop the others.
             shipped.refused.append(exc)
             if len(plan.changed) > 1:
-                output.note(exc.message)
+                report.note(exc.message)
             continue
         if each.step.get("drift") and release["unchanged"]:
-            output.note(f"{each.service}: its Serve application is restored")
+            report.note(f"{each.service}: its Serve application is restored")
         report_begun(release, report, ", ".join(_about(each.manifest)))
         shipped.releases.append(release)
     return shipped

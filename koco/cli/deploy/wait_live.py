@@ -174,13 +174,12 @@ def _goes_on(release: AnyRelease) -> tuple[str, str]:
 def _failure(client: "Client", release: AnyRelease, report: "Report") -> DeployError:
     """Report a failed release and the release that serves; return the error."""
     service, number, error = release["service"], release["number"], release["error"] or {}
-    if report.as_json:
-        report.result("failed", service, "", release=number, error=error)
+    report.failure(service, number, error)
     former = next((f["release"] for f in client.flows() if f["service"] == service), None)
     if not report.as_json and former is not None:
-        output.note(f"{service}: release {former} still serves")
+        report.note(f"{service}: release {former} still serves")
     elif not report.as_json and not release.get("fallback", True):
-        output.note(f"{service}: nothing serves now, because of --no-rollback-on-failure")
+        report.note(f"{service}: nothing serves now, because of --no-rollback-on-failure")
     return DeployError(
         f"{service}: release {number} failed: {error.get('message')}",
         detail=error.get("detail"),

@@ -63,7 +63,7 @@ class Values:
 
     def of_option(self, name: str, command: str, metavar: str = "") -> Iterable[Candidate]:
         """Return the values of an option, by its name and its metavar."""
-        if name == "--context":
+        if name in ("--context", "--contexts"):
             return self._contexts()
         if name == "--template":
             return self._known["templates"].items()

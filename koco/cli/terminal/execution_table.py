@@ -75,7 +75,10 @@ def error(facts: _Facts) -> str:
 
 #: All columns, by the names that `--format` takes.
 COLUMNS: dict[str, _Column] = {
-    **{name: _fact(name) for name in ("fid", "flow", "service", "release", "status", "user")},
+    **{
+        name: _fact(name)
+        for name in ("context", "fid", "flow", "service", "release", "status", "user")
+    },
     "tags": _Column(lambda facts: ",".join(facts.get("tags") or ())),
     **{name: _time(name) for name in ("created", "started", "finished", "deadline")},
     "duration_s": _Column(_duration_s, took),
@@ -95,7 +98,7 @@ COLUMNS: dict[str, _Column] = {
     **{name: _fact(name) for name in ("parent", "retry_of", "resume_of", "resumed", "last_seq")},
 }
 #: The columns for programs, unless they choose.
-_PLAIN = (
+PLAIN = (
     *("fid", "flow", "status", "created", "started", "finished", "waits", "user"),
     *("duration_s", "attempt", "progress", "error"),
 )
@@ -131,7 +134,7 @@ def print_csv(items: Iterable[Execution], names: Sequence[str] | None) -> None:
     """Write executions as CSV with a header. What is not known is empty."""
     import csv  # only for this
 
-    names = names or _PLAIN
+    names = names or PLAIN
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([COLUMNS[name].value(dict(item)) for name in names] for item in items)
@@ -139,7 +142,7 @@ def print_csv(items: Iterable[Execution], names: Sequence[str] | None) -> None:
 
 def print_columns(items: Iterable[Execution], names: Sequence[str] | None) -> None:
     """Write executions with some columns: texts at a terminal, values for scripts elsewhere."""
-    names = names or _PLAIN
+    names = names or PLAIN
     if not output.is_terminal():
         rows = [{name: COLUMNS[name].value(dict(item)) for name in names} for item in items]
         output.print_fields(names, rows, lambda value: "-" if value in (None, "") else str(value))
@@ -193,6 +196,7 @@ def fit(items: Sequence[_Facts], room: int) -> tuple[list[str], list[list[str]]]
 def _columns_of(items: Sequence[_Facts]) -> dict[str, list[str]]:
     """Return the columns that say something of these executions, each with its cells."""
     table = {
+        "CONTEXT": [item.get("context", "") for item in items],
         "FID": [item["fid"] for item in items],
         "FLOW": [item["flow"] for item in items],
         "STATUS": [item["status"] for item in items],
@@ -208,7 +212,7 @@ def _columns_of(items: Sequence[_Facts]) -> dict[str, list[str]]:
     return {
         name: cells
         for name, cells in table.items()
-        if any(cells) or name not in ("PROGRESS", "TRY", "WHY")
+        if any(cells) or name not in ("CONTEXT", "PROGRESS", "TRY", "WHY")
     }
 
 
