@@ -9,7 +9,9 @@ def plain(value: Any) -> str:
     """Return a field for scripts: lists with commas, `yes` and `no`, and empty text for None."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ",".join(value) if isinstance(value, list) else value or ""
+    if isinstance(value, list):
+        return ",".join(value)
+    return "" if value is None else str(value)
 
 
 def flows(holder: Holder) -> str:

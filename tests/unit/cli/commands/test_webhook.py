@@ -65,6 +65,19 @@ def test_a_failed_test_is_an_error(api: Api, receiver: Receiver, cli: Cli) -> No
     assert (ran.code, json.loads(ran.out)["code"]) == (1, 301)
 
 
+def test_lists_a_webhook_that_failed(api: Api, receiver: Receiver, cli: Cli) -> None:
+    """A script gets how often, and why nothing is sent there any more."""
+    cli("webhook", "create", "chat", receiver.url)
+    receiver.answers = [(410, {})]
+    assert cli("webhook", "test", "chat").code == 1
+    ran = cli("webhook", "list")
+    assert ran.code == 0, ran.err
+    header, row = (line.split("\t") for line in ran.out.splitlines())
+    shown = dict(zip(header, row, strict=True))
+    assert (shown["status"], shown["failures"]) == ("disabled", "1")
+    assert "(410)" in shown["why"]
+
+
 def test_a_secret_may_be_chosen_and_is_rotated(
     api: Api, receiver: Receiver, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
