@@ -20,7 +20,7 @@ def connect(name: str | None, *, url: str | None, key: str | None, away_s: float
     if url is None and key is not None:
         raise UsageError("a key needs a URL", hint="give `url` as well")
     if url is None:
-        context = context_file.current(name)
+        context = context_file.current() if name is None else context_file.find(name)
     else:
         address = check(url, "url")
         context = Context(host(address), address, key_of_environment() if key is None else key)

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from koco.client import answers
+from koco import file_paths
+from koco.client import answers, downloads
 from koco.client.client import Client
 from koco.client.stream import Stream
 from koco.errors import CancelledError, ConflictError, FlowError, UsageError
 from koco.events.model import Status
-from koco.python_client import notebook, outcomes
+from koco.python_client import notebook, outcomes, uploads
 from koco.python_client.outcomes import Changes
 
 #: How long a cancelled execution may take to end before it is killed (seconds), as `koco cancel`.
@@ -89,10 +90,11 @@ class Execution:
     ) -> Iterator[answers.Event]:
         """Yield the events after `since`, until the end or, if not `follow`, until now.
 
-        If the connection breaks, it goes on where it was.
+        `kinds` selects some. If the connection breaks, it goes on where it was.
         """
         stream = self._client.stream(self.fid, kinds=kinds, since=since, follow=follow)
-        return decoded(stream)
+        # A stream always has the final status, by which its reader knows the end.
+        return (each for each in decoded(stream) if not kinds or each["kind"] in kinds)
 
     def locks(self) -> list[answers.Lock]:
         """Return the open locks: what the execution asks people."""
@@ -107,11 +109,11 @@ class Execution:
             UsageError: several are open, and none is named.
         """
         name = only(self.locks(), self.fid) if lock is None else lock
-        self._client.answer(self.fid, name, value)
+        self._client.answer(self.fid, name, uploads.plain(value))
 
     def send(self, name: str, data: Any = None) -> None:
         """Send the execution a message, which it gets by `tracer.receive`."""
-        self._client.send(self.fid, name, data)
+        self._client.send(self.fid, name, uploads.plain(data))
 
     def cancel(self, *, grace: float = GRACE_S) -> None:
         """Ask it to end; it is killed after `grace` seconds. An ended one stays as it is."""
@@ -154,13 +156,24 @@ class Files:
     def download(self, path: str, to: str | Path) -> Path:
         """Write a file's content to a local file, or into a folder under its own name.
 
+        A folder of the execution is written below the local folder `to`, with everything in it.
         A broken download resumes. Return the local path.
+
+        Raises:
+            ConflictError: a link leads out of the local folder.
+            UsageError: a local folder cannot be made.
         """
-        file, target = self._find(path), Path(to)
-        if target.is_dir():
-            target /= file["path"].rpartition("/")[2]
-        self._client.files.fetch(self._fid, file, target)
-        return target
+        found, target = self._client.files.ls(self._fid, path), Path(to)
+        if [each["path"] for each in found] == [path]:
+            if target.is_dir():
+                target /= path.rpartition("/")[2]
+            self._client.files.fetch(self._fid, found[0], target)
+            return target
+        place = file_paths.place(path) if path else ""
+        for file, local in downloads.targets(found, place, target):
+            downloads.make_folder(local.parent, target)
+            self._client.files.fetch(self._fid, file, local)
+        return target / place.rpartition("/")[2]
 
     def _find(self, path: str) -> answers.File:
         found = self.list(path)

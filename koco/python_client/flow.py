@@ -62,8 +62,11 @@ def python_name(flow: answers.Flow) -> str:
 
 def documentation(flow: answers.Flow) -> str:
     """Return what `help` shows of a flow."""
-    texts = (flow["summary"], flow.get("description"))
-    return "\n\n".join(text for text in texts if text) or f"The flow {flow['name']}."
+    texts = [text for text in (flow["summary"], flow.get("description")) if text]
+    # Of an object, `help` shows nothing but its documentation.
+    return "\n\n".join(
+        [f"{python_name(flow)}{signature(flow)}", *(texts or [f"The flow {flow['name']}."])]
+    )
 
 
 def _default(about: Any) -> Any:

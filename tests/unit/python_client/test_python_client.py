@@ -2,9 +2,13 @@
 
 import asyncio
 import inspect
+import pydoc
 import threading
-import time
+import time as clock
 from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +97,9 @@ def test_result_waits_for_the_end(plane: Plane, client: Client) -> None:
     """Without asking again and again."""
     execution = client.run("greet", {"who": "Ada"})
     later(finish, plane, execution.fid)
-    began = time.monotonic()
+    began = clock.monotonic()
     assert execution.result() == "hi"
-    assert time.monotonic() - began < 15
+    assert clock.monotonic() - began < 15
     looks = [path for _, path, _ in plane.requests if path.endswith(f"/executions/{execution.fid}")]
     assert len(looks) < 8
 
@@ -156,6 +160,32 @@ def test_events_are_followed_to_the_end(plane: Plane, client: Client) -> None:
     assert [event["seq"] for event in events] == [2, 3]
 
 
+def test_only_the_kinds_that_are_asked_for(plane: Plane, client: Client) -> None:
+    """A stream has the final status in any case, but a program has not asked for it."""
+    execution = client.run("greet", {"who": "Ada"})
+    plane.emit(execution.fid, "stdout", "one")
+    finish(plane, execution.fid)
+    assert [event["payload"] for event in execution.events(kinds=["stdout"])] == ["one"]
+    kinds = [event["kind"] for event in execution.events(kinds=["final", "status"])]
+    assert kinds == ["final", "status"]
+
+
+def test_dates_and_the_like_are_the_texts_of_forms(plane: Plane, client: Client) -> None:
+    """So that a program need not write them itself; also in answers."""
+
+    class Size(Enum):
+        SMALL = "s"
+
+    given = {"who": date(2026, 1, 31), "times": [Size.SMALL, time(9, 30)], "a": {"b": Decimal("1")}}
+    client.run("greet", given)
+    [execution] = plane.executions.values()
+    assert execution["inputs"] == {
+        "who": "2026-01-31",
+        "times": ["s", "09:30:00"],
+        "a": {"b": "1"},
+    }
+
+
 def test_the_only_lock_needs_no_name(plane: Plane, client: Client) -> None:
     """`wait` returns when it opens."""
     execution = client.run("greet", {"who": "Ada"})
@@ -201,7 +231,9 @@ def test_a_flow_is_a_function(plane: Plane, client: Client) -> None:
     )
     assert parameters["times"].default == 3
     assert greet.__name__ == "greet"
-    assert inspect.getdoc(greet) == "Greet somebody\n\nAs often as you say."
+    shown = pydoc.plain(pydoc.render_doc(greet))
+    assert "greet(*, who: str, times: float | None = 3)" in shown
+    assert "As often as you say." in shown
     assert greet(who="Ada") == "hi"
     assert greet.run(who="Ada", times=2).result() == "hi"
     assert plane.executions[list(plane.executions)[-1]]["inputs"] == {"who": "Ada", "times": 2}
@@ -261,7 +293,7 @@ def test_where_the_control_plane_is(
         Client(key="koco_x")
     with pytest.raises(UsageError, match="a context has a URL of its own"):
         Client("local", url=plane.url)
-    with pytest.raises(NotFoundError, match="nowhere"):
+    with pytest.raises(NotFoundError, match="there is no context 'nowhere'"):
         Client("nowhere")
 
 
@@ -272,7 +304,7 @@ def test_waiting_goes_on_while_the_control_plane_is_away(plane: Plane, client: C
     def restart() -> None:
         plane.away = True
         finish(plane, execution.fid)
-        time.sleep(0.5)
+        clock.sleep(0.5)
         plane.away = False
 
     later(restart)
@@ -289,7 +321,7 @@ def test_many_results_are_awaited_at_once(plane: Plane) -> None:
             def end() -> None:
                 for execution in executions:
                     finish(plane, execution.fid, execution.fid)
-                    time.sleep(0.01)
+                    clock.sleep(0.01)
 
             later(end)
             results = await asyncio.gather(*(each.result() for each in executions))

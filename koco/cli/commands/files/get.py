@@ -11,15 +11,13 @@ from koco import file_paths
 from koco.cli import arguments, connection
 from koco.cli.arguments import OneFid
 from koco.cli.terminal import output
-from koco.client.answers import File
+from koco.client import downloads
 from koco.client.client import Client
-from koco.errors import ConflictError, PathError, UsageError
+from koco.client.downloads import Target
+from koco.errors import ConflictError, UsageError
 
 #: The value of `--to` for standard output.
 STDOUT = "-"
-
-#: A file of the execution, and its local path.
-Target = tuple[File, Path]
 
 
 def command(
@@ -48,7 +46,11 @@ def command(
     if to == STDOUT:
         _write_to_stdout(client, whole, places, as_json=as_json)
         return
-    targets = [target for place in places for target in _targets(client, whole, place, Path(to))]
+    targets = [
+        target
+        for place in places
+        for target in downloads.targets(client.files.ls(whole, place), place, Path(to))
+    ]
     _require_free(targets, force=force)
     _fetch(client, whole, targets, Path(to))
     if as_json:
@@ -70,20 +72,6 @@ def _write_to_stdout(client: Client, fid: str, places: list[str], *, as_json: bo
     sys.stdout.buffer.flush()
 
 
-def _targets(client: Client, fid: str, place: str, folder: Path) -> list[Target]:
-    """Return the files at or below a path, each with its local path."""
-    above = place.rpartition("/")[0]
-    found: list[Target] = []
-    for file in client.files.ls(fid, place):
-        # Check the server's file names again, because they become local paths.
-        name = file_paths.path(file["path"])
-        if not file_paths.is_within(name, place):
-            raise PathError(f"the control plane sent {name!r}, but {place!r} was requested")
-        name = name.removeprefix(f"{above}/" if above else "")
-        found.append((file, folder / name))
-    return found
-
-
 def _require_free(targets: list[Target], *, force: bool) -> None:
     seen: set[Path] = set()
     for file, local in targets:
@@ -102,22 +90,9 @@ def _fetch(client: Client, fid: str, targets: list[Target], folder: Path) -> Non
     label = targets[0][1].name if len(targets) == 1 else f"{len(targets)} files"
     with output.progress(f"downloading {label}", total) as advance:
         for file, local in targets:
-            _make_folder(local.parent, folder)
+            downloads.make_folder(local.parent, folder)
             try:
                 client.files.fetch(fid, file, local, advance=advance)
             except OSError as exc:
                 what = f"cannot write {exc.filename or local}: {exc.strerror}"
                 raise output.unwritten(exc, what) or UsageError(what) from exc
-
-
-def _make_folder(wanted: Path, folder: Path) -> None:
-    """Create a folder below another. Raises ConflictError if a link leads out of it."""
-    if not wanted.resolve().is_relative_to(folder.resolve()):
-        raise ConflictError(
-            f"{wanted} is outside of {folder}: a link leads to {wanted.resolve()}",
-            hint="remove the link, or choose another --to",
-        )
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(f"cannot create the folder {wanted}: {exc.strerror}") from exc
