@@ -32,6 +32,7 @@ FLOWS = (
     flow("fail"),
     flow("slow"),
     flow("review"),
+    flow("approve", output={"type": "object", "properties": {"ok": {"type": "boolean"}}}),
     flow("secretive"),
     flow("free"),
     flow(
@@ -70,6 +71,17 @@ def asks(name: str) -> Any:
     return review
 
 
+async def approve(stage: Stage) -> Any:
+    await asyncio.sleep(0.4)
+    await stage.write(Kind.STDOUT, "before")
+    await asyncio.sleep(0.4)
+    answer = await stage.ask("review", {"text": "draft"})
+    await asyncio.sleep(0.8)
+    await stage.write(Kind.STDOUT, "after")
+    await asyncio.sleep(0.4)
+    return {"ok": answer["ok"]}
+
+
 async def files(stage: Stage) -> Any:
     for each in await stage.parts.store.files.all_of(stage.execution.id, within="in"):
         path = each.path.replace("in/", "out/")
@@ -79,6 +91,7 @@ async def files(stage: Stage) -> Any:
 
 PLAYS = {
     **{"greet": greet, "count": count, "fail": fail, "slow": slow, "files": files},
+    "approve": approve,
     **{"review": asks("review"), "secretive": asks("secret"), "free": asks("anything")},
 }
 LOCKS = {"review": REVIEW, "secret": [{"type": "password", "name": "p"}]}

@@ -6,8 +6,8 @@ with the same idempotency key meets the same execution.
 """
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from koco.api.agents.calls import Event
@@ -29,6 +29,8 @@ _READ = frozenset({Kind.STATUS})
 #: The statuses at which a call may have its answer.
 _SETTLING = (Status.AWAITING, *FINAL)
 
+_NONE: Mapping[str, InputsError] = MappingProxyType({})
+
 #: An answer: a result, or a stream of messages.
 Answer = dict[str, Any] | AsyncGenerator[bytes, None]
 
@@ -37,11 +39,14 @@ async def call(ask: Ask) -> Answer:
     """Answer `tools/call`."""
     entry = tools.find(ask, ask.message.text("name"))
     arguments = ask.message.mapping("arguments")
-    tells = ask.progress_token is not None and not ask.has_tasks
+    state = ask.message.params.get("requestState")
+    refusals: dict[str, InputsError] = {}
+    # A call that goes on has told its progress before.
+    tells = ask.progress_token is not None and not ask.has_tasks and state is None
     with ask.calls.waiting():
         try:
-            if (state := ask.message.params.get("requestState")) is not None:
-                execution = await _go_on(ask, state)
+            if state is not None:
+                execution, refusals = await _go_on(ask, state)
             else:
                 inputs = await tools.inputs_of(ask.calls, entry, arguments)
                 key = _key(ask)
@@ -52,9 +57,12 @@ async def call(ask: Ask) -> Answer:
             return outcomes.of_error(exc)  # for the agent, which may correct the call
         if not tells:
             execution = await ask.calls.wait(execution, seconds=_SOON_S)
-    if (found := await _settled(ask, execution)) is not None and not tells:
+    found = await _settled(ask, execution, refusals)
+    if found is not None and not tells:
         return found
-    return tasks.created(ask, execution) if ask.has_tasks else _stream(ask, execution)
+    if ask.has_tasks:
+        return tasks.created(ask, execution)
+    return _stream(ask, execution, after=0 if state is None else execution.last_seq)
 
 
 def _key(ask: Ask) -> str | None:
@@ -64,22 +72,30 @@ def _key(ask: Ask) -> str | None:
     return key
 
 
-async def _go_on(ask: Ask, state: Any) -> Execution:
-    """Answer the locks of an execution that an earlier round has launched."""
+async def _go_on(ask: Ask, state: Any) -> tuple[Execution, dict[str, InputsError]]:
+    """Answer the locks of an execution that an earlier round has launched.
+
+    Return it with the refused answers, by lid: those locks are open still, and are asked again.
+    """
     fid = await states.unseal(ask, state)
     execution = await ask.calls.execution(fid)
-    with suppress(InputsError):  # the lock is open still, and is asked again
-        await elicitation.answer_all(ask, execution, ask.message.mapping("inputResponses"))
-    return await ask.calls.execution(fid)
+    responses = ask.message.mapping("inputResponses")
+    refusals = await elicitation.answer_all(ask, execution, responses)
+    return await ask.calls.execution(fid), refusals
 
 
-async def _settled(ask: Ask, execution: Execution) -> dict[str, Any] | None:
-    """Return the result of a call that has ended, or that a person must go on with."""
+async def _settled(
+    ask: Ask, execution: Execution, refusals: Mapping[str, InputsError] = _NONE
+) -> dict[str, Any] | None:
+    """Return the result of a call that has ended, or that a person must go on with.
+
+    Questions tell why their former answers were refused.
+    """
     if execution.status.is_final:
         return await outcomes.of_execution(ask, execution)
     if execution.status is not Status.AWAITING or ask.has_tasks:
         return None
-    questions, others = await elicitation.requests_of(ask, execution)
+    questions, others = await elicitation.requests_of(ask, execution, refusals)
     if questions:
         state = await states.seal(ask, execution.fid)
         more = {"inputRequests": questions, "requestState": state}
@@ -88,25 +104,31 @@ async def _settled(ask: Ask, execution: Execution) -> dict[str, Any] | None:
 
 
 def _awaiting(ask: Ask, execution: Execution, locks: list[str]) -> dict[str, Any]:
-    """Return the result of a call that waits for a person whom this client cannot ask."""
+    """Return the result of a call that waits for a person whom this client cannot ask.
+
+    If the tool has a schema for its results, this is not one of them, so it is an error: clients
+    refuse any other result without data.
+    """
     fid = execution.fid
     said = (
         f"The execution {fid} awaits a person: {', '.join(locks)}. It goes on after"
-        f" `koco answer {fid}`; the resource {outcomes.uri_of(fid)} shows how it is."
+        f" `koco answer {fid}`; the resource {outcomes.uri_of(fid)} shows how it is. Another call"
+        " would launch another execution."
     )
     name, kind = f"execution {fid}", "application/json"
     linked = outcomes.link(outcomes.uri_of(fid), name, kind=kind)
     content = [outcomes.text(said), *([linked] if outcomes.has_links(ask) else [])]
-    return {"content": content, "isError": False, "_meta": {versions.FID: fid}}
+    is_error = outcomes.schema_of(ask, execution) is not None
+    return {"content": content, "isError": is_error, "_meta": {versions.FID: fid}}
 
 
-async def _stream(ask: Ask, execution: Execution) -> AsyncGenerator[bytes, None]:
-    """Yield progress, if the client wants it, and the result."""
+async def _stream(ask: Ask, execution: Execution, *, after: int) -> AsyncGenerator[bytes, None]:
+    """Yield progress, if the client wants it, and the result; `after` an event, if not of all."""
     told = _Progress(ask)
     if told.is_wanted:
         yield told.message(0, f"the execution {execution.fid} is {execution.status}")
     kinds = _READ | _TOLD if told.is_wanted else _READ
-    async for event in ask.calls.events(execution, kinds=kinds):
+    async for event in ask.calls.events(execution, after=after, kinds=kinds):
         if event is None:
             yield told.late() or b":\n\n"
             continue

@@ -4,10 +4,13 @@ A question is a flat form. Passwords, files and nested values may not be asked f
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from koco.api.agents.mcp import outcomes
 from koco.api.agents.mcp.asking import Ask
 from koco.api.http import json_text
+from koco.errors import InputsError
 from koco.forms import Model
 from koco.store.model import Execution, Lock
 
@@ -22,10 +25,13 @@ _ANY = "answer"
 _MOST_DATA = 4000
 
 
-async def requests_of(ask: Ask, execution: Execution) -> tuple[dict[str, Any], list[str]]:
+async def requests_of(
+    ask: Ask, execution: Execution, refusals: Mapping[str, InputsError]
+) -> tuple[dict[str, Any], list[str]]:
     """Return the questions of an execution's open locks by lid, and the names of the other locks.
 
-    The others cannot be asked through this client: they are answered with `koco answer`.
+    The others cannot be asked through this client: they are answered with `koco answer`. A question
+    whose answer was refused begins with the reason.
     """
     found, others = {}, []
     for lock in await ask.calls.locks(execution):
@@ -33,24 +39,35 @@ async def requests_of(ask: Ask, execution: Execution) -> tuple[dict[str, Any], l
         if question is None:
             others.append(lock.name)
         else:
+            if lock.lid in refusals:
+                why = "\n".join(outcomes.lines_of(refusals[lock.lid]))
+                question["message"] = f"The answer was refused.\n{why}\n\n{question['message']}"
             found[lock.lid] = {"method": "elicitation/create", "params": question}
     return found, others
 
 
-async def answer_all(ask: Ask, execution: Execution, responses: dict[str, Any]) -> None:
+async def answer_all(
+    ask: Ask, execution: Execution, responses: dict[str, Any]
+) -> dict[str, InputsError]:
     """Answer the open locks that a client's responses are for; others are ignored.
 
-    A person who declines leaves the lock open for somebody else.
+    A person who declines leaves the lock open for somebody else. Return why answers were refused,
+    by lid: those locks stay open, too.
 
     Raises:
-        InputsError and others: see `Calls.answer`.
+        ConflictError and others: see `Calls.answer`.
     """
+    refusals: dict[str, InputsError] = {}
     for lock in await ask.calls.locks(execution):
         given = responses.get(lock.lid)
         if isinstance(given, dict) and given.get("action") == "accept":
             form = await ask.calls.form(lock)
             values = _values(ask, form, given.get("content"))
-            await ask.calls.answer(execution.fid, lock.lid, values)
+            try:
+                await ask.calls.answer(execution.fid, lock.lid, values)
+            except InputsError as exc:
+                refusals[lock.lid] = exc
+    return refusals
 
 
 async def _question(ask: Ask, lock: Lock) -> dict[str, Any] | None:

@@ -46,15 +46,18 @@ async def of_execution(ask: Ask, execution: Execution) -> dict[str, Any]:
 
 def of_error(error: KocoError) -> dict[str, Any]:
     """Return the result of a tool whose call was refused: for the agent to read and to correct."""
-    lines = [error.message]
-    if isinstance(error, InputsError):
-        lines = [
-            message if field == GLOBAL_FIELD else f"{field}: {message}"
-            for field, messages in error.errors.items()
-            for message in messages
-        ]
+    lines = lines_of(error) if isinstance(error, InputsError) else [error.message]
     lines += [f"hint: {error.hint}"] if error.hint else []
     return _failed("\n".join(lines))
+
+
+def lines_of(error: InputsError) -> list[str]:
+    """Return what is wrong with values, field by field."""
+    return [
+        message if field == GLOBAL_FIELD else f"{field}: {message}"
+        for field, messages in error.errors.items()
+        for message in messages
+    ]
 
 
 def text(value: str) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def as_text(value: Any) -> str:
 
 def _structured(ask: Ask, execution: Execution, value: Any) -> dict[str, Any]:
     """Return a result as data: as the flow's schema says, or if it is an object anyway."""
-    schema = _schema_of(ask, execution)
+    schema = schema_of(ask, execution)
     if schema is not None and not tools.fits(ask, schema):
         return {"structuredContent": {"result": value}}
     if schema is None and not isinstance(value, dict):
@@ -125,7 +128,8 @@ def _structured(ask: Ask, execution: Execution, value: Any) -> dict[str, Any]:
     return {"structuredContent": value}
 
 
-def _schema_of(ask: Ask, execution: Execution) -> dict[str, Any] | None:
+def schema_of(ask: Ask, execution: Execution) -> dict[str, Any] | None:
+    """Return the schema of the results of an execution's flow, if its author has written one."""
     entries = ask.calls.parts.catalog.entries()
     found = (each.flow.output for each in entries if each.name == execution.flow)
     return next(found, None)

@@ -6,7 +6,7 @@ from typing import Any
 from koco.api.agents.mcp import elicitation, outcomes, versions
 from koco.api.agents.mcp.asking import Ask
 from koco.api.agents.mcp.messages import RpcError
-from koco.errors import ConflictError, InputsError, NotFoundError
+from koco.errors import ConflictError, NotFoundError
 from koco.events.model import Status
 from koco.store.model import Execution
 
@@ -46,7 +46,7 @@ async def detailed(ask: Ask, execution: Execution) -> dict[str, Any]:
     """Return a task with its questions or its result."""
     task = _head(ask, execution)
     if task["status"] == "input_required":
-        task["inputRequests"], others = await elicitation.requests_of(ask, execution)
+        task["inputRequests"], others = await elicitation.requests_of(ask, execution, {})
         if others:
             how = f"`koco answer {execution.fid}` answers"
             task["statusMessage"] = f"awaits a person: {how} {', '.join(others)}"
@@ -87,12 +87,11 @@ async def update(ask: Ask) -> dict[str, Any]:
     execution = await _find(ask)
     responses = ask.message.mapping("inputResponses")
     try:
-        await elicitation.answer_all(ask, execution, responses)
-    except InputsError as exc:
-        data = {"errors": exc.errors}
-        raise RpcError(versions.INVALID_PARAMS, exc.message, data=data) from exc
+        refusals = await elicitation.answer_all(ask, execution, responses)
     except ConflictError:
-        pass  # somebody else was first: the client sees it in the task
+        return {}  # somebody else was first: the client sees it in the task
+    for refused in refusals.values():
+        raise RpcError(versions.INVALID_PARAMS, refused.message, data={"errors": refused.errors})
     return {}
 
 

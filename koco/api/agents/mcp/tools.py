@@ -17,20 +17,20 @@ PROTOCOL = "mcp"
 _TILDE, _IN_NAMES = "~", "_"
 
 _FILE = {
-    "anyOf": [
-        {
-            "type": "object",
-            "description": "a file: its name, and its content in base64",
-            "properties": {
-                "name": {"type": "string"},
-                "data": {"type": "string", "contentEncoding": "base64"},
-            },
-            "required": ["name", "data"],
-            "additionalProperties": False,
-        },
-        {"type": "string", "format": "uri", "description": "an https URL to fetch it from"},
-    ]
+    "type": "object",
+    "description": "a file: its name, and its content in base64",
+    "properties": {
+        "name": {"type": "string"},
+        "data": {"type": "string", "contentEncoding": "base64"},
+    },
+    "required": ["name", "data"],
+    "additionalProperties": False,
 }
+#: How long a message about a file may be (characters).
+_LONGEST = 300
+#: The other way to give a file, if the setting `url_inputs` allows it.
+_URL = {"type": "string", "format": "uri", "description": "an https URL to fetch it from"}
+_WEB = ("http://", "https://")
 
 
 def listing(ask: Ask) -> list[Entry]:
@@ -63,7 +63,7 @@ def describe(ask: Ask, entry: Entry) -> dict[str, Any]:
     texts = [text for text in (flow.summary, flow.description) if text]
     tool: dict[str, Any] = {"name": name, "title": flow.summary or entry.name}
     tool["description"] = "\n\n".join(texts) or f"Run the flow {entry.name}."
-    tool["inputSchema"] = _input_schema(entry)
+    tool["inputSchema"] = _input_schema(ask, entry)
     if flow.output is not None:
         tool["outputSchema"] = flow.output if fits(ask, flow.output) else _wrapped(flow.output)
     if annotations := _annotations(entry):
@@ -98,14 +98,15 @@ def _annotations(entry: Entry) -> dict[str, bool]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _input_schema(entry: Entry) -> dict[str, Any]:
+def _input_schema(ask: Ask, entry: Entry) -> dict[str, Any]:
     schema = schema_of(entry)
+    ways = [_FILE, _URL] if ask.calls.parts.settings.url_inputs else [_FILE]
     for field in entry.form.fields if entry.form else ():
         if isinstance(field, InputFiles):
             own = schema["properties"][field.name]
             title = {"title": own["title"]} if "title" in own else {}
-            shape = {"type": "array", "items": _FILE} if field.multiple else _FILE
-            options = [shape] if field.required else [shape, {"type": "null"}]
+            options = [{"type": "array", "items": {"anyOf": ways}}] if field.is_list else [*ways]
+            options += [] if field.required else [{"type": "null"}]
             schema["properties"][field.name] = {**title, "anyOf": options}
     if examples := [each.inputs for each in entry.flow.examples]:
         schema["examples"] = examples
@@ -116,7 +117,7 @@ async def inputs_of(calls: Calls, entry: Entry, arguments: dict[str, Any]) -> di
     """Return the inputs of a launch: the arguments, with the files among them uploaded.
 
     Raises:
-        InputsError: a file is not in base64.
+        InputsError: a file is not in base64, or is a text that is no URL.
         LimitError and others: see `Calls.upload`.
     """
     inputs = dict(arguments)
@@ -129,6 +130,9 @@ async def inputs_of(calls: Calls, entry: Entry, arguments: dict[str, Any]) -> di
 async def _uploaded(calls: Calls, field: str, value: Any) -> Any:
     if isinstance(value, list):
         return [await _uploaded(calls, field, each) for each in value]
+    if isinstance(value, str) and value and not value.lower().startswith(_WEB):
+        message = f"a file is an object with its `name` and, in base64, its `data`; got {value!r}"
+        raise InputsError(**{field: message[:_LONGEST]})
     if not isinstance(value, dict) or value.keys() != {"name", "data"}:
         return value
     try:

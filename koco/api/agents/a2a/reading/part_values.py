@@ -35,6 +35,7 @@ async def inputs(
         LimitError: the JSON in a text has more than `most_values`, or is too large.
     """
     values = _fields(parts, form, most_values)
+    _refuse_paths(form, values)
     files = [(at, part) for at, part in enumerate(parts) if part.kind in ("raw", "url")]
     if files and not _file_fields(form):
         raise A2AError(
@@ -154,6 +155,27 @@ def _decoded(at: int, text: str, most_values: int) -> Any:
 
 def _file_fields(form: Model | None) -> list[InputFiles]:
     return [each for each in (form.fields if form else ()) if isinstance(each, InputFiles)]
+
+
+def _refuse_paths(form: Model | None, values: dict[str, Any]) -> None:
+    """Refuse texts as values of file fields, unless they are URLs: there is nothing to read there.
+
+    Raises:
+        A2AError: there is one.
+    """
+    for field in _file_fields(form):
+        value = values.get(field.name)
+        given = value if isinstance(value, list) else [value]
+        if any(isinstance(each, str) and each and not _is_url(each) for each in given):
+            raise violated(
+                field.name,
+                "is a file, which is a part of its own",
+                hint="send a part with its bytes, `raw` and `filename`, or with its `url`",
+            )
+
+
+def _is_url(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
 
 
 def _file_field(where: str, part: Part, form: Model | None, values: dict[str, Any]) -> InputFiles:

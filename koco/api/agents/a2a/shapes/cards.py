@@ -26,6 +26,11 @@ FLOW = "flow"
 _INPUT = ["application/json", "text/plain"]
 _OUTPUT = ["application/json", "text/plain", "text/markdown", "text/html"]
 _ANY_FILE = "application/octet-stream"
+#: What the schema of inputs says of a file's field.
+_FILE = (
+    "a file: a part of its own, with its bytes (`raw`) and its `filename`, or with its `url`;"
+    " not in a data part"
+)
 _ABOUT = "A control plane of koco: it launches flows, and each flow is an agent."
 _ASK = (
     "Ask with a key, as `Authorization: Bearer koco_…`. The extended card then lists the flows that"
@@ -118,7 +123,7 @@ def _skill(entry: Entry, name: str) -> Json:
         "name": flow.summary or flow.name,
         "description": about or f"The flow {entry.name}.",
         "tags": list(flow.tags) or [entry.service],
-        "inputModes": [*_INPUT, *([_ANY_FILE] if _takes_files(entry) else [])],
+        "inputModes": [*_INPUT, *([_ANY_FILE] if _file_fields(entry) else [])],
         "outputModes": _OUTPUT,
     }
     if flow.examples:
@@ -128,13 +133,14 @@ def _skill(entry: Entry, name: str) -> Json:
 
 def _schemas(entry: Entry) -> Json:
     found: Json = {"inputs": schema_of(entry)}
+    for name in _file_fields(entry):
+        found["inputs"]["properties"][name]["description"] = _FILE
     return found | ({"output": entry.flow.output} if entry.flow.output is not None else {})
 
 
-def _takes_files(entry: Entry) -> bool:
-    return entry.form is not None and any(
-        isinstance(each, InputFiles) for each in entry.form.fields
-    )
+def _file_fields(entry: Entry) -> list[str]:
+    fields = entry.form.fields if entry.form is not None else ()
+    return [each.name for each in fields if isinstance(each, InputFiles)]
 
 
 def _flow_url(url: str, entry: Entry) -> str:

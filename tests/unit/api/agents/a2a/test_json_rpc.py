@@ -162,6 +162,20 @@ def test_a_file_in_a_message_is_a_file_of_the_execution(api: Api) -> None:
     assert (file.path, file.size_bytes) == ("in/a.txt", 2)
 
 
+def test_a_path_is_no_file(api: Api) -> None:
+    """The card and the error both say how a file is sent."""
+    files = Agent(api, "files")
+    error = files.error("SendMessage", {"message": files.message({"data": {"paper": "a.txt"}})})
+    assert error["message"].startswith("paper: is a file, which is a part of its own")
+    assert "koco run" not in error["message"]
+    with client_of(api) as client:
+        card = client.get(f"{files.path}/.well-known/agent-card.json").json()
+    [extension] = card["capabilities"]["extensions"]
+    assert (
+        "a part of its own" in extension["params"]["inputs"]["properties"]["paper"]["description"]
+    )
+
+
 def test_an_error_of_the_flow_is_told(api: Api) -> None:
     """Without its traceback."""
     task = Agent(api, "fail").send({"data": {}})

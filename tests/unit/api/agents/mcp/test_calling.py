@@ -114,6 +114,8 @@ def test_a_person_is_asked_through_the_client(api: Api) -> None:
         wrong = {lid: {"action": "accept", "content": {"stars": 9}}}
         again = client.call("svc.review", {}, inputResponses=wrong, **state)
         assert again["inputRequests"].keys() == {lid}
+        why = again["inputRequests"][lid]["params"]["message"]
+        assert why.startswith("The answer was refused.\nstars: must be at most 5, got 9\n\nIs this")
         declined = client.call(
             "svc.review", {}, inputResponses={lid: {"action": "decline"}}, **state
         )
@@ -161,6 +163,7 @@ def test_says_how_to_answer_what_the_client_cannot_ask(api: Api, either: McpClie
     fid = found["_meta"]["koco/fid"]
     assert f"koco answer {fid}" in text(found)
     assert found["content"][1]["uri"] == f"koco://executions/{fid}"
+    assert found["isError"] is False
     with McpClient(api.url, capabilities=FORM) as client:
         assert "awaits a person: secret" in text(client.call("svc.secretive"))
 
@@ -181,6 +184,47 @@ def test_files_go_in_and_out(api: Api, client: McpClient) -> None:
     assert base64.b64decode(contents[1]["blob"]) == b"\x00\xff"
     wrong = client.call("svc.files", {"f": {"name": "a", "data": "!"}})
     assert text(wrong) == "f: `data` must be the file's content in base64"
+    wrong = client.call("svc.files", {"g": ["in/a.txt"]})
+    assert text(wrong).startswith(
+        "g: a file is an object with its `name` and, in base64, its `data`"
+    )
+
+
+def test_offers_urls_for_files_only_if_they_are_fetched(api: Api, client: McpClient) -> None:
+    """The setting `url_inputs` says so; fields of several files take lists."""
+
+    def properties() -> Any:
+        tools = client.ask("tools/list")["tools"]
+        [found] = [each for each in tools if each["name"] == "svc.files"]
+        return found["inputSchema"]["properties"]
+
+    assert "uri" not in str(properties())
+    api.parts.settings.url_inputs = True
+    try:
+        one, several = properties()["f"]["anyOf"], properties()["g"]["anyOf"]
+        assert [each.get("format", each["type"]) for each in one] == ["object", "uri", "null"]
+        assert [each.get("format") for each in several[0]["items"]["anyOf"]] == [None, "uri"]
+    finally:
+        api.parts.settings.url_inputs = False
+
+
+def test_a_call_that_goes_on_tells_nothing_twice(api: Api) -> None:
+    """Its progress begins where the former round ended."""
+    with McpClient(api.url, capabilities=FORM) as client:
+        meta = {"progressToken": 1}
+        *told, last = client.messages("tools/call", name="svc.approve", arguments={}, meta=meta)
+        assert any("before" in each["params"]["message"] for each in told)
+        first = last["result"]
+        ((lid, _),) = first["inputRequests"].items()
+        answer = {lid: {"action": "accept", "content": {"ok": True}}}
+        state = {"requestState": first["requestState"], "inputResponses": answer}
+        *told, last = client.messages(
+            "tools/call", name="svc.approve", arguments={}, meta=meta, **state
+        )
+        messages = [each["params"]["message"] for each in told]
+        assert not any(each in ("before", "queued") for each in messages)
+        assert any("after" in each for each in messages)
+        assert last["result"]["structuredContent"] == {"ok": True}
 
 
 def test_who_may_not_launch_is_told_the_scope(api: Api) -> None:

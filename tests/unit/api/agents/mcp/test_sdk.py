@@ -66,6 +66,19 @@ def test_reads_resources(api: Api, mode: str) -> None:
     asyncio.run(work())
 
 
+def test_a_client_that_cannot_ask_is_told_how_to_answer(api: Api, mode: str) -> None:
+    """It refuses a result without data of a tool that has a schema, unless that is an error."""
+
+    async def work() -> None:
+        async with client_of(api.url, mode=mode) as client:
+            await client.list_tools()
+            found = await client.call_tool("svc.approve", {})
+            assert found.is_error
+            assert f"koco answer {found.meta['koco/fid']}" in text_of(found)
+
+    asyncio.run(work())
+
+
 def test_a_person_is_asked(api: Api) -> None:
     """The client asks, and repeats the call with the answer, by itself."""
     asked: list[str] = []
