@@ -1,5 +1,6 @@
 """`koco mcp`: let desktop and coding agents call flows, over stdin and stdout."""
 
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -9,6 +10,8 @@ import typer
 from koco.cli import connection
 from koco.cli.mcp import client_config
 from koco.cli.terminal import output
+from koco.client import context_file
+from koco.errors import UnreachableError
 
 ClientName = StrEnum("ClientName", {name: name for name in client_config.CLIENTS})  # type: ignore[misc]
 
@@ -47,11 +50,40 @@ def command(
     """
     if print_config is not None:
         client = client_config.CLIENTS[print_config.value]
-        line = client_config.command_line(connection.options(), service=service, operates=operate)
+        line = client_config.command_line(_options(), service=service, operates=operate)
+        home = os.environ.get("KOCO_HOME", "").strip()
         output.note(f"{client.place}:")
-        output.print_line(client.render(line))
+        output.print_line(
+            client.render(line, {"KOCO_HOME": str(context_file.home())} if home else {})
+        )
         return
     _serve(f"/mcp/{service}" if service else "/mcp", operates=operate)
+
+
+def _options() -> list[str]:
+    """Return the options that choose the control plane: an agent lacks this shell's environment.
+
+    Without any, it is the one that `koco context use` has chosen, whatever that is at the time.
+
+    Raises:
+        NotFoundError: there is no such context.
+    """
+    choice = connection.choice()
+    is_bare = choice.by == "KOCO_URL"
+    if is_bare or context_file.key_of_environment():
+        names = "KOCO_URL and KOCO_KEY" if is_bare else "KOCO_KEY"
+        output.warn(
+            f"an agent that starts this does not see {names} of this shell",
+            hint="`koco login URL` saves a control plane and a key; `--context NAME` selects it",
+        )
+    if is_bare:
+        return []
+    try:
+        name = connection.context().name
+    except UnreachableError as exc:
+        output.warn(exc.message, hint=exc.hint or "")
+        return []
+    return [] if choice.by == "contexts.toml" else ["--context", name]
 
 
 def _serve(path: str, *, operates: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,27 +14,33 @@ _NAME = "koco"
 class Client:
     """A client: how it is configured, and where that belongs."""
 
-    render: Callable[[list[str]], str]
+    render: Callable[[list[str], Mapping[str, str]], str]
     place: str
 
 
-def _json(key: str) -> Callable[[list[str]], str]:
-    def render(line: list[str]) -> str:
+def _json(key: str) -> Callable[[list[str], Mapping[str, str]], str]:
+    def render(line: list[str], env: Mapping[str, str]) -> str:
         command, *arguments = line
-        return json.dumps({key: {_NAME: {"command": command, "args": arguments}}}, indent=2)
+        about = {"command": command, "args": arguments, **({"env": dict(env)} if env else {})}
+        return json.dumps({key: {_NAME: about}}, indent=2)
 
     return render
 
 
-def _toml(line: list[str]) -> str:
+def _toml(line: list[str], env: Mapping[str, str]) -> str:
     command, *arguments = line
-    return f"[mcp_servers.{_NAME}]\ncommand = {json.dumps(command)}\nargs = {json.dumps(arguments)}"
+    about = [f"command = {json.dumps(command)}", f"args = {json.dumps(arguments)}"]
+    if env:
+        pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
+        about.append(f"env = {{ {pairs} }}")
+    return "\n".join([f"[mcp_servers.{_NAME}]", *about])
 
 
-def _shell(line: list[str]) -> str:
+def _shell(line: list[str], env: Mapping[str, str]) -> str:
     import shlex  # only for this client
 
-    return f"claude mcp add {_NAME} -- {shlex.join(line)}"
+    pairs = [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
+    return shlex.join(["claude", "mcp", "add", _NAME, *pairs, "--", *line])
 
 
 #: The clients by the names that `--print-config` takes.

@@ -265,23 +265,3 @@ def test_operates_with_koco_itself(api: Api, tmp_path: Path) -> None:
         for odd in ("a\0b", "\ud83d"):
             text, is_error = call("koco_logs", fid=odd)
             assert (is_error, "characters that no command takes" in text) == (True, True), text
-
-
-@pytest.mark.parametrize("name", ["claude-code", "claude-desktop", "codex", "vscode", "zed"])
-def test_prints_the_configuration_of_clients(tmp_path: Path, name: str) -> None:
-    """With whole paths, the context and the options; where it belongs goes to stderr."""
-    line = [sys.executable, "-m", "koco", "--context", "prod", "mcp", "--operate"]
-    done = subprocess.run(
-        [*line, "--print-config", name],
-        env={**os.environ, "KOCO_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("prod") == 1
-    assert "--operate" in done.stdout
-    assert "this" in done.stderr
-    if name.startswith("claude-desktop"):
-        own = json.loads(done.stdout)["mcpServers"]["koco"]
-        assert Path(own["command"]).is_absolute()
-        assert own["args"][-4:] == ["--context", "prod", "mcp", "--operate"]
