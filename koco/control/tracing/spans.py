@@ -63,14 +63,16 @@ async def of(store: Store, spooler: Spooler, execution: Execution) -> list[Span]
     happenings = [each async for each in _happenings(spooler, execution)]
     phases, runs = _phases(execution, happenings)
     spans = [_whole(execution), *phases, *_files(execution, happenings, runs)]
+    every = await store.locks.all_of(execution.id)
+    recorded = {each.key: each for each in every if each.key}
     cursor: str | None = None
     while len(spans) < _MOST:
         page = await store.steps.page_of(execution.id, limit=_PAGE, cursor=cursor)
-        found = (_of_step(execution, each, runs) for each in page.items)
+        found = (_of_step(execution, each, runs, recorded.get(each.key)) for each in page.items)
         spans += [each for each in found if each is not None]
         if (cursor := page.next) is None:
             break
-    locks = [each for each in await store.locks.all_of(execution.id) if not each.key]
+    locks = [each for each in every if not each.key]
     return spans + [_of_lock(execution, each, runs) for each in locks[:_MOST]]
 
 
@@ -168,8 +170,11 @@ def _phase(
     return Span(name, span_id, whole, start_ns, end_ns, about, error if phase == RUN else "")
 
 
-def _of_step(execution: Execution, step: Step, runs: list[Run]) -> Span | None:
-    """Return the span of a step or wait; None if it is another execution's, or has no end."""
+def _of_step(execution: Execution, step: Step, runs: list[Run], lock: Lock | None) -> Span | None:
+    """Return the span of a step or wait; None if it is another execution's, or has no end.
+
+    `lock` is the one that the step is, if it is a lock.
+    """
     start_ns = int(step.started * 1e9)
     if step.duration_s is None or start_ns < _ns(execution.created):
         return None
@@ -177,6 +182,8 @@ def _of_step(execution: Execution, step: Step, runs: list[Run]) -> Span | None:
     about |= {"koco.step.kind": str(step.kind), "koco.step.failures": step.failures}
     if step.child is not None:
         about["koco.child"] = step.child
+    if lock is not None:
+        about |= _about_lock(lock)
     name = step.name if step.kind is StepKind.LOCK else f"{step.kind} {step.name}"
     is_good = step.status is StepStatus.FINISHED
     return Span(
@@ -191,11 +198,9 @@ def _of_step(execution: Execution, step: Step, runs: list[Run]) -> Span | None:
 
 
 def _of_lock(execution: Execution, lock: Lock, runs: list[Run]) -> Span:
-    """Return the span of a lock that is no step, because its flow is not durable."""
+    """Return the span of a lock that is no step: it has no place in its flow's code."""
     start_ns = _ns(lock.created)
-    about: dict[str, Any] = {"koco.fid": execution.fid, "koco.lock": lock.lid}
-    if lock.by:
-        about["koco.lock.by"] = lock.by
+    about: dict[str, Any] = {"koco.fid": execution.fid, **_about_lock(lock)}
     return Span(
         f"lock {lock.name}"[:_NAME],
         trace_context.span_id(execution.fid, f"lock {lock.lid}"),
@@ -205,6 +210,11 @@ def _of_lock(execution: Execution, lock: Lock, runs: list[Run]) -> Span:
         about,
         error="" if lock.status == "answered" else lock.status,
     )
+
+
+def _about_lock(lock: Lock) -> dict[str, Any]:
+    about = {"koco.lock": lock.lid}
+    return about | {"koco.lock.by": lock.by} if lock.by else about
 
 
 def _files(

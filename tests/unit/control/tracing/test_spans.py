@@ -101,6 +101,9 @@ def test_locks_and_files_are_below_the_run(tmp_path: Path) -> None:
         until_s = time.time() + 60
         await store.locks.open(execution.fid, "l1", name="ok", data=None, expires=until_s)
         await store.locks.answer("l1", Answer(value=True), by="ada")
+        about: dict[str, Any] = {"name": "review", "data": None, "expires": until_s}
+        await store.locks.open(execution.fid, "l2", **about, key="lock.review:0", position=1)
+        await store.locks.answer("l2", Answer(value=True), by="bob")
         await store.executions.settle(execution.fid, Status.CANCELLED)
         ended = await store.executions.get(execution.fid)
         found = await spans.of(store, Spooler(store, Settings()), ended)
@@ -108,8 +111,12 @@ def test_locks_and_files_are_below_the_run(tmp_path: Path) -> None:
         return found
 
     found = {each.name: each for each in asyncio.run(scenario())}
-    assert found.keys() == {"launch svc/flow", "queue", "lock ok", "file in/a.txt"}
+    locks = {"lock ok", "lock review"}
+    assert found.keys() == {"launch svc/flow", "queue", "file in/a.txt", *locks}
     assert found["launch svc/flow"].error == "cancelled"
     assert found["lock ok"].attributes["koco.lock.by"] == "ada"
+    recorded = found["lock review"].attributes
+    assert (recorded["koco.lock"], recorded["koco.lock.by"]) == ("l2", "bob")
+    assert recorded["koco.step"] == "lock.review:0"
     assert found["lock ok"].parent_id == found["launch svc/flow"].span_id
     assert found["file in/a.txt"].attributes["koco.file.size"] == 3
