@@ -8,7 +8,7 @@ reach it, with the URL of an incoming webhook of Slack, Mattermost or another ch
     koco webhook create chat https://hooks.example.com/koco --on awaiting,error
     CHAT_URL=https://chat.example.com/hooks/xyz python examples/chat_inbox.py 8080
 
-Then `koco run approval/publish` asks in the chat. To try it on one machine, allow that network
+Then `koco run approval/review` asks in the chat. To try it on one machine, allow that network
 first, `koco config set webhook_networks=127.0.0.0/8`, and use `http://127.0.0.1:8080/`.
 """
 

@@ -70,7 +70,9 @@ async def plan(inputs: dict[str, Any], tracer: Tracer) -> dict[str, Any]:
         while task.questions:
             question, schema = next(iter(task.questions.items()))
             values = fill(schema, {}, "")
-            await tracer.action({"task": task.id, "asked": sorted(schema), "answer": values})
+            await tracer.action(
+                {"task": task.id, "asked": sorted(schema.get("properties", {})), "answer": values}
+            )
             task = await peer.answer(task, question, values)
     if task.error:
         raise RuntimeError(f"{flow.name} failed: {task.error}")
