@@ -113,14 +113,25 @@ class Transport:
         self._version = ""
         self._httpx = library()
         self._proxy = proxy_for(context.url)
-        self._http = _open(self._httpx, context, self._proxy)
+        self._context = context
+        #: By process: if it forks, two on one connection would get each other's answers.
+        self._clients = {os.getpid(): _open(self._httpx, context, self._proxy)}
         #: Whether it has answered this process, or is known to be there.
         self.has_answered = options.get("is_known", False)
         self._away_s = options.get("away_s", AWAY_S)
 
+    @property
+    def _http(self) -> "httpx.Client":
+        process = os.getpid()
+        if (found := self._clients.get(process)) is None:
+            opened = _open(self._httpx, self._context, self._proxy)
+            found = self._clients.setdefault(process, opened)
+        return found
+
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections of this process."""
+        if (found := self._clients.get(os.getpid())) is not None:
+            found.close()
 
     def json(
         self, method: str, path: str, kind: type[Kind], *, room: Room | None = None, **options: Any

@@ -5,95 +5,17 @@ However many results are awaited, that takes one connection and no thread for ea
 """
 
 import asyncio
-import contextlib
 import inspect
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any
 
 from koco.client import answers
 from koco.python_client import execution as synchronous
 from koco.python_client import flow as flows
 from koco.python_client import outcomes
 from koco.python_client.client import Client
-
-#: Items of a stream that are read ahead.
-_AHEAD = 100
-#: The most requests at once; more of them wait.
-_THREADS = 32
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-class _Threads:
-    """Threads for requests."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="koco-client")
-
-    async def run(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Return what a function returns, without blocking the loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
-
-    async def iterate(self, items: Iterator[_R]) -> AsyncIterator[_R]:
-        """Yield what an iterator yields, from a thread of its own: a stream may be silent long."""
-        hand_over = _HandOver(items, asyncio.get_running_loop())
-        try:
-            async for item in hand_over:
-                yield item
-        finally:
-            hand_over.stop()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _HandOver(Generic[_R]):
-    """Gives the items of a blocking iterator to an event loop, a few at a time."""
-
-    def __init__(self, items: Iterator[_R], loop: asyncio.AbstractEventLoop) -> None:
-        self._items = items
-        self._loop = loop
-        self._queue: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue(maxsize=_AHEAD)
-        self._is_stopped = False
-        # A daemon, because a program may end while its stream is silent.
-        threading.Thread(target=self._read, daemon=True, name="koco-stream").start()
-
-    async def __aiter__(self) -> AsyncIterator[_R]:
-        while True:
-            is_item, found = await self._queue.get()
-            if is_item:
-                yield found
-            elif found is None:
-                return
-            else:
-                raise found
-
-    def stop(self) -> None:
-        """Let the thread end with the next item."""
-        self._is_stopped = True
-        while not self._queue.empty():  # it may wait for room
-            self._queue.get_nowait()
-
-    def _read(self) -> None:
-        error: BaseException | None = None
-        try:
-            for item in self._items:
-                if self._is_stopped:
-                    return
-                self._put(True, item)
-        except BaseException as exc:  # noqa: BLE001 - raised in the loop
-            error = exc
-        self._put(False, error)
-
-    def _put(self, is_item: bool, found: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            handed = self._queue.put((is_item, found))
-            asyncio.run_coroutine_threadsafe(handed, self._loop).result()
+from koco.python_client.request_threads import RequestThreads
 
 
 class AsyncClient:
@@ -108,7 +30,7 @@ class AsyncClient:
         wait_s: float | None = None,
     ) -> None:
         self._client = Client(context, url=url, key=key, wait_s=wait_s)
-        self._threads = _Threads()
+        self._threads = RequestThreads()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -176,7 +98,7 @@ class AsyncClient:
 class AsyncExecution:
     """One execution, by its `fid`; see `koco.Client.run`, whose execution has the same methods."""
 
-    def __init__(self, execution: synchronous.Execution, threads: _Threads) -> None:
+    def __init__(self, execution: synchronous.Execution, threads: RequestThreads) -> None:
         self.fid = execution.fid
         self._execution = execution
         self._threads = threads
@@ -299,7 +221,7 @@ class AsyncExecution:
 class AsyncFiles:
     """The files of one execution."""
 
-    def __init__(self, files: synchronous.Files, threads: _Threads) -> None:
+    def __init__(self, files: synchronous.Files, threads: RequestThreads) -> None:
         self._files = files
         self._threads = threads
 

@@ -1,5 +1,6 @@
 """Wait until executions have another status, over one connection for all of them."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -20,19 +21,19 @@ Wake = Callable[[], object]
 
 
 class Changes:
-    """Wakes whoever waits for an execution when it changes. Its thread ends when nobody waits."""
+    """Wakes whoever waits for an execution when it changes."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._lock = threading.Lock()
-        self._wakes: dict[str, list[Wake]] = {}
-        self._is_running = False
+        # By process, because a thread does not survive a fork, and a lock that it held stays held.
+        self._followers: dict[int, _Follower] = {}
         self._is_closed = False
-        self._has_begun = threading.Event()
 
     def close(self) -> None:
-        """Have the thread end; nobody is woken any more."""
+        """Nobody is woken any more."""
         self._is_closed = True
+        if (found := self._followers.get(os.getpid())) is not None:
+            found.close()
 
     def add(self, fid: str, wake: Wake) -> None:
         """Call `wake` on each change of an execution from now on, until `remove`.
@@ -40,6 +41,37 @@ class Changes:
         It blocks until the control plane has told where its changes are. If the control plane is
         away, changes are not told before it is back; `wake` is called then.
         """
+        self._follower().add(fid, wake)
+
+    def remove(self, fid: str, wake: Wake) -> None:
+        """Stop calling it."""
+        self._follower().remove(fid, wake)
+
+    def _follower(self) -> "_Follower":
+        process = os.getpid()
+        if (found := self._followers.get(process)) is None:
+            made = _Follower(self._client, is_closed=self._is_closed)
+            found = self._followers.setdefault(process, made)
+        return found
+
+
+class _Follower:
+    """Follows the changes for one process. Its thread ends when nobody waits."""
+
+    def __init__(self, client: Client, *, is_closed: bool) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._wakes: dict[str, list[Wake]] = {}
+        self._is_running = False
+        self._is_closed = is_closed
+        self._has_begun = threading.Event()
+
+    def close(self) -> None:
+        """Have the thread end."""
+        self._is_closed = True
+
+    def add(self, fid: str, wake: Wake) -> None:
+        """Call `wake` on each change of an execution; see `Changes.add`."""
         with self._lock:
             self._wakes.setdefault(fid, []).append(wake)
             if not self._is_running:
