@@ -234,8 +234,10 @@ class Calls:
         """Keep a file that came in a request; return the input that stands for it.
 
         Raises:
+            NotAllowedError: the caller has no scope `launch`, and so no use for it.
             LimitError, TooManyError, NoRoomError: see `koco.control.storage.blobs`.
         """
+        auth.require_scope(self.caller, "launch")
 
         async def body() -> AsyncIterator[bytes]:
             yield content

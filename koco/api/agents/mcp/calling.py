@@ -48,6 +48,8 @@ async def call(ask: Ask) -> Answer:
             if state is not None:
                 execution, refusals = await _go_on(ask, state)
             else:
+                # Before its files are kept.
+                ask.calls.require_launch("launch", entry.name)
                 inputs = await tools.inputs_of(ask.calls, entry, arguments)
                 key = _key(ask)
                 execution, _ = await ask.calls.launch(entry, inputs, key=key, trace=ask.trace)

@@ -1,6 +1,7 @@
 """`tools/call`: results, errors, progress, questions, repeated calls."""
 
 import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -232,6 +233,16 @@ def test_who_may_not_launch_is_told_the_scope(api: Api) -> None:
         answer = reader.send(reader.message("tools/call", name="svc.greet", arguments={}))
     assert answer.status_code == 403
     assert 'error="insufficient_scope", scope="launch"' in answer.headers["www-authenticate"]
+
+
+def test_who_may_not_launch_leaves_no_file(api: Api) -> None:
+    """Otherwise whoever may only read could fill the disk."""
+    data = {"name": "a.txt", "data": base64.b64encode(b"of a reader").decode()}
+    with McpClient(api.url, "reader") as reader:
+        message = reader.message("tools/call", name="svc.files", arguments={"f": data})
+        assert reader.send(message).status_code == 403
+    kept = hashlib.sha256(b"of a reader").hexdigest()
+    assert not [each for each in api.data_dir.rglob("*") if kept in each.name]
 
 
 @pytest.mark.parametrize("name", ["svc.hidden", "svc.none", "greet", "svc/greet", ""])
