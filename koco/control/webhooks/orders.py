@@ -121,9 +121,12 @@ class Webhooks:
         return msgspec.structs.replace(webhook, **changes), new.secret
 
     async def test(self, webhook: Webhook) -> tuple[Delivery, Attempt]:
-        """Send a test now, and once; if it succeeds, a disabled webhook is enabled again."""
-        delivery = await self._store.deliveries.add_test(webhook)
-        attempt = await self.sender.attempt(delivery, again=False)
+        """Send a test now, and once; if it succeeds, a disabled webhook is enabled again.
+
+        Raises:
+            TooManyError: too many messages are on their way.
+        """
+        delivery, attempt = await self.sender.test(webhook)
         if not attempt.error and webhook.disabled is not None:
             await self._store.webhooks.enable(webhook.id)
         return delivery, attempt

@@ -24,7 +24,7 @@ from koco.control.webhooks import posting, retries, signing
 from koco.control.webhooks.content import Content, MakeContent
 from koco.control.webhooks.posting import Answer, PostError
 from koco.control.webhooks.signing import Secrets
-from koco.errors import KocoError
+from koco.errors import KocoError, TooManyError
 from koco.events import line
 from koco.store.store import Store
 from koco.store.webhook_model import TEST, Attempt, Delivery, Webhook
@@ -62,6 +62,8 @@ class Sender:
         self._tasks = Tasks("the webhooks")
         self._news = asyncio.Event()
         self._sending: dict[int, Delivery] = {}
+        #: The webhooks that are being tested, each as often as it is.
+        self._testing: list[Webhook] = []
         #: How many attempts have succeeded and failed since the start.
         self.outcomes: Counter[str] = Counter({"ok": 0, "failed": 0})
 
@@ -85,9 +87,8 @@ class Sender:
 
     async def _begin(self) -> float | None:
         """Begin to send what is due, as far as there is room; return when the next is due."""
-        while room := _AT_ONCE - len(self._sending):
-            origins = Counter(each.origin for each in self._sending.values())
-            makers = Counter(each.by for each in self._sending.values())
+        while (room := self._room()) > 0:
+            origins, makers = self._under_way()
             found = await self._store.deliveries.due(
                 limit=room,
                 without=list(self._sending),
@@ -104,14 +105,45 @@ class Sender:
                     self._tasks.spawn(self._send(each))
         return None
 
+    def _room(self) -> int:
+        """Return how many more messages may be on their way."""
+        return _AT_ONCE - len(self._sending) - len(self._testing)
+
+    def _under_way(self) -> tuple[Counter[str], Counter[str]]:
+        """Return how many messages are on their way to each origin, and for each maker."""
+        sending: list[Delivery | Webhook] = [*self._sending.values(), *self._testing]
+        return Counter(each.origin for each in sending), Counter(each.by for each in sending)
+
     async def _send(self, delivery: Delivery) -> None:
         try:
-            await self.attempt(delivery)
+            await self._attempt(delivery)
         finally:
             del self._sending[delivery.id]
             self._news.set()
 
-    async def attempt(self, delivery: Delivery, *, again: bool = True) -> Attempt:
+    async def test(self, webhook: Webhook) -> tuple[Delivery, Attempt]:
+        """Send a test now, and once. It counts like all messages that are on their way.
+
+        Raises:
+            TooManyError: there are as many as there may be.
+        """
+        origins, makers = self._under_way()
+        is_full = origins[webhook.origin] >= _OF_ORIGIN or makers[webhook.by] >= _OF_MAKER
+        if is_full or self._room() <= 0:
+            raise TooManyError(
+                "too many messages to webhooks are on their way",
+                hint="try again once some have arrived",
+                retry_after_s=posting.MOST_S,
+            )
+        self._testing.append(webhook)
+        try:
+            delivery = await self._store.deliveries.add_test(webhook)
+            return delivery, await self._attempt(delivery, again=False)
+        finally:
+            self._testing.remove(webhook)
+            self._news.set()
+
+    async def _attempt(self, delivery: Delivery, *, again: bool = True) -> Attempt:
         """Send a delivery once, and record how it went.
 
         Without `again`, it is not tried again if that failed.

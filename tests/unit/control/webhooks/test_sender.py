@@ -17,6 +17,7 @@ from koco.control.tasks import Tasks
 from koco.control.webhooks import retries
 from koco.control.webhooks.content import Content
 from koco.control.webhooks.orders import Webhooks
+from koco.errors import TooManyError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
@@ -346,6 +347,38 @@ def test_others_are_not_held_up(check: Any) -> None:
             await plane.finish()
         await arrived(receiver, 20)
         assert most == 4
+
+    check(body)
+
+
+def test_tests_count_among_the_messages_on_their_way(check: Any) -> None:
+    """Otherwise a key could have hundreds of requests sent to one host at once."""
+
+    async def body(plane: Plane, receiver: Receiver) -> None:
+        at_once, may_end = 0, asyncio.Event()
+        real = plane.webhooks.sender._post
+
+        async def post(*args: Any, **more: Any) -> Any:
+            nonlocal at_once
+            at_once += 1
+            await may_end.wait()
+            return await real(*args, **more)
+
+        plane.webhooks.sender._post = post
+        hook, _ = await plane.create(receiver.url)
+        plane.send()
+        await plane.finish()
+        while not at_once:
+            await asyncio.sleep(0.01)
+        tests = [asyncio.ensure_future(plane.webhooks.test(hook)) for _ in range(20)]
+        done, _ = await asyncio.wait(tests, timeout=1)
+        assert at_once == 4
+        assert {type(each.exception()) for each in done} == {TooManyError}
+        assert len(done) == 17
+        may_end.set()
+        took = await asyncio.gather(*tests, return_exceptions=True)
+        assert [each[1].code for each in took if isinstance(each, tuple)] == [204] * 3
+        assert (await plane.webhooks.test(hook))[1].code == 204
 
     check(body)
 
