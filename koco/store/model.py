@@ -70,6 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Reply(msgspec.Struct, frozen=True):
     """The reply to a request with an idempotency key. It contains no secrets."""
 
+    #: Whose it is: see `koco.control.access.caller.Caller.owner`.
     user: str
     key: str
     #: The digest of the request: its method, its target and its body.
@@ -371,23 +372,33 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     dispute_unlock: int
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is launched once it is paid. Its execution then has its fid."""
+class PaidJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be known of a job to follow its payment: all but its inputs, which may be large.
+
+    Its execution then has its fid.
+    """
 
     fid: str
     flow: str
     #: Who asked for it.
     user: str
-    #: The identifier that the purchaser gave it, and the hash of its input.
+    #: The identifier that the purchaser gave it.
     identifier: str
-    input_hash: str
-    inputs: dict[str, Any]
     terms: Terms
+    state: PaymentState = PaymentState.AWAITING
+
+
+class Payment(PaidJob, frozen=True, kw_only=True):
+    """A job that is launched once it is paid."""
+
+    #: The hash of its input.
+    input_hash: str
+    #: Empty once it was launched, or has failed.
+    inputs: dict[str, Any]
     #: In seconds since the epoch.
     created: float
     #: Further members of the `meta` event.
     about: dict[str, Any] = {}
-    state: PaymentState = PaymentState.AWAITING
     cause: str | None = None
 
 

@@ -231,5 +231,5 @@ def test_its_client_takes_the_service_of_the_tests_for_a_real_one(
     same = ("agentIdentifier", "network", "inputHash", "identifierFromPurchaser")
     assert {name: ours[name] for name in same} == {name: its[name] for name in same}
     assert ours.keys() <= its.keys()
-    [open_one] = agents.api.call(agents.api.parts.store.payments.open())
-    assert open_one.state is PaymentState.AWAITING
+    open_ones = agents.api.call(agents.api.parts.store.payments.open())
+    assert [*open_ones.values()] == [PaymentState.AWAITING]

@@ -8,8 +8,12 @@ time while a job is open, and not at all while none is.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from koco.control.access import rights
 from koco.control.executions.launcher import Launches
 from koco.control.payments import result_text
 from koco.control.payments.hashes import hash_output
@@ -17,11 +21,12 @@ from koco.control.payments.payment_service import PaymentService
 from koco.control.services.catalog import Catalog, Entry
 from koco.control.settings import Settings
 from koco.control.tasks import Tasks
-from koco.errors import InputsError, KocoError, LimitError, NotFoundError
+from koco.errors import InputsError, KocoError, LimitError, NotFoundError, TooManyError
 from koco.events.model import Status
 from koco.manifest.descriptions import KODOSUMI
+from koco.plurals import counted
 from koco.store.executions.repository import new_fid
-from koco.store.model import AuditEntry, Payment, PaymentState
+from koco.store.model import AuditEntry, PaidJob, Payment, PaymentState
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,8 @@ _LATE_S = 900.0
 _KEPT_S = 180 * 86_400.0
 #: How many payments are looked at at once.
 _AT_ONCE = 8
+#: How many jobs of one key may wait for their payments: the payment service is asked for each.
+MOST_UNPAID = 10_000
 #: Refusals of a launch that another try would not change.
 _FINAL = (InputsError, LimitError)
 
@@ -58,6 +65,8 @@ class Payments:
         self._tasks = Tasks("the payments")
         #: Set when there is a new job.
         self._news = asyncio.Event()
+        #: The open jobs by fid, as far as they were looked at.
+        self._jobs: dict[str, PaidJob] = {}
 
     async def hold(
         self,
@@ -76,7 +85,11 @@ class Payments:
         `about` holds further fields for the execution's `meta` event.
 
         Raises as `PaymentService.request`, and nothing is committed then.
+
+        Raises:
+            TooManyError: too many jobs of the user wait for their payments.
         """
+        self._refuse_more(user)
 
         async def commit() -> Payment:
             terms = await self._service.request(
@@ -94,10 +107,20 @@ class Payments:
                 about=about,
             )
             await self._store.payments.add(payment)
+            self._jobs[payment.fid] = _job_of(payment)
             self._news.set()
             return payment
 
         return await self._tasks.finish(commit())
+
+    def _refuse_more(self, user: str) -> None:
+        jobs = [each for each in self._jobs.values() if each.user == user]
+        if sum(each.state is PaymentState.AWAITING for each in jobs) >= MOST_UNPAID:
+            raise TooManyError(
+                f"{MOST_UNPAID} jobs wait for their payments, and no more may",
+                hint="try again once some were paid, or were not in time",
+                retry_after_s=60.0,
+            )
 
     def start(self) -> None:
         """Carry the open payments on, from now on and without end."""
@@ -108,104 +131,124 @@ class Payments:
             self._news.clear()
             payments = await self._store.payments.open()
             if not payments:
+                self._jobs.clear()
                 await self._store.payments.forget(time.time() - _KEPT_S)
                 await self._news.wait()
                 continue
             await self.look(payments)
             await asyncio.sleep(self._settings.masumi_poll_s)
 
-    async def look(self, payments: list[Payment]) -> None:
-        """Carry some payments on as far as they go now."""
+    async def look(self, payments: Mapping[str, PaymentState]) -> None:
+        """Carry some payments on as far as they go now. Those that are not among them are over."""
+        self._jobs = {fid: each for fid, each in self._jobs.items() if fid in payments}
         turns = asyncio.Semaphore(_AT_ONCE)
+        waiting: list[str] = []
 
-        async def one(payment: Payment) -> None:
+        async def one(fid: str, state: PaymentState) -> None:
             async with turns:
+                job = self._jobs.get(fid) or await self._store.payments.job(fid)
+                if job is None:
+                    return
+                job = self._jobs[fid] = msgspec.structs.replace(job, state=state)
                 try:
-                    await self._advance(payment)
+                    await self._advance(job)
                 except KocoError as exc:
-                    log.warning("the payment of %s waits: %s", payment.fid, exc)
+                    waiting.append(f"{fid}: {exc.message}")
 
         async with asyncio.TaskGroup() as group:
-            for payment in payments:
-                group.create_task(one(payment))
+            for fid, state in payments.items():
+                group.create_task(one(fid, state))
+        if waiting:  # one line: there may be thousands
+            log.warning("%s, the first: %s", counted(len(waiting), "payment", "waits"), waiting[0])
 
-    async def _advance(self, payment: Payment) -> None:
-        match payment.state:
-            case PaymentState.AWAITING:
-                await self._check(payment)
-            case PaymentState.PAID:
-                await self._launch(payment)
-            case PaymentState.LAUNCHED:
-                await self._submit(payment)
+    async def _advance(self, job: PaidJob) -> None:
+        if job.state is PaymentState.LAUNCHED:
+            await self._submit(job)
+        elif not await self._may_launch(job):
+            await self._fail(job, f"{job.user!r}, which ordered it, has no access any more")
+        elif job.state is PaymentState.AWAITING:
+            await self._check(job)
+        else:
+            await self._launch(job)
 
-    async def _check(self, payment: Payment) -> None:
-        state = await self._service.state(payment.terms)
+    async def _may_launch(self, job: PaidJob) -> bool:
+        """Whether who ordered a job may still launch it."""
+        caller = await rights.of(self._store, job.user)
+        return caller is not None and caller.may("launch") and caller.reaches(job.flow)
+
+    async def _check(self, job: PaidJob) -> None:
+        state = await self._service.state(job.terms)
         if state == _LOCKED:
-            await self._store.payments.move(payment.fid, payment.state, PaymentState.PAID)
-            await self._launch(payment)
+            await self._store.payments.move(job.fid, job.state, PaymentState.PAID)
+            await self._launch(job)
         elif state is not None:
-            await self._fail(payment, f"its payment is {state}")
-        elif _is_over(payment.terms.pay_by, _LATE_S):
-            await self._fail(payment, "it was not paid in time")
+            await self._fail(job, f"its payment is {state}")
+        elif _is_over(job.terms.pay_by, _LATE_S):
+            await self._fail(job, "it was not paid in time")
 
-    async def _launch(self, payment: Payment) -> None:
-        if await self._store.executions.find(payment.fid) is None:
+    async def _launch(self, job: PaidJob) -> None:
+        if await self._store.executions.find(job.fid) is None:
             try:
-                await self._create(payment)
+                await self._create(job)
             except _FINAL as exc:
-                await self._fail(payment, f"it was paid, and could not be launched: {exc.message}")
+                await self._fail(job, f"it was paid, and could not be launched: {exc.message}")
                 return
             except KocoError as exc:
-                if not _is_over(payment.terms.submit_by):
+                if not _is_over(job.terms.submit_by):
                     raise
-                await self._fail(payment, f"it could not be launched in time: {exc.message}")
+                await self._fail(job, f"it could not be launched in time: {exc.message}")
                 return
-        await self._store.payments.move(payment.fid, PaymentState.PAID, PaymentState.LAUNCHED)
+        await self._store.payments.move(job.fid, PaymentState.PAID, PaymentState.LAUNCHED)
 
-    async def _create(self, payment: Payment) -> None:
-        entry = self._catalog.find(payment.flow)
+    async def _create(self, job: PaidJob) -> None:
+        entry = self._catalog.find(job.flow)
+        payment = await self._store.payments.get(job.fid)
+        assert payment is not None
         await self._launches.launch(
             entry,
             payment.inputs,
-            user=payment.user,
+            user=job.user,
             about=payment.about,
-            audited=AuditEntry(action="launch", who=payment.user, detail={"paid": True}),
+            audited=AuditEntry(action="launch", who=job.user, detail={"paid": True}),
             as_browser=entry.flow.dialect == KODOSUMI,
-            fid=payment.fid,
+            fid=job.fid,
         )
 
-    async def _submit(self, payment: Payment) -> None:
+    async def _submit(self, job: PaidJob) -> None:
         """Submit the result of an execution that has ended."""
         try:
-            snapshot = await self._store.snapshots.get(payment.fid, outcome=True, locks=False)
+            snapshot = await self._store.snapshots.get(job.fid, outcome=True, locks=False)
         except NotFoundError:
-            await self._fail(payment, "its execution was deleted")
+            await self._fail(job, "its execution was deleted")
             return
         status = snapshot.execution.status
         if not status.is_final:
             return
         if status is not Status.FINISHED:
-            await self._fail(payment, f"its execution ended as {status}")
+            await self._fail(job, f"its execution ended as {status}")
             return
         text = result_text.of(snapshot.payload)
         escaped = self._settings.masumi_escaped_hash
-        result_hash = hash_output(text, payment.identifier, escaped=escaped)
+        result_hash = hash_output(text, job.identifier, escaped=escaped)
         try:
-            await self._service.submit(payment.terms, result_hash)
+            await self._service.submit(job.terms, result_hash)
         except KocoError as exc:
-            if not _is_over(payment.terms.submit_by):
+            if not _is_over(job.terms.submit_by):
                 raise
-            await self._fail(payment, f"its result could not be submitted in time: {exc.message}")
+            await self._fail(job, f"its result could not be submitted in time: {exc.message}")
             return
-        await self._store.payments.move(payment.fid, payment.state, PaymentState.SUBMITTED)
+        await self._store.payments.move(job.fid, job.state, PaymentState.SUBMITTED)
 
-    async def _fail(self, payment: Payment, cause: str) -> None:
-        log.warning("the paid job %s of %s failed: %s", payment.fid, payment.flow, cause)
-        now = await self._store.payments.get(payment.fid)
+    async def _fail(self, job: PaidJob, cause: str) -> None:
+        log.warning("the paid job %s of %s failed: %s", job.fid, job.flow, cause)
+        now = await self._store.payments.job(job.fid)
         if now is not None:
-            await self._store.payments.move(
-                payment.fid, now.state, PaymentState.FAILED, cause=cause
-            )
+            await self._store.payments.move(job.fid, now.state, PaymentState.FAILED, cause=cause)
+
+
+def _job_of(payment: Payment) -> PaidJob:
+    """Return a payment without its inputs."""
+    return PaidJob(**{name: getattr(payment, name) for name in PaidJob.__struct_fields__})
 
 
 def _is_over(deadline_ms: int, late_s: float = 0.0) -> bool:

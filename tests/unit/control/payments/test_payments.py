@@ -12,6 +12,7 @@ import pytest
 
 from koco.control.executions.launcher import Launches
 from koco.control.executions.url_inputs import UrlInputs
+from koco.control.payments import payments
 from koco.control.payments.hashes import hash_input
 from koco.control.payments.payment_service import TOKEN as SECRET
 from koco.control.services.catalog import Entry
@@ -22,6 +23,7 @@ from koco.errors import (
     KocoError,
     NoRoomError,
     NotFoundError,
+    TooManyError,
     UnreachableError,
     UsageError,
 )
@@ -93,6 +95,7 @@ class Jobs:
         """Change the deadlines of a payment."""
         terms = msgspec.json.encode(msgspec.structs.replace(payment.terms, **times)).decode()
         self.api.sql(f"UPDATE payments SET terms = '{terms}' WHERE fid = '{payment.fid}'")
+        self.api.parts.payments._jobs.clear()  # as after a restart
 
 
 @pytest.fixture
@@ -290,7 +293,7 @@ def test_an_order_without_terms_is_refused(
         jobs.api.call(jobs.api.parts.vault.put(SECRET, change["token"], by="ada"))
     with pytest.raises(error, match=said):
         jobs.order(change.get("identifier", ORDER))
-    assert jobs.api.call(jobs.api.parts.store.payments.open()) == []
+    assert jobs.api.call(jobs.api.parts.store.payments.open()) == {}
 
 
 def test_an_order_is_refused_if_it_cannot_be_kept(jobs: Jobs) -> None:
@@ -318,9 +321,9 @@ def test_payments_go_on_by_themselves(jobs: Jobs) -> None:
     jobs.end(first, "x")
     _until(lambda: jobs.now(first).state is PaymentState.SUBMITTED)
     asked, looked = jobs.service.asked["/api/v1/payment/resolve-blockchain-identifier"], []
-    payments = jobs.api.parts.store.payments
-    find = payments.open
-    payments.open = lambda: looked.append(1) or find()
+    kept = jobs.api.parts.store.payments
+    find = kept.open
+    kept.open = lambda: looked.append(1) or find()
     before = len(asked)
     time.sleep(0.2)
     # Nothing is asked while nothing is open, and nothing is looked for, apart from one last time.
@@ -328,6 +331,52 @@ def test_payments_go_on_by_themselves(jobs: Jobs) -> None:
     second = jobs.order("00112233445577")
     jobs.service.pay()
     _until(lambda: jobs.now(second).state is PaymentState.LAUNCHED)
+
+
+def test_only_so_many_jobs_wait_for_their_payments(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders take no key, and the payment service is asked for each."""
+    monkeypatch.setattr(payments, "MOST_UNPAID", 2)
+    first, _ = jobs.order(), jobs.order()
+    asked = jobs.service.asked["/api/v1/payment/"]
+    with pytest.raises(TooManyError):
+        jobs.order()
+    assert len(asked) == 2
+    jobs.look()
+    with pytest.raises(TooManyError):
+        jobs.order()
+    jobs.service.states[first.terms.blockchain_identifier] = "FundsLocked"
+    jobs.look()
+    jobs.look()
+    jobs.order()
+
+
+def test_inputs_are_read_only_to_launch(jobs: Jobs) -> None:
+    """Otherwise a few large orders that nobody pays for would fill the memory at each look."""
+    payment = jobs.order(who="Ada")
+    jobs.look()
+    jobs.api.sql("UPDATE payments SET inputs = 'broken'")
+    jobs.look()
+    jobs.api.sql("""UPDATE payments SET inputs = '{"who": "Bob"}'""")
+    jobs.service.pay()
+    jobs.look()
+    execution = jobs.api.call(jobs.api.parts.store.executions.get(payment.fid))
+    assert execution.inputs == {"who": "Bob"}
+    assert jobs.now(payment).inputs == {}
+
+
+def test_a_job_whose_key_was_revoked_is_not_launched(jobs: Jobs) -> None:
+    """Neither if it is paid already: without a result, the purchaser gets the money back."""
+    unpaid, paid = jobs.order(), jobs.order("00112233445577")
+    jobs.service.states[paid.terms.blockchain_identifier] = "FundsLocked"
+    jobs.api.sql(f"UPDATE payments SET state = 'paid' WHERE fid = '{paid.fid}'")
+    jobs.api.call(jobs.api.parts.keys.revoke("ada"))
+    jobs.look()
+    for each in (unpaid, paid):
+        assert jobs.now(each).state is PaymentState.FAILED
+        assert "no access any more" in (jobs.now(each).cause or "")
+        assert jobs.api.call(jobs.api.parts.store.executions.find(each.fid)) is None
 
 
 def test_settled_payments_are_forgotten_in_the_end(jobs: Jobs) -> None:
