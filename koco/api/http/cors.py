@@ -5,8 +5,12 @@ setting that may change. The rules: https://fetch.spec.whatwg.org/#http-cors-pro
 """
 
 from typing import Any
+from urllib.parse import urlsplit
+
+from litestar.connection import ASGIConnection
 
 from koco.control.settings import Settings
+from koco.errors import NotAllowedError
 
 #: Headers that pages may send beyond the safelisted ones, and headers of answers that they may
 #: read.
@@ -19,7 +23,41 @@ _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 #: it.
 _REMEMBERED_S = b"600"
 
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
 Headers = list[tuple[bytes, bytes]]
+
+
+def refuse_others(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Refuse pages of other sites, unless the setting names their origin.
+
+    For requests that a page could make by itself, because they take no key. Programs send no
+    `Origin`. A page may have the name of this host by DNS rebinding, so its own `Host` proves
+    nothing.
+
+    Raises:
+        NotAllowedError: it is such a page.
+    """
+    origin = connection.headers.get("origin")
+    parts = connection.app.state.parts
+    allowed = parts.settings.cors_origins
+    if origin is None or origin in allowed or "*" in allowed:
+        return
+    if not _is_own(origin, url=parts.url, host=connection.headers.get("host", "")):
+        raise NotAllowedError(
+            f"pages of {origin[:200]!r} may not ask here",
+            hint="an admin allows them: `koco up --set cors_origins=…`",
+        )
+
+
+def _is_own(origin: str, *, url: str, host: str) -> bool:
+    """Whether an origin is the control plane's, or both are on the reader's own machine."""
+    try:
+        found, asked = urlsplit(origin), urlsplit(f"//{host}")
+    except ValueError:
+        return False
+    is_local = found.hostname in _LOCAL and asked.hostname in _LOCAL
+    return is_local or found[:2] == urlsplit(url)[:2]
 
 
 def wrap(app: Any, settings: Settings) -> Any:

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Response, get, post
 from litestar.handlers.base import BaseRouteHandler
 
 from koco.api.agents.calls import url_of
-from koco.api.http import errors
+from koco.api.http import cors, errors
 from koco.api.http.auth import Connection, requires
 from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
@@ -21,7 +20,6 @@ from koco.errors import KocoError, NotAllowedError, UnauthorizedError
 _PATH = "/mcp"
 _METADATA = "/.well-known/oauth-protected-resource"
 _SCOPES = ("read", "launch")
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 _NO_STORE = {"Cache-Control": "no-store"}
 
 _ANSWERS = {
@@ -36,22 +34,8 @@ _ANSWERS = {
 
 
 async def check_origin(connection: Connection, _: BaseRouteHandler) -> None:
-    """Refuse pages of other sites (a guard). Programs send no `Origin`.
-
-    A page may have the name of this host by DNS rebinding, so its own `Host` proves nothing.
-    """
-    origin = connection.headers.get("origin")
-    parts = connection.app.state.parts
-    allowed = parts.settings.cors_origins
-    if origin is None or origin in allowed or "*" in allowed:
-        return
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname
-    is_local = urlsplit(origin).hostname in _LOCAL and host in _LOCAL
-    if not is_local and urlsplit(origin)[:2] != urlsplit(parts.url)[:2]:
-        raise NotAllowedError(
-            f"pages of {origin[:200]!r} may not ask here",
-            hint="an admin allows them: `koco up --set cors_origins=…`",
-        )
+    """Refuse pages of other sites (a guard), as the protocol demands."""
+    cors.refuse_others(connection)
 
 
 def answer_refusal(request: Any, error: KocoError) -> Response[Any]:

@@ -10,13 +10,13 @@ not opened.
 import logging
 from collections.abc import Awaitable, Callable
 
-from koco.api.http import auth
+from koco.api.http import auth, cors
 from koco.api.http.auth import Connection
 from koco.api.http.request import Request
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.services.catalog import Catalog
-from koco.errors import KocoError, NotFoundError
+from koco.errors import KocoError, NotFoundError, UnauthorizedError
 from koco.manifest.for_agents import Mip003
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ def requires(scope: str, flow: Flow = named_flow) -> auth.Guard:
         public = await _find_public(parts)
         if public is None or not public.may(scope):
             return None
+        # No key says that who asks means to: a page that somebody happens to visit could.
+        cors.refuse_others(connection)
         connection.scope.update({_HERE: True})  # type: ignore[misc]
         return public
 
@@ -96,8 +98,9 @@ async def _find_public(parts: Parts) -> Caller | None:
         return None
     try:
         caller = await parts.keys.named(name)
-    except NotFoundError:
-        log.warning("the setting mip003_key names a key that does not exist: %r", name)
+    except (NotFoundError, UnauthorizedError) as exc:
+        # Callers without a key are not told which one it is.
+        log.warning("the setting mip003_key names a key that is not valid: %s", exc.message)
         return None
     if not caller.flows or not caller.scopes <= _SCOPES or caller.sees_all:
         log.warning(

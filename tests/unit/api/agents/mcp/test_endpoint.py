@@ -179,6 +179,7 @@ def test_there_are_only_posts(client: McpClient) -> None:
         ({"Origin": "https://evil.example.com"}, 403),
         ({"Origin": "http://evil.example.com", "Host": "evil.example.com"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Origin": "http://localhost:1234"}, 200),
         ({"Origin": "https://koco.example.com"}, 200),
     ],

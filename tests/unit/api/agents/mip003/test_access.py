@@ -1,5 +1,6 @@
 """Every route of MIP-003 and Sumi by caller: nothing more than `/v1` allows, and no more."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,6 +228,43 @@ def test_revoking_the_named_key_closes_public_flows(agents: Agents) -> None:
     assert ask(agents, ROUTES["show_agent"], None, "", "open").status_code == 200
     agents.api.call(agents.api.parts.keys.revoke("public"))
     assert ask(agents, ROUTES["show_agent"], None, "", "open").status_code == 401
+
+
+def test_an_expired_key_closes_public_flows(agents: Agents) -> None:
+    """And its name is not told to those who have none."""
+    agents.api.admit("public", "launch", flows=("svc/*",), expires=1.0)
+    with agents.http(None) as client:
+        for path in ("/mip003/svc/open/availability", "/sumi"):
+            refused = client.get(path)
+            assert refused.status_code == 401
+            assert "public" not in refused.text
+            assert "no key was sent" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        ("https://evil.test", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("https://app.test", 200),
+        ("{own}", 200),
+    ],
+)
+def test_pages_of_other_sites_start_nothing_without_a_key(
+    agents: Agents, origin: str | None, status: int
+) -> None:
+    """A text is posted without asking first, so a page could do it from its reader's browser."""
+    agents.api.parts.settings.cors_origins = ("https://app.test",)
+    headers = {"Content-Type": "text/plain"}
+    headers |= {"Origin": origin.format(own=agents.api.url)} if origin else {}
+    content = json.dumps(START)
+    with agents.http(None) as client:
+        path = "/mip003/svc/open/start_job"
+        assert client.post(path, content=content, headers=headers).status_code == status
+    with agents.http("ada") as client:  # a page cannot know a key
+        assert client.post(path, content=content, headers=headers).status_code == 200
 
 
 def test_callers_without_a_key_are_limited_by_address(agents: Agents) -> None:
