@@ -76,7 +76,8 @@ class Replies:
             UsageError: the key is not valid.
             ConflictError: the key was used for another request.
         """
-        user, key = request.auth.name, checked(request.headers[HEADER])
+        # Not the name alone: the next key of that name must not get a former one's secrets.
+        user, key = request.auth.owner, checked(request.headers[HEADER])
         digest = await _digest(request)
         async with self._turns.setdefault((user, key), asyncio.Lock()):
             known = await self._known(user, key)
@@ -102,7 +103,7 @@ class Replies:
     ) -> None:
         is_response = isinstance(answer, Response)
         reply = Reply(
-            user=request.auth.name,
+            user=request.auth.owner,
             key=key,
             digest=digest,
             status=answer.status_code if is_response else request.route_handler.status_code,

@@ -27,6 +27,8 @@ from koco.store.webhooks.webhooks import unknown
 _PRIVATE = {"Cache-Control": "no-store"}
 #: The most deliveries that one request sends again.
 _MOST = 1000
+#: The largest number of a delivery: that of the store's integers.
+_LARGEST = 2**63 - 1
 
 Event = Annotated[str, shapes.enum(*EVENTS)]
 Url = Annotated[str, text("https://example.com/hook")]
@@ -135,7 +137,7 @@ class Delivery(Shape):
 class Again(msgspec.Struct, forbid_unknown_fields=True):
     """What to send again: deliveries by their ids, or all of a webhook that have failed."""
 
-    deliveries: tuple[int, ...] = ()
+    deliveries: tuple[Annotated[int, Meta(ge=1, le=_LARGEST)], ...] = ()
     webhook: str | None = None
 
 

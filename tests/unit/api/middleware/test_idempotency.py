@@ -125,6 +125,22 @@ def test_two_requests_at_once_are_handled_once(api: Api) -> None:
     assert len({answer.json()["secret"] for answer in answers}) == 1
 
 
+def test_the_next_key_of_a_name_does_not_get_a_former_ones_secret(api: Api) -> None:
+    """It would be that of a webhook which went with the former key, and no new one is made."""
+    request = {"json": {"name": "hook", "url": "https://example.com/"}}
+    request["headers"] = {"Idempotency-Key": "hook"}
+    secrets = []
+    for created in ("2026", "2027"):
+        api.admit("eve", "launch")
+        api.sql(f"UPDATE keys SET created = '{created}' WHERE name = 'eve'")
+        with api.http("eve") as client:
+            both = [client.post("/v1/webhooks", **request).json()["secret"] for _ in range(2)]
+            assert both[0] == both[1]
+            assert [each["name"] for each in client.get("/v1/webhooks").json()["items"]] == ["hook"]
+        secrets.append(both[0])
+    assert secrets[0] != secrets[1]
+
+
 def test_no_secret_is_written_to_disk(api: Api) -> None:
     """Neither a new key, nor a password, nor a digest of them: memory has them for a minute."""
     with api.http("root") as client:

@@ -196,6 +196,9 @@ def test_messages_are_sent_again_by_hand(api: Api, receiver: Receiver) -> None:
     assert ask(api, "GET", "/v1/webhooks/again")["status"] == "disabled"
     one = {"deliveries": [failed["id"]]}
     assert refused(api, "POST", "/v1/deliveries/redeliver", json=one)[0] == 409
+    for none in (0, 2**63, 10**400):
+        huge = {"deliveries": [none]}
+        assert refused(api, "POST", "/v1/deliveries/redeliver", json=huge)[0] == 400
     assert ask(api, "POST", "/v1/webhooks/again/test")["ok"] is True
     assert refused(api, "POST", "/v1/deliveries/redeliver", "bob", json=one)[0] == 404
     assert ask(api, "POST", "/v1/deliveries/redeliver", json=one) == {"count": 1}
