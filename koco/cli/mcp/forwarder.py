@@ -16,7 +16,7 @@ from typing import Any
 from koco.cli.mcp.operations import Operations
 from koco.client import mcp
 from koco.client.transport import Transport
-from koco.errors import KocoError, UnreachableError
+from koco.errors import AnswerError, KocoError, UnreachableError
 
 #: How long the answers that are under way may take once stdin has ended (seconds).
 _LAST_S = 10.0
@@ -120,7 +120,7 @@ class Forwarder:
                         if found is None:
                             continue
                         attempts.reset()
-                        value = json.loads(found)
+                        value = self._read_answer(found)
                         if passed.is_new(value):
                             self._write(self._completed(message, value), cancelled)
                         if passed.is_over:
@@ -129,9 +129,23 @@ class Forwarder:
             except UnreachableError as exc:
                 attempts.pause(exc, patience_s=self._transport.patience_s(exc))
 
+    def _read_answer(self, found: bytes) -> Message:
+        """Return a message of the control plane's, which may send anything.
+
+        Raises:
+            AnswerError: it is none.
+        """
+        try:
+            message = json.loads(found)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or not isinstance(message.get("params", {}), dict):
+            raise AnswerError(f"{self._transport.url} answers with what is no message of MCP")
+        return message
+
     def _completed(self, message: Message, answer: Message) -> Message:
         """Return an answer as the client gets it."""
-        if "method" not in answer and answer.get("id") is None:
+        if "method" not in answer:
             # A body that cannot be read has no id for the control plane, but the client waits.
             answer = {**answer, "id": message["id"]}
         result = answer.get("result")
@@ -139,8 +153,10 @@ class Forwarder:
             return answer
         if message["method"] == "initialize":
             self._version = str(result.get("protocolVersion", ""))
-        if message["method"] == "tools/list" and self._operations and "nextCursor" not in result:
-            result["tools"] = [*result.get("tools", []), *self._operations.tools()]
+        tools = result.get("tools", [])
+        is_last = message["method"] == "tools/list" and "nextCursor" not in result
+        if is_last and self._operations and isinstance(tools, list):
+            result["tools"] = [*tools, *self._operations.tools()]
         return answer
 
     def _refuse(self, id_: Any, code: int, message: str) -> None:
@@ -151,7 +167,7 @@ class Forwarder:
     def _write(self, message: Message, cancelled: threading.Event | None = None) -> None:
         with self._writing:
             if cancelled is None or not cancelled.is_set():
-                self._write_line(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+                self._write_line(json.dumps(message).encode() + b"\n")
 
 
 class _Passed:
@@ -165,9 +181,11 @@ class _Passed:
 
     def is_new(self, message: Message) -> bool:
         """Whether a message is to be passed on."""
-        method, params = message.get("method"), message.get("params") or {}
+        method, params = message.get("method"), message.get("params", {})
         if method == "notifications/progress":
-            former, self._progress = self._progress, max(self._progress, params["progress"])
+            told = params.get("progress")
+            now = told if isinstance(told, int | float) else -1.0
+            former, self._progress = self._progress, max(self._progress, now)
             return self._progress > former
         if method == "notifications/subscriptions/acknowledged":
             former_one, self._is_acknowledged = self._is_acknowledged, True

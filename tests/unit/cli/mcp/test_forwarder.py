@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from koco.cli.mcp.forwarder import Forwarder
 from tests.support.api_server import Api, serving
+from tests.support.http_server import QuietServer
 from tests.support.mcp_client import TASKS, McpClient
 from tests.support.mcp_flows import give_flows
 from tests.support.mcp_sdk import text_of
@@ -157,6 +159,44 @@ def test_an_unexpected_error_is_an_answer() -> None:
     server.serve([b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'])
     (answer,) = map(json.loads, lines)
     assert (answer["id"], answer["error"]["code"]) == (1, -32603)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b'{"method": "x", "params": []}',
+        b'{"id": 9, "result": {"text": "\\ud800"}}',
+        b'{"method": "notifications/progress", "params": {}}\n\ndata: {"result": {"tools": 1}}',
+    ],
+    ids=["cut", "list", "deep", "params", "other-id", "progress"],
+)
+def test_whatever_a_control_plane_says_is_an_answer(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """To the request that was sent, in JSON that the agent can read."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"data: %b\n\n" % said)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with QuietServer(("127.0.0.1", 0), Handler) as hostile:
+        threading.Thread(target=hostile.serve_forever, daemon=True).start()
+        monkeypatch.setattr(api, "url", f"http://127.0.0.1:{hostile.server_port}")
+        with running(api, tmp_path, "--operate") as server:
+            answer = server.ask({"jsonrpc": "2.0", "id": "x", "method": "tools/list"})
+        hostile.shutdown()
+    assert answer["id"] == "x"
+    assert ("error" in answer) == (b"result" not in said)
 
 
 def test_says_why_a_request_is_refused(api: Api, tmp_path: Path) -> None:
