@@ -31,15 +31,18 @@ from koco.store.webhook_model import TEST, Attempt, Delivery, Webhook
 
 log = logging.getLogger(__name__)
 
-#: How many messages are sent at once: in all, to one origin, and of one maker's webhooks. A
-#: receiver that hangs holds up only its own.
-_AT_ONCE, _OF_ORIGIN, _OF_MAKER = 48, 4, 16
+#: How many messages are sent at once: in all, to one origin, of one webhook, and of one maker's
+#: webhooks. A receiver that hangs holds up only its own, also if others are at the same host.
+_AT_ONCE = 48
+_MOST = {"origin": 6, "webhook": 4, "maker": 16}
 #: The longest pause between two looks into the outbox (seconds): the clock may be set.
 _LOOK_S = 60.0
 
 _GONE = 410
 
 Post = Callable[..., Awaitable[Answer]]
+#: Where few messages may be on their way at once: of what sort it is, and which.
+Place = tuple[str, str]
 
 
 class Sender:
@@ -88,19 +91,20 @@ class Sender:
     async def _begin(self) -> float | None:
         """Begin to send what is due, as far as there is room; return when the next is due."""
         while (room := self._room()) > 0:
-            origins, makers = self._under_way()
+            busy = self._busy()
+            full = [place for place in busy if _is_full(busy, place)]
             found = await self._store.deliveries.due(
                 limit=room,
                 without=list(self._sending),
-                origins=[each for each, count in origins.items() if count >= _OF_ORIGIN],
-                makers=[each for each, count in makers.items() if count >= _OF_MAKER],
+                origins=[value for name, value in full if name == "origin"],
+                webhooks=[value for name, value in full if name == "webhook"],
+                makers=[value for name, value in full if name == "maker"],
             )
             if not found.items:
                 return found.next
             for each in found.items:
-                if origins[each.origin] < _OF_ORIGIN and makers[each.by] < _OF_MAKER:
-                    origins[each.origin] += 1
-                    makers[each.by] += 1
+                if not any(_is_full(busy, place) for place in _places(each)):
+                    busy.update(_places(each))
                     self._sending[each.id] = each
                     self._tasks.spawn(self._send(each))
         return None
@@ -109,10 +113,10 @@ class Sender:
         """Return how many more messages may be on their way."""
         return _AT_ONCE - len(self._sending) - len(self._testing)
 
-    def _under_way(self) -> tuple[Counter[str], Counter[str]]:
-        """Return how many messages are on their way to each origin, and for each maker."""
+    def _busy(self) -> Counter[Place]:
+        """Return how many messages are on their way, by place."""
         sending: list[Delivery | Webhook] = [*self._sending.values(), *self._testing]
-        return Counter(each.origin for each in sending), Counter(each.by for each in sending)
+        return Counter(place for each in sending for place in _places(each))
 
     async def _send(self, delivery: Delivery) -> None:
         try:
@@ -127,9 +131,8 @@ class Sender:
         Raises:
             TooManyError: there are as many as there may be.
         """
-        origins, makers = self._under_way()
-        is_full = origins[webhook.origin] >= _OF_ORIGIN or makers[webhook.by] >= _OF_MAKER
-        if is_full or self._room() <= 0:
+        busy = self._busy()
+        if self._room() <= 0 or any(_is_full(busy, place) for place in _places(webhook)):
             raise TooManyError(
                 "too many messages to webhooks are on their way",
                 hint="try again once some have arrived",
@@ -237,6 +240,16 @@ class Sender:
         if not webhook.user and webhook.execution is None:
             return False  # only admins hear of everybody's
         return await self._store.executions.find(delivery.fid, maker.sight) is not None
+
+
+def _places(sent: Delivery | Webhook) -> list[Place]:
+    """Return the places that a message takes, or a test of a webhook."""
+    webhook = sent.webhook if isinstance(sent, Delivery) else sent.id
+    return [("origin", sent.origin), ("webhook", webhook), ("maker", sent.by)]
+
+
+def _is_full(busy: Counter[Place], place: Place) -> bool:
+    return busy[place] >= _MOST[place[0]]
 
 
 class _NoMoreError(Exception):

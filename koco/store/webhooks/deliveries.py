@@ -1,7 +1,7 @@
 """Deliveries: the outbox as its sender reads it, and as a log."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from koco.errors import NotFoundError
@@ -50,13 +50,15 @@ class Deliveries(Repository):
         limit: int,
         without: Collection[int] = (),
         origins: Collection[str] = (),
+        webhooks: Collection[str] = (),
         makers: Collection[str] = (),
     ) -> Due:
         """Return deliveries that are due, the longest first.
 
-        Without some of them, and without those to some origins or of some makers.
+        Without some of them, and without those to some origins, or of some webhooks or makers.
         """
-        return await self._read(lambda db: _due(db, limit, without, origins, makers))
+        left_out = {"id": without, "origin": origins, "webhook": webhooks, "by": makers}
+        return await self._read(lambda db: _due(db, limit, left_out))
 
     async def add_test(self, webhook: Webhook) -> Delivery:
         """Enter a test of a webhook. It is due at no time: its caller sends it."""
@@ -136,20 +138,10 @@ class Deliveries(Repository):
         )
 
 
-def _due(
-    db: Connection,
-    limit: int,
-    without: Collection[int],
-    origins: Collection[str],
-    makers: Collection[str],
-) -> Due:
+def _due(db: Connection, limit: int, left_out: Mapping[str, Collection[Any]]) -> Due:
     where, values = ["due IS NOT NULL"], {"limit": limit + 1}
-    for column, name, left_out in (
-        ("id", "id", without),
-        ("origin", "origin", origins),
-        ("by", "maker", makers),
-    ):
-        [*listed], more = any_of(column, name, left_out)
+    for column, each_left_out in left_out.items():
+        [*listed], more = any_of(column, f"{column}s", each_left_out)
         where += [each.replace(" IN ", " NOT IN ") for each in listed]
         values |= more
     found = _DELIVERIES.select(

@@ -17,6 +17,7 @@ from koco.control.tasks import Tasks
 from koco.control.webhooks import retries
 from koco.control.webhooks.content import Content
 from koco.control.webhooks.orders import Webhooks
+from koco.control.webhooks.posting import Answer
 from koco.errors import TooManyError
 from koco.events import line
 from koco.events.model import Kind, Status
@@ -379,6 +380,33 @@ def test_tests_count_among_the_messages_on_their_way(check: Any) -> None:
         took = await asyncio.gather(*tests, return_exceptions=True)
         assert [each[1].code for each in took if isinstance(each, tuple)] == [204] * 3
         assert (await plane.webhooks.test(hook))[1].code == 204
+
+    check(body)
+
+
+def test_others_at_the_same_host_are_not_held_up(check: Any) -> None:
+    """Many webhooks of different people lead to one host that forwards them, such as a chat's."""
+
+    async def body(plane: Plane, _: Receiver) -> None:
+        taken: list[str] = []
+
+        async def post(url: str, *_: Any, **__: Any) -> Any:
+            if url.endswith("/slow"):
+                return await asyncio.sleep(100)
+            taken.append(url)
+            return Answer(204)
+
+        plane.webhooks.sender._post = post
+        for name in ("slow", "quick"):
+            await plane.create(f"http://127.0.0.2/{name}", name, by=ROOT, of_all=True)
+        for _ in range(20):
+            await plane.finish()
+        plane.send()
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if len(taken) == 20:
+                return
+        raise AssertionError(f"{len(taken)} of 20 messages came")
 
     check(body)
 
