@@ -11,6 +11,10 @@ from koco.events.model import FINAL
 
 #: The most that is shown of a result (characters).
 _LONGEST = 20_000
+#: What a flow's page may do in its frame: a picture from elsewhere could carry away what it says,
+#: by an address that a model was talked into writing.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_PAGE_HEAD = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
 
 
 def html(client: Client, fid: str) -> str:
@@ -52,7 +56,7 @@ def _outcome(client: Client, execution: answers.Execution) -> str:
 def _result(client: Client, fid: str, result: Any) -> str:
     if isinstance(result, dict) and result.get("type") in ("markdown", "html"):
         # A flow's own HTML is not trusted: it gets a frame without scripts, and no access.
-        page = escape(client.result_page(fid), quote=True)
+        page = escape(f"{_PAGE_HEAD}{client.result_page(fid)}", quote=True)
         return f'<iframe sandbox srcdoc="{page}" style="width:100%;height:24em"></iframe>'
     return _pre(result if isinstance(result, str) else json.dumps(result, indent=2))
 

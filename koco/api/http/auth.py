@@ -102,11 +102,15 @@ def requires_unless(
 def _admit_nobody(connection: Connection, as_caller: Caller) -> Caller:
     """Return the caller of a request without a key: nobody, or one as which it may act.
 
+    It is counted for its address only: all of them act as one, and any could use up its share.
+
     Raises:
-        TooManyError: too many requests from this address, or of that caller.
+        TooManyError: too many requests from this address.
     """
     nobody = _count_nobody(connection)
-    return nobody if as_caller is NOBODY else _admit(as_caller, connection)
+    if as_caller is NOBODY:
+        return nobody
+    return msgspec.structs.replace(as_caller, address=nobody.address, request=nobody.request)
 
 
 def _count_nobody(connection: Connection) -> Caller:
