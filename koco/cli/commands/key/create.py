@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from koco.cli import arguments, connection
+from koco.cli import arguments, connection, takeover
 from koco.cli.terminal import output, times
 
 
@@ -37,13 +37,15 @@ def command(
     Example: koco key create ci --scope deploy --expires 90d
     """
     expires_s = times.duration(expires, "--expires") if expires is not None else None
-    key = connection.connect().create_key(
+    client = connection.connect()
+    key = client.create_key(
         name,
         scopes=arguments.split_scopes(scopes),
         flows=flows or [],
         all_executions=all_executions,
         expires_s=expires_s,
     )
+    takeover.note(client, name)
     if as_json:
         output.print_json(key)
         return

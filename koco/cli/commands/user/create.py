@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from koco.cli import arguments, connection
+from koco.cli import arguments, connection, takeover
 from koco.cli.inputs import password_prompt
 from koco.cli.terminal import output
 
@@ -43,6 +43,7 @@ def command(
         all_executions=all_executions,
         email=email,
     )
+    takeover.note(client, name)
     if as_json:
         output.print_json(user)
         return

@@ -39,6 +39,18 @@ def test_by_default_a_key_launches_and_does_not_expire(plane: Plane, cli: Cli) -
     assert asked(plane, "/keys") == body
 
 
+@pytest.mark.parametrize("kind", ["key", "user"])
+def test_says_whose_executions_a_name_takes_over(plane: Plane, cli: Cli, kind: str) -> None:
+    """Another person of that name would see what the former one has done."""
+    more = () if kind == "key" else ("-",)
+    assert "earlier" not in cli(kind, "create", "eve", *more, stdin="correct horse battery").err
+    plane.launch(user="mia")
+    ran = cli(kind, "create", "mia", *more, stdin="correct horse battery")
+    assert ran.code == 0
+    assert "it sees the executions of an earlier 'mia'" in ran.err
+    assert "earlier" not in ran.out
+
+
 @pytest.mark.parametrize("time", ["30", "d", "1.5h", "-1d", "3 d", "", "1w"])
 def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
     """Before any request."""
