@@ -25,6 +25,11 @@ def new(prefix: str = KEY) -> str:
     return f"{prefix}{secrets.token_urlsafe(32)}"
 
 
+def is_key(text: str) -> bool:
+    """Return whether a text is a key as `new` makes them."""
+    return re.fullmatch(PATTERN, text) is not None
+
+
 def digest(token: str) -> bytes:
     """Return a token's SHA-256, which is stored instead. It needs no salt: it is random enough."""
     import hashlib

@@ -283,6 +283,19 @@ def key_of_environment() -> str:
     return _trim(os.environ.get("KOCO_KEY"))
 
 
+def admin_key_of_environment() -> str:
+    """Return the value of KOCO_ADMIN_KEY; empty if it is not set.
+
+    Raises:
+        UsageError: it is not a key that nobody can guess.
+    """
+    key = _trim(os.environ.get("KOCO_ADMIN_KEY"))
+    if key and not tokens.is_key(key):
+        hint = "`koco_` and 43 characters of base64url, which are 32 random bytes"
+        raise UsageError("KOCO_ADMIN_KEY is not a key", hint=hint)
+    return key
+
+
 def _trim(text: str | None) -> str:
     """Return the value of an environment variable, stripped; empty if it is not set or blank."""
     # Stripped because a file or a CI secret usually ends in a newline.

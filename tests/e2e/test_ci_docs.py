@@ -1,5 +1,6 @@
 """docs/ci.md: its pipelines, step by step as they stand there, against a real control plane."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from tests.support.checkout import ROOT
 from tests.support.driver import Done, Koco
 
 PAGE = (ROOT / "docs/ci.md").read_text()
-GITHUB, GITLAB = (
+GITHUB, GITLAB, IMAGE = (
     yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)^```", PAGE, re.M | re.S)
 )
 
@@ -83,6 +84,10 @@ def test_the_pipelines_are_such_and_give_koco_what_it_needs() -> None:
     for job in GITHUB["jobs"].values():
         assert any("pip install" in step.get("run", "") for step in job["steps"])
     assert GITLAB["default"]["before_script"] == ['pip install "$KOCO_PACKAGE"']
+    # What builds the image overrides only arguments that the Dockerfile has.
+    given = set(re.findall(r"--build-arg (\w+)=", json.dumps(IMAGE)))
+    args = set(re.findall(r"^ARG (\w+)=", (ROOT / "Dockerfile").read_text(), re.M))
+    assert given and given <= args
 
 
 def test_the_github_workflow_plans_deploys_and_goes_back(koco: Koco) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco import __version__, tokens, versions
+from koco import __version__, versions
 from koco.bootstrap import local_head as cluster
 from koco.bootstrap import running_heads
 from koco.cli.cluster import driver_process, join, options
@@ -49,7 +49,10 @@ def up(
             recover_admin = _restore(*backup, asked, known) or recover_admin
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         is_asked_anew = (
-            values or recover_admin or options.differs(asked, known.cluster if known else {})
+            values
+            or recover_admin
+            or options.differs(asked, known.cluster if known else {})
+            or options.is_other_key(known)
         )
         is_same = known and ca in (None, known.ca) and not is_asked_anew
         if known and is_same and (found := _find_running(known, remains)):
@@ -103,7 +106,7 @@ def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Contex
     if former:
         output.note(f"the former store is now in {former}")
     output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
-    if _admits(data_dir, known.key if known else ""):
+    if _admits(data_dir, options.admin_key(known)):
         return False
     output.note(
         f"the context {LOCAL!r} has no key of the backup: its admin key is replaced by a new one"
@@ -265,7 +268,7 @@ def _start_parts(
         )
         if starts_ray:
             cluster.ensure_token()
-        key = known.key if known and known.key and not recover else tokens.new()
+        key = options.admin_key(known, recover=recover)
         if starts_ray and not recover:
             _require_admitted(wanted.all["data_dir"], key)
         was_asked = address and address in (running_heads.requested_address(), here.get("asked"))

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from koco import tokens
 from koco.client import context_file, url
+from koco.client.context_file import Context
 from koco.errors import UsageError
 
 #: Option -> its name in the context. The port has always been called `api` there.
@@ -135,6 +137,19 @@ def _url(every: Mapping[str, Any], reached_at: str) -> str:
     host = reached_at if host in _EVERYWHERE else host
     scheme = "https" if every.get("tls_cert") else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{every['port']}"
+
+
+def admin_key(known: Context | None, *, recover: bool = False) -> str:
+    """Return the admin key: that of KOCO_ADMIN_KEY, else of the known context, else a new one."""
+    if given := context_file.admin_key_of_environment():
+        return given
+    return known.key if known and known.key and not recover else tokens.new()
+
+
+def is_other_key(known: Context | None) -> bool:
+    """Return whether KOCO_ADMIN_KEY names another key than the known context has."""
+    given = context_file.admin_key_of_environment()
+    return bool(given) and known is not None and known.key != given
 
 
 def digest(key: str) -> str:

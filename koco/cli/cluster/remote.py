@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from koco import __version__, tokens, versions
+from koco import __version__, versions
 from koco.cli import contexts
 from koco.cli.cluster import options
 from koco.cli.cluster.local import alone, open_executions
@@ -53,6 +53,7 @@ def up(
         known = _find_context(dashboard.url, name)
         here = dict(known.cluster) if known else {}
         is_asked_anew = values or recover_admin or options.differs(asked, here)
+        is_asked_anew = is_asked_anew or options.is_other_key(known)
         if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
             _finish(known)
             more = {"version": __version__, "started": False, "replaced": None}
@@ -94,7 +95,7 @@ def _bring_up(
     wanted = options.combine(asked, here, {**defaults, "port": port}, reached_at=host)
     name = name or (known.name if known else contexts.check_name(url.host(wanted.all["url"])))
     contexts.warn_of_clear(wanted.all["url"])
-    key = known.key if known and known.key and not recover else tokens.new()
+    key = options.admin_key(known, recover=recover)
     trusted = ca if ca is not None else known.ca if known else ""
     place = {"ray": dashboard.url}
     context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)

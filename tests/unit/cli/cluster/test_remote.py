@@ -1,6 +1,7 @@
 """`koco up --ray` and `koco down --ray` against a dashboard in memory."""
 
 import copy
+import hashlib
 import json
 import shlex
 import stat
@@ -112,6 +113,24 @@ def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plan
     assert "--recover-admin" in done.err
     assert list(context_file.load_contexts()) == ["other"]
     assert context_file.select().name == "other"
+
+
+def test_the_admin_key_can_be_given(
+    cli: Cli, ray: Ray, plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that keeps no contexts has the same key each time; a new one is sent at once."""
+    key = tokens.new()
+    save(ray, plane)
+    ray.log = answer(plane)
+    monkeypatch.setenv("KOCO_ADMIN_KEY", f"{key}\n")
+    cli("up", "--ray", ray.url)
+    assert ordered(ray)["digest"] == hashlib.sha256(key.encode()).hexdigest()
+    assert context_file.load_begun()["theirs"].key == key
+    ray.requests.clear()
+    monkeypatch.setenv("KOCO_ADMIN_KEY", "koco_letmein")
+    ran = cli("up", "--ray", ray.url)
+    assert (ran.code, [each for each in ray.requests if each[:2] == JOB]) == (2, [])
+    assert "error: KOCO_ADMIN_KEY is not a key\n" in ran.err and "letmein" not in ran.err
 
 
 def test_a_failed_up_changes_no_context_and_loses_no_key(
