@@ -1,6 +1,6 @@
 """The control plane's API as methods. Their results are the typed dictionaries in `answers`.
 
-`transport` makes the requests and is the only user of httpx. `stream` follows an execution's
+`transport` makes the requests. `stream` follows an execution's
 events. If a control plane restarts, the client waits for it when that is safe.
 """
 

@@ -1,15 +1,15 @@
 """Send requests to one control plane, repeat them if that is safe, and translate errors into ours.
 
-This is the only user of httpx, and none of its errors leaves this package. They are translated most
-specific first: a refused connection, a connection that is not made in time, silence, a broken
-connection, an error answer. The server is not trusted: `bounded_body` limits the data that arrives,
-and `shape_check` checks the answer against the shape that the caller needs.
+No error of `koco.client.http` leaves this package. They are translated most specific first: a
+refused connection, a connection that is not made in time, silence, a broken connection, an error
+answer. The server is not trusted: `bounded_body` limits the data that arrives, and `shape_check`
+checks the answer against the shape that the caller needs.
 """
 
 import functools
+import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +18,18 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
-from koco.client import answers, known_servers, shape_check, trace_headers
+from koco.client import answers, bounded_body, known_servers, shape_check, trace_headers
 from koco.client.context_file import Context, key_of_environment
+from koco.client.http.failures import (
+    BrokenError,
+    ConnectError,
+    ConnectTimeoutError,
+    ProxyError,
+    RequestError,
+    SilenceError,
+)
+from koco.client.http.pace import Pace
+from koco.client.http.session import CONNECT_S, Request, Response, Session
 from koco.client.http_proxy import proxy_for
 from koco.client.memory_budget import Room, TooLargeError, decode
 from koco.client.url import redact
@@ -37,10 +47,6 @@ from koco.errors import (
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
-
-    from koco.client.bounded_body import Pace
-
 #: How long a control plane that has answered before may be away, for a request that can be repeated
 #: (seconds). A restart takes two, and more on a busy machine.
 AWAY_S = 15.0
@@ -53,9 +59,6 @@ _QUIET_S = 1.0
 
 #: The pause between attempts (seconds): it doubles from the first value up to the second.
 _BACKOFF_S = (0.1, 0.8)
-
-#: Timeout for making a connection, and for sending a piece of a body (seconds).
-_CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` selects another"
 _HINT_PROXY = "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name the proxy, NO_PROXY the hosts without one"
@@ -111,27 +114,15 @@ class Transport:
         self._on_wait = options.get("on_wait")
         self._remembers = options.get("remembers", False)
         self._version = ""
-        self._httpx = library()
         self._proxy = proxy_for(context.url)
-        self._context = context
-        #: By process: if it forks, two on one connection would get each other's answers.
-        self._clients = {os.getpid(): _open(self._httpx, context, self._proxy)}
+        self._http = _open(context, self._proxy)
         #: Whether it has answered this process, or is known to be there.
         self.has_answered = options.get("is_known", False)
         self._away_s = options.get("away_s", AWAY_S)
 
-    @property
-    def _http(self) -> "httpx.Client":
-        process = os.getpid()
-        if (found := self._clients.get(process)) is None:
-            opened = _open(self._httpx, self._context, self._proxy)
-            found = self._clients.setdefault(process, opened)
-        return found
-
     def close(self) -> None:
         """Close the connections of this process."""
-        if (found := self._clients.get(os.getpid())) is not None:
-            found.close()
+        self._http.close()
 
     def json(
         self, method: str, path: str, kind: type[Kind], *, room: Room | None = None, **options: Any
@@ -153,7 +144,7 @@ class Transport:
             AnswerError: the answer has another type, or does not fit in the room.
         """
         answer = self.call(method, path, headers=headers, room=room)
-        if not answer.headers.get("Content-Type", "").startswith(headers["Accept"]):
+        if not (answer.headers.get("Content-Type") or "").startswith(headers["Accept"]):
             raise self._not_koco(answer.status)
         return answer.body.decode("utf-8", "replace")
 
@@ -228,9 +219,8 @@ class Transport:
                 method,
                 path,
                 query=query,
-                json=body,
-                content=content() if content else None,
                 headers=headers,
+                body=content() if content else body,
                 timeout_s=timeout_s,
             )
             try:
@@ -251,10 +241,8 @@ class Transport:
                 self.has_answered = self.has_answered or not self._is_absent(exc)
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
-    def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
-        from koco.client import bounded_body  # httpcore, which comes with httpx
-
-        with bounded_body.send(self._http, request, bounded_body.Pace(timeout_s)) as response:
+    def _answer(self, request: Request, timeout_s: float, room: Room) -> "Answer":
+        with self._http.send(request, Pace(timeout_s)) as response:
             self._check_version(response)
             return Answer.of(response, room)
 
@@ -280,17 +268,15 @@ class Transport:
             AnswerError: a line has no end.
             KocoError: it refused.
         """
-        from koco.client import bounded_body  # httpcore, which comes with httpx
-
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
         request = self._request(
-            method, path, query=query, headers=headers, content=content, timeout_s=silence_s
+            method, path, query=query, headers=headers, body=content, timeout_s=silence_s
         )
-        pace = bounded_body.Pace(silence_s)
-        with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
+        pace = Pace(silence_s)
+        with self._translating_errors(), self._http.send(request, pace) as response:
             self._check_version(response)
-            kind = response.headers.get("Content-Type", "").partition(";")[0]
-            if not response.is_success and kind != takes_refusals:
+            kind = (response.headers.get("Content-Type") or "").partition(";")[0]
+            if not 200 <= response.status < 300 and kind != takes_refusals:
                 raise self._make_error(Answer.of(response, Room()))
             bounded_body.require_plain(response)
             self.has_answered = True
@@ -314,7 +300,7 @@ class Transport:
             UnreachableError: nothing is left that could bring the control plane back.
         """
         if not self._is_absent(exc):
-            is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)
+            is_silence = isinstance(exc.__cause__, SilenceError)
             return of_silence_s if is_silence else None
         if self.has_answered:
             return None
@@ -331,47 +317,57 @@ class Transport:
 
     def _was_refused(self, exc: UnreachableError) -> bool:
         """Return whether no connection was made, so the request cannot have taken effect."""
-        return isinstance(exc.__cause__, self._httpx.ConnectError | self._httpx.ConnectTimeout)
+        return isinstance(exc.__cause__, ConnectError)
 
     def _request(
-        self, method: str, path: str, *, query: Query | None, timeout_s: float, **more: Any
-    ) -> "httpx.Request":
-        request: httpx.Request = self._http.build_request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None,
+        headers: dict[str, str] | None,
+        body: dict[str, Any] | Iterator[bytes] | bytes | None,
+        timeout_s: float,
+    ) -> Request:
+        # A new id for each attempt, because the control plane's log and errors contain it.
+        given = {"X-Request-ID": os.urandom(8).hex()}
+        if method == "POST":  # it may launch something
+            given |= trace_headers.current()
+        if isinstance(body, dict):
+            given["Content-Type"] = "application/json"
+            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            body = text.encode()
+        return Request(
             method,
             path,
-            params={key: value for key, value in (query or {}).items() if value},
-            timeout=self._httpx.Timeout(timeout_s, connect=_CONNECT_S),
-            **more,
+            query={key: value for key, value in (query or {}).items() if value},
+            headers={**given, **(headers or {})},
+            body=body,
+            timeout_s=timeout_s,
         )
-        # A new id for each attempt, because the control plane's log and errors contain it.
-        request.headers["X-Request-ID"] = os.urandom(8).hex()
-        if method == "POST":  # it may launch something
-            request.headers.update(trace_headers.current())
-        return request
 
     @contextmanager
     def _translating_errors(self, *, hint: str = _HINT) -> Iterator[None]:
-        url, httpx = self.url, self._httpx
+        url = self.url
         try:
             yield
-        except httpx.ProxyError as exc:
+        except ProxyError as exc:
             what = f"{self._through()} does not connect to {url}: {exc}"
             raise UnreachableError(what, hint=_HINT_PROXY) from exc
-        except httpx.ConnectTimeout as exc:
-            what = f"no connection to {self._through() or url} within {_CONNECT_S:g} s"
+        except ConnectTimeoutError as exc:
+            what = f"no connection to {self._through() or url} within {CONNECT_S:g} s"
             raise UnreachableError(what, hint=_HINT_PROXY if self._proxy else _HINT) from exc
-        except httpx.TimeoutException as exc:
+        except SilenceError as exc:
             raise UnreachableError(f"{url} does not answer in time", hint=hint) from exc
-        except httpx.ConnectError as exc:
+        except ConnectError as exc:
             by = f", or {self._through()} does not answer" if self._proxy else ""
             what = f"no control plane answers at {url}{by}: {exc}"
             hint = _HINT_PROXY if self._proxy else _HINT
             is_strange = "CERTIFICATE_VERIFY_FAILED" in what
             raise UnreachableError(what, hint=_HINT_CA if is_strange else hint) from exc
-        except httpx.TransportError as exc:
-            what = str(exc) or type(exc).__name__
-            raise UnreachableError(f"the connection to {url} broke: {what}", hint=hint) from exc
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
+        except BrokenError as exc:
+            raise UnreachableError(f"the connection to {url} broke: {exc}", hint=hint) from exc
+        except RequestError as exc:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
         except TooLargeError as exc:
             raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
@@ -379,11 +375,11 @@ class Transport:
     def _through(self) -> str:
         return f"the proxy {redact(self._proxy)}" if self._proxy else ""
 
-    def _check_version(self, response: "httpx.Response") -> None:
+    def _check_version(self, response: Response) -> None:
         """Read the server's koco version, and report it once if the difference matters."""
         if self._version:
             return
-        self._version = str(response.headers.get(versions.HEADER, ""))
+        self._version = response.headers.get(versions.HEADER) or ""
         if not self._version:
             return  # another server answers, for now
         self.has_answered = True
@@ -448,12 +444,10 @@ class Answer:
     body: bytearray
 
     @classmethod
-    def of(cls, response: "httpx.Response", room: Room) -> "Answer":
+    def of(cls, response: Response, room: Room) -> "Answer":
         """Read a response."""
-        from koco.client import bounded_body  # httpcore, which comes with httpx
-
         body = bounded_body.whole(response, room)
-        return cls(response.status_code, response.url.path, response.headers, body)
+        return cls(response.status, response.path, response.headers, body)
 
     @property
     def is_success(self) -> bool:
@@ -465,8 +459,8 @@ class Answer:
 class Incoming:
     """An answer with its body still to be read."""
 
-    response: "httpx.Response"
-    pace: "Pace"
+    response: Response
+    pace: Pace
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -480,13 +474,11 @@ class Incoming:
             UnreachableError: the last line is incomplete, although the answer ends in good order: a
                 server between here and the control plane cut it.
         """
-        from koco.client import bounded_body  # httpcore, which comes with httpx
-
-        return bounded_body.lines(self.response.iter_raw(), self.pace)
+        return bounded_body.lines(self.response.pieces(), self.pace)
 
     def pieces(self, size_bytes: int) -> Iterator[bytes]:
         """Yield the body in pieces of that size; the last one may be shorter."""
-        return self.response.iter_raw(size_bytes)
+        return self.response.pieces(size_bytes)
 
 
 class Attempts:
@@ -528,61 +520,37 @@ def _is_hopeless(exc: BaseException | None) -> bool:
     return False
 
 
-def library() -> Any:
-    """Return httpx, imported without the parts that only its own command line needs."""
-    if "httpx" not in sys.modules:
-        # httpx imports its command line, and with it rich and click (60 ms), if they are installed.
-        # It works without them after an ImportError, which this None causes.
-        sys.modules["httpx._main"] = None  # type: ignore[assignment]
-        try:
-            import httpx
-        finally:
-            del sys.modules["httpx._main"]
-    import httpx
-
-    return httpx
-
-
-def _open(made_by: Any, context: Context, proxy: str | None) -> "httpx.Client":
-    from koco.client import bounded_body  # httpcore, which comes with httpx
-
-    # Reading the certificates takes 40 ms, and plain HTTP does not need them. Safe: redirects are
-    # not followed, so no https:// URL is ever requested; only a proxy might need them.
-    verify: Any = urlsplit(context.url).scheme != "http" or proxy is not None
+def _open(context: Context, proxy: str | None) -> Session:
     try:
-        if verify:
-            verify = make_ssl_context(context.ca)
-        client: httpx.Client = made_by.Client(
-            base_url=context.url,
+        return Session(
+            context.url,
             headers=_headers(context),
-            verify=verify,
-            # Not httpx's own reading of the environment, which includes passwords in ~/.netrc.
-            trust_env=False,
             proxy=proxy,
-            follow_redirects=False,
+            trust=functools.partial(make_ssl_context, context.ca),
         )
-        bounded_body.guard(client)
-    except (ImportError, OSError, ValueError) as exc:
-        # SOCKS is not installed, the proxy's scheme is unknown, or the certificates file is
-        # invalid.
+    except (OSError, ValueError) as exc:
+        # The proxy's scheme is not supported, or the certificates file is invalid.
         raise UsageError(
             f"cannot ask {context.url}: {exc}",
             hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from exc
-    return client
 
 
 def make_ssl_context(path: str) -> "ssl.SSLContext":
     """Return an SSL context that trusts a file's certificates in addition to this machine's.
 
-    Without a file, it trusts those of httpx, or those that SSL_CERT_FILE or SSL_CERT_DIR name. This
-    includes loopback, because a tunnel may end there.
+    Without a file, it trusts those of certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name.
+    This includes loopback, because a tunnel may end there.
     """
     import ssl  # as above
 
     if not path:
-        made: ssl.SSLContext = library().create_ssl_context()
-        return made
+        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if not file and not folder:
+            import certifi  # only here
+
+            file = certifi.where()
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
     trusted = ssl.create_default_context()
     try:
         trusted.load_verify_locations(path)
@@ -601,7 +569,7 @@ def _login_hint(context: Context) -> str:
 
 def _headers(context: Context) -> dict[str, str]:
     if not all("!" <= character <= "~" for character in context.key):
-        # Checked here because httpx's own error would show the key.
+        # Checked here because the hint helps, and nothing may show the key.
         is_ours = key_of_environment() == context.key
         owner = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
         raise UsageError(
@@ -609,5 +577,6 @@ def _headers(context: Context) -> dict[str, str]:
             hint="was white space, or more than the key, copied with it?",
         )
     # No compression: a kilobyte might become a gigabyte, and events would wait for a full block.
-    headers = {versions.HEADER: __version__, "Accept-Encoding": "identity"}
+    headers = {versions.HEADER: __version__, "User-Agent": f"koco/{__version__}"}
+    headers["Accept-Encoding"] = "identity"
     return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers

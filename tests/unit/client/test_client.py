@@ -16,6 +16,7 @@ from koco import errors
 from koco.client import bounded_body
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.client.http.pace import Pace
 from tests.support.http_server import QuietServer
 
 FID = "abcdefghijklmnop"
@@ -597,7 +598,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(serve: Any, key: str
         ("https://koco.invalid", "SSL_CERT_FILE", "/no/such/file.pem"),
     ],
 )
-def test_an_environment_that_httpx_refuses_is_a_usage_error(
+def test_an_environment_that_cannot_work_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, url: str, name: str, value: str
 ) -> None:
     """An unusable proxy or certificate is the user's problem, not a bug in koco."""
@@ -614,10 +615,10 @@ def test_lines_are_whole_whatever_the_pieces() -> None:
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         found: list[bytes] = []
         with pytest.raises(errors.UnreachableError, match="in the middle of a line"):
-            for lines in bounded_body.lines(pieces, bounded_body.Pace(1)):
+            for lines in bounded_body.lines(pieces, Pace(1)):
                 found += lines
         assert found == [b"one", b"two", b"three"]
-        assert list(bounded_body.lines([b"one\n"], bounded_body.Pace(1))) == [[b"one"]]
+        assert list(bounded_body.lines([b"one\n"], Pace(1))) == [[b"one"]]
 
 
 def test_a_stream_cut_within_a_line_is_completed_without_following(serve: Any) -> None:

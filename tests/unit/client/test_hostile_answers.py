@@ -26,6 +26,7 @@ import pytest
 from koco.client import bounded_body
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.client.http.pace import Pace
 from koco.client.memory_budget import TooLargeError
 from koco.client.transport import Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
@@ -224,7 +225,7 @@ def test_a_line_in_tiny_pieces_takes_its_bytes(monkeypatch: pytest.MonkeyPatch) 
     tracemalloc.start()
     try:
         with pytest.raises(TooLargeError):
-            list(bounded_body.lines((bytes([65]) for _ in itertools.count()), bounded_body.Pace(1)))
+            list(bounded_body.lines((bytes([65]) for _ in itertools.count()), Pace(1)))
         assert tracemalloc.get_traced_memory()[1] < 400_000
     finally:
         tracemalloc.stop()
