@@ -1,6 +1,6 @@
 """The command line. A command parses, calls one operation and renders.
 
-It may import everything, and nothing imports it. Begin with `main`, which has the table of
+It may import everything, and nothing imports it. Begin with `main`, and `catalog`, the table of
 commands; `commands/key/create.py` is `koco key create`.
 
 Only `main` turns errors into messages and exit codes, and only `terminal` draws. Start-up must be

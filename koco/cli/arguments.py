@@ -4,8 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from koco.cli.parameters import Argument, Option
 from koco.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 #: The execution to look at; `-` stands for the latest.
 Fid = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="[FID]",
         show_default=False,
         help="The execution: its fid, or SERVICE/FLOW for its latest [default: latest of all].",
@@ -24,30 +23,26 @@ Fid = Annotated[
 #: An execution that must be named.
 OneFid = Annotated[
     str,
-    typer.Argument(
-        metavar="FID", help="The execution: its fid, or the start of it if that is unique."
-    ),
+    Argument(metavar="FID", help="The execution: its fid, or the start of it if that is unique."),
 ]
 
 #: What a new key or user may do.
 Scopes = Annotated[
     list[str] | None,
-    typer.Option("--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."),
+    Option("--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."),
 ]
 Flows = Annotated[
     list[str] | None,
-    typer.Option("--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."),
+    Option("--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."),
 ]
 
 #: The schedules that a command changes.
-Schedules = Annotated[
-    list[str], typer.Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows.")
-]
+Schedules = Annotated[list[str], Argument(metavar="SCHEDULE…", help="Ids of schedules, or flows.")]
 
 #: Several control planes at once.
 Contexts = Annotated[
     str | None,
-    typer.Option("--contexts", metavar="NAME,…", help="These contexts instead of the current one."),
+    Option("--contexts", metavar="NAME,…", help="These contexts instead of the current one."),
 ]
 
 #: The environment variable with a secret that a webhook's receiver knows already.
@@ -55,11 +50,11 @@ WEBHOOK_SECRET = "KOCO_WEBHOOK_SECRET"
 
 #: The environment of the project, and further `.env` files.
 Env = Annotated[
-    str | None, typer.Option("--env", metavar="NAME", help="The environment of koco.toml to use.")
+    str | None, Option("--env", metavar="NAME", help="The environment of koco.toml to use.")
 ]
 EnvFiles = Annotated[
     list[Path] | None,
-    typer.Option(
+    Option(
         "--env-file",
         metavar="FILE",
         help="Read variables for ${NAME} in manifests from a file (repeatable).",

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
-import typer
-
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import times
 from koco.errors import UsageError
 
 #: The executions that a command of many acts on.
 Fids = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="[FID…]",
         help="The executions: fids, or unique starts of them.",
         show_default=False,
@@ -20,34 +19,30 @@ Fids = Annotated[
 
 #: The filters of all commands that select executions.
 Status = Annotated[
-    list[str] | None, typer.Option(metavar="STATUS", help="Those with this status (repeatable).")
+    list[str] | None, Option(metavar="STATUS", help="Those with this status (repeatable).")
 ]
-Flow = Annotated[str | None, typer.Option(metavar="FLOW", help="Those of this flow.")]
-Service = Annotated[str | None, typer.Option(metavar="SERVICE", help="Those of this service.")]
-User = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Those launched by this user or key.")
-]
+Flow = Annotated[str | None, Option(metavar="FLOW", help="Those of this flow.")]
+Service = Annotated[str | None, Option(metavar="SERVICE", help="Those of this service.")]
+User = Annotated[str | None, Option(metavar="NAME", help="Those launched by this user or key.")]
 Tag = Annotated[
     list[str] | None,
-    typer.Option(metavar="TAG", help="Those with this tag (repeatable; all must match)."),
+    Option(metavar="TAG", help="Those with this tag (repeatable; all must match)."),
 ]
 Since = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="TIME",
         help="Those created since then: 24h, yesterday, monday, 14:30, or RFC 3339.",
     ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option("--until", "--before", metavar="TIME", help="Those created before then."),
+    Option("--until", "--before", metavar="TIME", help="Those created before then."),
 ]
-Parent = Annotated[
-    str | None, typer.Option(metavar="FID", help="Those launched by this execution.")
-]
+Parent = Annotated[str | None, Option(metavar="FID", help="Those launched by this execution.")]
 Search = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="WORDS",
         help='Those with all these words, "phrases" or prefix* in inputs, result or error.',
     ),

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import approvals, arguments, connection
 from koco.cli.arguments import OneFid
 from koco.cli.inputs import key_values, prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client.answers import LockWithForm
 from koco.client.client import Client
@@ -17,7 +16,7 @@ def command(
     fid: OneFid,
     lock: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[LOCK]",
             show_default=False,
             help="The lock: its name or id [default: the one that is open].",
@@ -25,18 +24,16 @@ def command(
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="KEY=VALUE", help="A value of the answer (repeatable)."
-        ),
+        Option("--input", "-i", metavar="KEY=VALUE", help="A value of the answer (repeatable)."),
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--inputs", metavar="FILE", help="Read the answer from a JSON or YAML file; - is stdin."
         ),
     ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the lock as JSON.")] = False,
+    no_input: Annotated[bool, Option("--no-input", help=prompt.NO_INPUT)] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the lock as JSON.")] = False,
 ) -> None:
     """Answer a lock that an execution waits for.
 

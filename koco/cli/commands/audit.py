@@ -2,9 +2,8 @@
 
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import connection, pages
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, times
 from koco.client.answers import Entry
 
@@ -15,30 +14,26 @@ _NAMES = ("ts", "who", "action", "target", "outcome", "address", "credential", "
 def command(
     since: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="TIME", help="Only entries since then: an age such as 24h or 7d, or RFC 3339."
         ),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only entries before then.")
-    ] = None,
-    who: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only by this user or key.")
-    ] = None,
+    until: Annotated[str | None, Option(metavar="TIME", help="Only entries before then.")] = None,
+    who: Annotated[str | None, Option(metavar="NAME", help="Only by this user or key.")] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="Only this action, such as launch.")
+        str | None, Option(metavar="ACTION", help="Only this action, such as launch.")
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(metavar="TARGET", help="Only on this target, or on anything below it."),
+        Option(metavar="TARGET", help="Only on this target, or on anything below it."),
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option(metavar="OUTCOME", help="Only ok, refused, or an error code.")
+        str | None, Option(metavar="OUTCOME", help="Only ok, refused, or an error code.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="The maximum number of entries.")
+        int, Option("--limit", min=1, metavar="N", help="The maximum number of entries.")
     ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Show the audit log: who changed what, and what was refused.
 

@@ -8,9 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client.client import Client
 from koco.disk_sync import sync
@@ -20,9 +19,9 @@ from koco.sizes import format_size
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    file: Annotated[Path, Argument(metavar="FILE", help="The file to write.")],
+    force: Annotated[bool, Option("--force", help="Replace an existing file.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write a backup of a running control plane to a file.
 

@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, selection
 from koco.cli.many import actions
+from koco.cli.parameters import Option
 from koco.cli.terminal import event_view, output
 from koco.client.answers import Execution
 from koco.client.client import Client
@@ -37,16 +36,14 @@ def command(
     search: selection.Search = None,
     grace: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long it may take to end before it is killed."
-        ),
+        Option(metavar="SECONDS", min=0, help="How long it may take to end before it is killed."),
     ] = 5.0,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until they have ended.")] = False,
+    wait: Annotated[bool, Option("--wait", help="Wait until they have ended.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="With filters: cancel without asking.")
+        bool, Option("--yes", "-y", help="With filters: cancel without asking.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: the execution, or a line for each of many.")
+        bool, Option("--json", help="Print JSON: the execution, or a line for each of many.")
     ] = False,
 ) -> int:
     """Cancel executions.

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, selection
 from koco.cli.inputs import prompt
 from koco.cli.many import actions
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client.answers import Execution
 from koco.errors import ConflictError
@@ -34,7 +33,7 @@ def command(
     since: selection.Since = None,
     until: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--until",
             "--before",
             "--older-than",
@@ -44,9 +43,9 @@ def command(
     ] = None,
     parent: selection.Parent = None,
     search: selection.Search = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Delete without asking.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each execution.")
+        bool, Option("--json", help="Print a line of JSON for each execution.")
     ] = False,
 ) -> int:
     """Delete ended executions, with their events, files and locks.

@@ -5,54 +5,49 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Contexts, Env, EnvFiles
 from koco.cli.deploy import pack, plan, ship, wait_live
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import ndjson, output, times
 
 
 def command(
     manifests: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[MANIFEST…]", help="The manifests to deploy [default: those of koco.toml]."
         ),
     ] = None,
     prune: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--prune",
             help="Also undeploy this project's services that are no longer in a manifest.",
         ),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Remove services without asking.")
-    ] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Remove services without asking.")] = False,
     rollback_on_failure: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--rollback-on-failure/--no-rollback-on-failure",
             help="Whether the live release keeps serving if the new one fails.",
         ),
     ] = True,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return as soon as the release has begun.")
+        bool, Option("--no-wait", help="Return as soon as the release has begun.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the deploy goes on."),
+        Option(metavar="SECONDS", help="Stop waiting after this time; the deploy goes on."),
     ] = None,
     contexts: Contexts = None,
     env: Env = None,
     env_file: EnvFiles = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List every file of a new service.")
+        bool, Option("--verbose", "-v", help="List every file of a new service.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print each step as one line of JSON.")
-    ] = False,
+    as_json: Annotated[bool, Option("--json", help="Print each step as one line of JSON.")] = False,
 ) -> None:
     """Deploy services, and wait until they are live.
 

@@ -3,11 +3,10 @@
 import signal
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Env, EnvFiles
 from koco.cli.inputs import key_values
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import ndjson, output
 from koco.client import context_file
 from koco.client.client import Client
@@ -17,26 +16,26 @@ from koco.errors import Interrupted, UnreachableError, UsageError
 def command(
     manifests: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[MANIFEST…]", help="The manifests to work on [default: those of koco.toml]."
         ),
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="FLOW", help="Launch this flow after each deploy."),
+        Option(metavar="FLOW", help="Launch this flow after each deploy."),
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="KEY=VALUE", help="An input of --run (repeatable)."),
+        Option("--input", "-i", metavar="KEY=VALUE", help="An input of --run (repeatable)."),
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--inputs", metavar="FILE", help="Inputs of --run, as JSON or YAML."),
+        Option("--inputs", metavar="FILE", help="Inputs of --run, as JSON or YAML."),
     ] = None,
     env: Env = None,
     env_file: EnvFiles = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print deploys and events as NDJSON, without keys.")
+        bool, Option("--json", help="Print deploys and events as NDJSON, without keys.")
     ] = False,
 ) -> int:
     """Deploy at each save into a service of your own, and follow it.

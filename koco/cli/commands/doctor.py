@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Annotated
 
-import typer
-
 from koco import __version__
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import ndjson, output
 from koco.client import context_file, probe
 from koco.client.client import Client
@@ -27,7 +26,7 @@ _STYLES = {"ok": output.GREEN, "warning": output.YELLOW, "failed": output.RED}
 
 def command(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each finding as one line of JSON.")
+        bool, Option("--json", help="Print each finding as one line of JSON.")
     ] = False,
 ) -> None:
     """Check this machine, the connection and the control plane.

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-import typer
-
 from koco.cli.cluster import local, options, remote
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.plurals import counted
 
@@ -13,17 +12,15 @@ from koco.plurals import counted
 def command(
     ray: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--ray", metavar="URL", help="The dashboard of the Ray cluster to remove koco from."
         ),
     ] = None,
     ray_token: Annotated[
         str | None,
-        typer.Option(
-            "--ray-token", metavar="-", help="Read Ray's token from stdin; see `koco up`."
-        ),
+        Option("--ray-token", metavar="-", help="Read Ray's token from stdin; see `koco up`."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Stop what `koco up` started, on this machine or on a Ray cluster.
 

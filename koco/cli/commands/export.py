@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection, exporting
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.plurals import counted
 
@@ -13,16 +12,16 @@ from koco.plurals import counted
 def command(
     fids: Annotated[
         list[str],
-        typer.Argument(metavar="FID...", help="The executions: fids, or unique starts of them."),
+        Argument(metavar="FID...", help="The executions: fids, or unique starts of them."),
     ],
     to: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="The folder for a folder of each.")
+        Path, Option("--to", metavar="DIR", help="The folder for a folder of each.")
     ] = Path(),
     force: Annotated[
-        bool, typer.Option("--force", help="Write those again that are there already.")
+        bool, Option("--force", help="Write those again that are there already.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each execution.")
+        bool, Option("--json", help="Print a line of JSON for each execution.")
     ] = False,
 ) -> None:
     """Write executions into folders: events, inputs, result, files.

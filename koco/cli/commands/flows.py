@@ -4,10 +4,9 @@ import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.inputs import field_limits
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, schedule_text, times
 from koco.client.answers import Element, Flow, FlowSummary, Tag
 from koco.errors import UsageError
@@ -28,27 +27,25 @@ _FACTS = (
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[FLOW]", help="The flow to show: SERVICE/FLOW, or a name that is unique."
         ),
     ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of the flow's inputs.")
+        bool, Option("--schema", help="Print the JSON Schema of the flow's inputs.")
     ] = False,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
+        Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
     ] = None,
     search: Annotated[
         str | None,
-        typer.Option(
-            metavar="WORDS", help="Only with all these words in name, summary, author or tags."
-        ),
+        Option(metavar="WORDS", help="Only with all these words in name, summary, author or tags."),
     ] = None,
     tags: Annotated[
-        bool, typer.Option("--tags", help="List the tags of flows instead of the flows.")
+        bool, Option("--tags", help="List the tags of flows instead of the flows.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List flows, or show one flow with its inputs.
 

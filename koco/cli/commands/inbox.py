@@ -2,21 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, pages
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, times
 from koco.client.answers import Lock
 
 
 def command(
-    flow: Annotated[
-        str | None, typer.Option(metavar="FLOW", help="Only locks of this flow.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The maximum number of locks.")
-    ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    flow: Annotated[str | None, Option(metavar="FLOW", help="Only locks of this flow.")] = None,
+    limit: Annotated[int, Option(min=1, metavar="N", help="The maximum number of locks.")] = 50,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """List locks that wait for a person's answer, oldest first.
 

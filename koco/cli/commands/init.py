@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli.inputs import prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.scaffold import next_steps, templates, writing
 from koco.cli.scaffold.names import Names
 from koco.cli.scaffold.templates import Template
@@ -16,11 +15,11 @@ from koco.plurals import counted
 
 def command(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The project's folder; created if needed.")
+        Path, Argument(metavar="[DIR]", help="The project's folder; created if needed.")
     ] = Path(),
     template: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--template",
             "-t",
             metavar="NAME",
@@ -29,22 +28,20 @@ def command(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", metavar="NAME", help="The service's name [default: the name of DIR]."
-        ),
+        Option("--name", metavar="NAME", help="The service's name [default: the name of DIR]."),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from",
             metavar="PATH",
             help="Write the manifest for code that exists: module:function, or the deployment "
             "file of Ray Serve or Kodosumi, or a folder of them.",
         ),
     ] = None,
-    as_list: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
-    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_list: Annotated[bool, Option("--list", help="List the templates.")] = False,
+    no_input: Annotated[bool, Option("--no-input", help=prompt.NO_INPUT)] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Create a project: a manifest, code, a test and a README.
 

@@ -3,9 +3,8 @@
 import sys
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client.answers import LimitState
 from koco.errors import UsageError
@@ -20,22 +19,20 @@ _NAMES += ("until_deploy", "by", "since")
 def command(
     flow: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[FLOW]", help="The flow; all flows if left out.", show_default=False
-        ),
+        Argument(metavar="[FLOW]", help="The flow; all flows if left out.", show_default=False),
     ] = None,
     running: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Executions at once; 0 holds all back, none is no limit."),
+        Option(metavar="N", help="Executions at once; 0 holds all back, none is no limit."),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option(metavar="N", help="Executions that may wait; none is no limit.")
+        str | None, Option(metavar="N", help="Executions that may wait; none is no limit.")
     ] = None,
     until_deploy: Annotated[
-        bool, typer.Option("--until-deploy", help="Only until the next deploy or rollback.")
+        bool, Option("--until-deploy", help="Only until the next deploy or rollback.")
     ] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Let the manifest decide again.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
+    reset: Annotated[bool, Option("--reset", help="Let the manifest decide again.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the limits as JSON.")] = False,
 ) -> None:
     """Show the limits of flows, or override those of one.
 

@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from koco import tokens
 from koco.cli import contexts
 from koco.cli.cluster import options
 from koco.cli.contexts import KEY_HELP
 from koco.cli.inputs import password_prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client import context_file, url
 from koco.client.client import Client
@@ -28,18 +27,18 @@ from koco.errors import (
 
 
 def command(
-    address: Annotated[str, typer.Argument(metavar="URL", help="The control plane's URL.")],
+    address: Annotated[str, Argument(metavar="URL", help="The control plane's URL.")],
     name: Annotated[
-        str | None, typer.Option("--name", help="The context's name [default: the URL's host].")
+        str | None, Option("--name", help="The context's name [default: the URL's host].")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", metavar="-", help=KEY_HELP)] = None,
+    key: Annotated[str | None, Option("--key", metavar="-", help=KEY_HELP)] = None,
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="Log in as this user, with a password."),
+        Option("--user", metavar="NAME", help="Log in as this user, with a password."),
     ] = None,
     password: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--password",
             metavar="-",
             help="Read the password from stdin; without this, a terminal asks for it.",
@@ -47,13 +46,13 @@ def command(
     ] = None,
     ca: Annotated[
         str | None,
-        typer.Option("--ca", metavar="FILE", help="Also trust these certificates (PEM)."),
+        Option("--ca", metavar="FILE", help="Also trust these certificates (PEM)."),
     ] = None,
     no_check: Annotated[
         bool,
-        typer.Option("--no-check", help="Save the context without contacting the control plane."),
+        Option("--no-check", help="Save the context without contacting the control plane."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
     """Log in to a control plane, and make it the current context.
 

@@ -3,16 +3,15 @@
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.errors import UnauthorizedError, UsageError
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Log out: end the session of the current context.
 

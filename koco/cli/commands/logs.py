@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import arguments, connection, selection
+from koco.cli.parameters import Argument, Option
 from koco.cli.selection import Filters
 from koco.cli.terminal import event_view, family_view
 from koco.cli.terminal.event_view import View
@@ -17,7 +16,7 @@ from koco.events.model import FINAL
 def command(
     fids: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[FID…]",
             show_default=False,
             help="The executions: fids, or SERVICE/FLOW for its latest [default: latest of all].",
@@ -25,7 +24,7 @@ def command(
     ] = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="Follow until it ends; the exit code is its outcome."),
+        Option("--follow", "-f", help="Follow until it ends; the exit code is its outcome."),
     ] = False,
     status: selection.Status = None,
     flow: selection.Flow = None,
@@ -34,49 +33,47 @@ def command(
     tag: selection.Tag = None,
     since: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="TIME|SEQ",
             help="Executions created since then (24h, yesterday); of one FID: events after SEQ.",
         ),
     ] = None,
     until: selection.Until = None,
     everything: Annotated[
-        bool, typer.Option("--all", "-a", help="All executions that you may see.")
+        bool, Option("--all", "-a", help="All executions that you may see.")
     ] = False,
     search: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Only events that contain this text, in any case."),
+        Option(metavar="TEXT", help="Only events that contain this text, in any case."),
     ] = None,
     tail: Annotated[
         int | None,
-        typer.Option("--tail", "-n", metavar="N", min=0, help="Start with the last N events."),
+        Option("--tail", "-n", metavar="N", min=0, help="Start with the last N events."),
     ] = None,
     control: Annotated[
-        bool, typer.Option("--control", help="The control plane's own log instead (admins).")
+        bool, Option("--control", help="The control plane's own log instead (admins).")
     ] = False,
     level: Annotated[
         str | None,
-        typer.Option(metavar="LEVEL", help="With --control: info, warning or error, and worse."),
+        Option(metavar="LEVEL", help="With --control: info, warning or error, and worse."),
     ] = None,
     runner: Annotated[
         str | None,
-        typer.Option(
-            metavar="SERVICE", help="What this service's processes wrote outside executions."
-        ),
+        Option(metavar="SERVICE", help="What this service's processes wrote outside executions."),
     ] = None,
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
+        Option("--kind", "-k", metavar="KIND", help="Only events of this kind (repeatable)."),
     ] = None,
     children: Annotated[
         bool,
-        typer.Option("--children", help="Also of the executions that it launches, as they come."),
+        Option("--children", help="Also of the executions that it launches, as they come."),
     ] = False,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps", "-t", help="Show the time of each event.")
+        bool, Option("--timestamps", "-t", help="Show the time of each event.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each event as one line of JSON.")
+        bool, Option("--json", help="Print each event as one line of JSON.")
     ] = False,
 ) -> int:
     """Show the events of executions.

@@ -5,10 +5,9 @@ import sys
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.mcp import client_config
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.errors import UnreachableError
@@ -19,13 +18,13 @@ ClientName = StrEnum("ClientName", {name: name for name in client_config.CLIENTS
 def command(
     service: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--service", metavar="SERVICE", help="Only this service's flows, by their short names."
         ),
     ] = None,
     operate: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--operate",
             help="Also tools to develop flows: plan, deploy, run, logs, ps, result, rollback, "
             "doctor.",
@@ -33,7 +32,7 @@ def command(
     ] = False,
     print_config: Annotated[
         ClientName | None,
-        typer.Option(
+        Option(
             "--print-config",
             metavar="CLIENT",
             help=f"Print how to add this to a client: {', '.join(client_config.CLIENTS)}.",

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Contexts, Env, EnvFiles
 from koco.cli.deploy import plan, plan_view
+from koco.cli.exits import Exit
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 if TYPE_CHECKING:
@@ -18,26 +18,24 @@ if TYPE_CHECKING:
 def command(
     manifests: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[MANIFEST…]", help="The manifests to compare [default: those of koco.toml]."
         ),
     ] = None,
     prune: Annotated[
         bool,
-        typer.Option(
-            "--prune", help="Also this project's services that are no longer in a manifest."
-        ),
+        Option("--prune", help="Also this project's services that are no longer in a manifest."),
     ] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 10 if there is something to do.")
+        bool, Option("--exit-code", help="Exit with 10 if there is something to do.")
     ] = False,
     contexts: Contexts = None,
     env: Env = None,
     env_file: EnvFiles = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List every file, however many there are.")
+        bool, Option("--verbose", "-v", help="List every file, however many there are.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show what `koco deploy` would change.
 
@@ -57,7 +55,7 @@ def command(
             contexts, targets, named, prune=prune, verbose=verbose, as_json=as_json
         )
         if exit_code and has_changes:
-            raise typer.Exit(plan.CHANGES)
+            raise Exit(plan.CHANGES)
         return
     client = connection.connect()
     planned = plan.make(client, targets, prune=prune)
@@ -69,7 +67,7 @@ def command(
         plan_view.show(planned, sys.stdout, details=True, verbose=verbose)
     planned.check()
     if exit_code and not planned.is_empty:
-        raise typer.Exit(plan.CHANGES)
+        raise Exit(plan.CHANGES)
 
 
 def _plan_several(

@@ -4,10 +4,9 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import typer
-
 from koco.cli import connection, pages, selection
 from koco.cli.arguments import Contexts
+from koco.cli.parameters import Option
 from koco.cli.terminal import execution_table, output
 from koco.client.answers import Execution, Executions
 from koco.errors import UsageError
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Also ended executions.")] = False,
+    everything: Annotated[bool, Option("--all", "-a", help="Also ended executions.")] = False,
     status: selection.Status = None,
     flow: selection.Flow = None,
     service: selection.Service = None,
@@ -25,33 +24,33 @@ def command(
     tag: selection.Tag = None,
     parent: Annotated[
         str | None,
-        typer.Option(metavar="FID", help="Only launched by this execution, ended or not."),
+        Option(metavar="FID", help="Only launched by this execution, ended or not."),
     ] = None,
     since: selection.Since = None,
     until: selection.Until = None,
     search: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="WORDS",
             help='Only with all these words, "phrases" or prefix* in inputs, result or error.',
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The maximum number of executions.")
+        int, Option(min=1, metavar="N", help="The maximum number of executions.")
     ] = 50,
     columns: Annotated[
         str | None,
-        typer.Option("--format", metavar="COLUMNS", help="These columns: fid,status,error, …"),
+        Option("--format", metavar="COLUMNS", help="These columns: fid,status,error, …"),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", "-w", help="Stay, and show what changes, until Ctrl-C."),
+        Option("--watch", "-w", help="Stay, and show what changes, until Ctrl-C."),
     ] = False,
     contexts: Contexts = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    as_csv: Annotated[bool, Option("--csv", help="Print CSV with a header.")] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print {items, next} as JSON; a line for each with --watch."),
+        Option("--json", help="Print {items, next} as JSON; a line for each with --watch."),
     ] = False,
 ) -> None:
     """List executions, newest first.

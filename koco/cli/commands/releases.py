@@ -3,9 +3,8 @@
 import functools
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, pages
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client.answers import ListedRelease, Origin, Release
 
@@ -16,15 +15,13 @@ _COMMIT = 8
 
 
 def command(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
+    service: Annotated[str, Argument(metavar="SERVICE", help="The service's name.")],
     number: Annotated[
         int | None,
-        typer.Argument(metavar="[N]", min=1, help="The release to show: its number."),
+        Argument(metavar="[N]", min=1, help="The release to show: its number."),
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The maximum number of releases.")
-    ] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limit: Annotated[int, Option(min=1, metavar="N", help="The maximum number of releases.")] = 20,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List a service's releases, newest first, or show one.
 

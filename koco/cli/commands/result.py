@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection
 from koco.cli.arguments import Fid
+from koco.cli.parameters import Option
 from koco.cli.terminal import event_view, output
 from koco.errors import CancelledError, KocoError, UsageError
 
@@ -13,10 +12,10 @@ from koco.errors import CancelledError, KocoError, UsageError
 def command(
     fid: Fid = "-",
     as_page: Annotated[
-        bool, typer.Option("--html", help="Print Markdown or HTML as a page of HTML.")
+        bool, Option("--html", help="Print Markdown or HTML as a page of HTML.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print {fid, status, result or error}.")
+        bool, Option("--json", help="Print {fid, status, result or error}.")
     ] = False,
 ) -> int:
     """Print an execution's result.

@@ -4,13 +4,12 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, selection
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Timeout, Wait
 from koco.cli.many import repeats
 from koco.cli.many.following import Following
+from koco.cli.parameters import Option
 
 
 class Which(StrEnum):
@@ -33,7 +32,7 @@ def command(
     search: selection.Search = None,
     step: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from",
             metavar="STEP",
             show_default=False,
@@ -41,7 +40,7 @@ def command(
         ),
     ] = None,
     release: Annotated[
-        Which, typer.Option(help="Run on the execution's own release or on the live one.")
+        Which, Option(help="Run on the execution's own release or on the live one.")
     ] = Which.OWN,
     again: repeats.Again = False,
     follow: Follow = False,

@@ -2,34 +2,31 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.deploy import ship, wait_live
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import ndjson, times
 from koco.client.answers import AnyRelease
 
 
 def command(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
+    service: Annotated[str, Argument(metavar="SERVICE", help="The service's name.")],
     number: Annotated[
         int | None,
-        typer.Argument(
+        Argument(
             metavar="[N]",
             min=1,
             help="The release to go back to [default: the one that was live before].",
         ),
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return as soon as the release has begun.")
+        bool, Option("--no-wait", help="Return as soon as the release has begun.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the rollback goes on."),
+        Option(metavar="SECONDS", help="Stop waiting after this time; the rollback goes on."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print each step as one line of JSON.")
-    ] = False,
+    as_json: Annotated[bool, Option("--json", help="Print each step as one line of JSON.")] = False,
 ) -> None:
     """Go back to an earlier release of a service.
 

@@ -3,49 +3,46 @@
 import os
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import approvals, connection
 from koco.cli.approvals import OnLock
 from koco.cli.arguments import WEBHOOK_SECRET, Env
 from koco.cli.inputs import file_inputs, key_values, prompt
 from koco.cli.local_run import source
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import event_view, notify, output, times
 from koco.client.answers import Launched, LaunchedWebhook
 from koco.client.client import Client, Webhook
 from koco.errors import InputsError, UnreachableError, UsageError
 
 #: The options of commands that launch an execution and may follow it.
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the events until it ends.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")]
+Follow = Annotated[bool, Option("--follow", "-f", help="Show the events until it ends.")]
+Wait = Annotated[bool, Option("--wait", help="Wait silently until it ends.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="With --follow or --wait: stop waiting after this time."),
+    Option(metavar="SECONDS", help="With --follow or --wait: stop waiting after this time."),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="TEXT",
         help="An idempotency key: however often you try, it is launched only once."
         " With --each: the column that identifies a line.",
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
-]
+Json = Annotated[bool, Option("--json", help="Print JSON: the fid; with --follow, the events.")]
 
 
 def command(
     flow: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="FLOW",
             help="The flow: SERVICE/FLOW, or a name that is unique; or FILE.py:FUNCTION.",
         ),
     ],
     pairs: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--input",
             "-i",
             metavar="KEY=VALUE",
@@ -54,7 +51,7 @@ def command(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--inputs", metavar="FILE", help="Read inputs from a JSON or YAML file; - is stdin."
         ),
     ] = None,
@@ -65,42 +62,40 @@ def command(
     key: Key = None,
     each: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE", help="Launch it once for each line of a CSV or JSONL file; - is stdin."
         ),
     ] = None,
     parallel: Annotated[
-        int, typer.Option(metavar="N", min=1, max=200, help="With --each: how many at once.")
+        int, Option(metavar="N", min=1, max=200, help="With --each: how many at once.")
     ] = 8,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help="With --each: csv, tsv or jsonl."),
+        Option("--format", metavar="FORMAT", help="With --each: csv, tsv or jsonl."),
     ] = None,
     results: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             show_default=False,
             help="With --each: where the results go [default: FILE.results.jsonl].",
         ),
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="With --each: also lines that failed before.")
+        bool, Option("--failed", help="With --each: also lines that failed before.")
     ] = False,
     is_remote: Annotated[
         bool,
-        typer.Option("--remote", help="Run a function of a file on the cluster, not here."),
+        Option("--remote", help="Run a function of a file on the cluster, not here."),
     ] = False,
     webhook: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Have a URL told when it ends, or waits for a person's answer."
-        ),
+        Option(metavar="URL", help="Have a URL told when it ends, or waits for a person's answer."),
     ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
+    no_input: Annotated[bool, Option("--no-input", help=prompt.NO_INPUT)] = False,
     notifies: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--notify", help="With --follow or --wait: ring the bell and tell the desktop then."
         ),
     ] = False,

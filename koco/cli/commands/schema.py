@@ -3,8 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
@@ -18,14 +17,14 @@ class What(StrEnum):
 def command(
     what: Annotated[
         What,
-        typer.Argument(
+        Argument(
             metavar="[WHAT]",
             show_default=False,
             help="manifest, or stream for the lines that --json writes [default: manifest].",
         ),
     ] = What.MANIFEST,
     koco_toml: Annotated[
-        bool, typer.Option("--koco-toml", help="Print the schema of koco.toml instead.")
+        bool, Option("--koco-toml", help="Print the schema of koco.toml instead.")
     ] = False,
 ) -> None:
     """Print a JSON Schema of manifests, koco.toml or event streams.

@@ -2,21 +2,20 @@
 
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import arguments, connection
 from koco.cli.arguments import OneFid
 from koco.cli.inputs import file_inputs, key_values
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
 
 def command(
     fid: OneFid,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the message.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The name of the message.")],
     pairs: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--input",
             "-i",
             metavar="KEY=VALUE",
@@ -25,23 +24,23 @@ def command(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--inputs",
             metavar="FILE",
             help="Read the message from a JSON or YAML file; - is stdin.",
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="JSON", help="The message: any JSON value.")
+        str | None, Option("--data", metavar="JSON", help="The message: any JSON value.")
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="TEXT",
             help="An idempotency key: however often you try, it is sent only once.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the message as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the message as JSON.")] = False,
 ) -> None:
     """Send a message to an execution, for its `tracer.receive`.
 

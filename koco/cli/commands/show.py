@@ -5,10 +5,9 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import approvals, arguments, connection, pages
 from koco.cli.arguments import Fid
+from koco.cli.parameters import Option
 from koco.cli.terminal import event_text, output, progress_text, times
 from koco.client.answers import Execution, Lock
 from koco.client.client import Client
@@ -22,7 +21,7 @@ _SHOWN = 10
 
 def command(
     fid: Fid = "-",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the execution as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the execution as JSON.")] = False,
 ) -> None:
     """Show an execution: its error, status, times, inputs and usage.
 

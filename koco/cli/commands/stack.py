@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection
 from koco.cli.arguments import Fid
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client.answers import StackedProcess
 
@@ -14,9 +13,9 @@ from koco.client.answers import StackedProcess
 def command(
     fid: Fid = "-",
     everything: Annotated[
-        bool, typer.Option("--all", help="All threads of its process, including koco's and Ray's.")
+        bool, Option("--all", help="All threads of its process, including koco's and Ray's.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the stacks as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the stacks as JSON.")] = False,
 ) -> None:
     """Show the current Python stacks of an execution.
 

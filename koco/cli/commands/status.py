@@ -3,10 +3,9 @@
 from itertools import zip_longest
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Contexts
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, schedule_text, times
 from koco.client.answers import LeftOver, Node, Overview, Ray
 from koco.plurals import counted
@@ -15,7 +14,7 @@ from koco.sizes import GB, format_size
 
 def command(
     contexts: Contexts = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the control plane, Ray, the store, services and executions.
 

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection, pages
 from koco.cli.arguments import Fid
+from koco.cli.parameters import Option
 from koco.cli.terminal import event_text, output, times
 from koco.client.answers import RecordedStep
 from koco.client.client import Client
@@ -29,18 +28,16 @@ _STYLES = {
 def command(
     fid: Fid = "-",
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
+        list[str] | None, Option(metavar="STATUS", help="Only with this status (repeatable).")
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The maximum number of steps.")
-    ] = 1000,
+    limit: Annotated[int, Option(min=1, metavar="N", help="The maximum number of steps.")] = 1000,
     export: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="FILE", help="Write all that is recorded to a file, for koco.testing.replays."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """List an execution's recorded steps, in the order of their calls.
 

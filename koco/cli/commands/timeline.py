@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import arguments, connection, pages
 from koco.cli.arguments import Fid
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, times
 from koco.cli.timeline import chart, picture, spans
 from koco.cli.timeline.spans import Span, Timeline
@@ -24,13 +23,13 @@ _CHILDREN = 1000
 def command(
     fid: Fid = "-",
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it as a page of HTML instead.")
+        Path | None, Option(metavar="FILE", help="Write it as a page of HTML instead.")
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it as a picture (SVG) instead.")
+        Path | None, Option(metavar="FILE", help="Write it as a picture (SVG) instead.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the spans as JSON, each with its times.")
+        bool, Option("--json", help="Print the spans as JSON, each with its times.")
     ] = False,
 ) -> None:
     """Show where an execution's time went, as a bar chart.

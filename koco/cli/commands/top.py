@@ -5,22 +5,21 @@ import os
 import sys
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.errors import UsageError
 
 
 def command(
     filters: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[FILTER…]",
             help="status=, flow=, service=, user=, tag= or since=, or words to search for.",
             show_default=False,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Also ended executions.")] = False,
+    everything: Annotated[bool, Option("--all", "-a", help="Also ended executions.")] = False,
 ) -> int:
     """Watch services, runners and executions on the whole terminal.
 

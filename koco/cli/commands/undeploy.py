@@ -3,10 +3,9 @@
 import time
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.inputs import prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client.answers import ServiceInFull
 from koco.client.client import Client
@@ -18,25 +17,25 @@ _POLL_S = 0.5
 
 
 def command(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
+    service: Annotated[str, Argument(metavar="SERVICE", help="The service's name.")],
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="Cancel its open executions, also queued ones.")
+        bool, Option("--cancel", help="Cancel its open executions, also queued ones.")
     ] = False,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Refuse launches, and wait for its open executions.")
+        bool, Option("--drain", help="Refuse launches, and wait for its open executions.")
     ] = False,
     grace: Annotated[
         float,
-        typer.Option(
+        Option(
             metavar="SECONDS", min=0, help="With --cancel: how long executions may take to end."
         ),
     ] = 5.0,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the executions go on."),
+        Option(metavar="SECONDS", help="Stop waiting after this time; the executions go on."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Undeploy without asking.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the service as JSON.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Undeploy without asking.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the service as JSON.")] = False,
 ) -> None:
     """Remove a service: its flows, its runners and its endpoint.
 

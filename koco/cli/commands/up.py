@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli.cluster import local, options, remote
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
@@ -13,13 +12,11 @@ from koco.errors import UsageError
 def command(
     ray: Annotated[
         str | None,
-        typer.Option(
-            "--ray", metavar="URL", help="The dashboard of a Ray cluster to start koco on."
-        ),
+        Option("--ray", metavar="URL", help="The dashboard of a Ray cluster to start koco on."),
     ] = None,
     ray_token: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--ray-token",
             metavar="-",
             help="Read Ray's token from stdin [default: found as Ray finds it].",
@@ -27,56 +24,56 @@ def command(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="With --ray: the context's name [default: the URL's host]."),
+        Option("--name", help="With --ray: the context's name [default: the URL's host]."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    host: Annotated[str | None, Option(help="The address to listen on.")] = None,
     port: Annotated[
         int | None,
-        typer.Option(help="The API's port [default: 8400, or a free one on this machine]."),
+        Option(help="The API's port [default: 8400, or a free one on this machine]."),
     ] = None,
     public_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The URL at which users reach the API, if it differs."),
+        Option(metavar="URL", help="The URL at which users reach the API, if it differs."),
     ] = None,
     data_dir: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="The folder for the store and files, on the head."),
+        Option(metavar="DIR", help="The folder for the store and files, on the head."),
     ] = None,
     tls_cert: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The TLS certificate (PEM), on the head.")
+        str | None, Option(metavar="FILE", help="The TLS certificate (PEM), on the head.")
     ] = None,
     tls_key: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The certificate's private key (PEM), on the head."),
+        Option(metavar="FILE", help="The certificate's private key (PEM), on the head."),
     ] = None,
     ca: Annotated[
         str | None,
-        typer.Option("--ca", metavar="FILE", help="Also trust these certificates (PEM)."),
+        Option("--ca", metavar="FILE", help="Also trust these certificates (PEM)."),
     ] = None,
     free_ports: Annotated[
-        bool, typer.Option("--free-ports", help="Start a separate Ray, on free ports.")
+        bool, Option("--free-ports", help="Start a separate Ray, on free ports.")
     ] = False,
     recover_admin: Annotated[
         bool,
-        typer.Option("--recover-admin", help="Replace a lost admin key with a new one."),
+        Option("--recover-admin", help="Replace a lost admin key with a new one."),
     ] = False,
     restore: Annotated[
         Path | None,
-        typer.Option("--restore", metavar="FILE", help="Start from a backup: see `koco backup`."),
+        Option("--restore", metavar="FILE", help="Start from a backup: see `koco backup`."),
     ] = None,
     replace_store: Annotated[
         bool,
-        typer.Option("--replace-store", help="With --restore: also if there is a store already."),
+        Option("--replace-store", help="With --restore: also if there is a store already."),
     ] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--set",
             metavar="NAME=VALUE",
             help="Change a setting of the control plane (repeatable).",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Start koco on this machine, or on a Ray cluster with --ray.
 

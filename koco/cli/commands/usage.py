@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import connection, pages, words
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, times
 from koco.client.answers import Usage
 from koco.errors import UsageError
@@ -25,26 +24,22 @@ _SUMS = (
 def command(
     by: Annotated[
         str,
-        typer.Option(metavar="GROUPS", help="Group by day, service, flow, user, status."),
+        Option(metavar="GROUPS", help="Group by day, service, flow, user, status."),
     ] = "flow,status",
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Only days from then on: 7d, yesterday, or a date."),
+        Option(metavar="TIME", help="Only days from then on: 7d, yesterday, or a date."),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only days before that day.")
-    ] = None,
-    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
+    until: Annotated[str | None, Option(metavar="TIME", help="Only days before that day.")] = None,
+    flow: Annotated[str | None, Option(metavar="FLOW", help="Only of this flow.")] = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only launched by this user or key.")
+        str | None, Option(metavar="NAME", help="Only launched by this user or key.")
     ] = None,
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
+        list[str] | None, Option(metavar="STATUS", help="Only with this status (repeatable).")
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The maximum number of rows.")
-    ] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    limit: Annotated[int, Option(min=1, metavar="N", help="The maximum number of rows.")] = 1000,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Add up executions and what they used, by flow, service, day, user.
 

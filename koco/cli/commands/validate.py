@@ -3,10 +3,9 @@
 import os
 from typing import Annotated, Any
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Env, EnvFiles
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.errors import ManifestError
 from koco.manifest import key_literals, load, variables
@@ -18,14 +17,14 @@ from koco.project.project import Target
 def command(
     manifests: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[MANIFEST]...",
             help="Manifests, or folders with manifests [default: the project's].",
         ),
     ] = None,
     env: Env = None,
     env_file: EnvFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check manifests and koco.toml without contacting a control plane.
 

@@ -5,12 +5,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Annotated
 
-import typer
-
 from koco.cli import approvals, arguments, connection, words
 from koco.cli.approvals import OnLock
 from koco.cli.inputs import prompt
 from koco.cli.many import statuses
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import event_view, notify, output, times
 from koco.client.answers import Execution
 from koco.client.client import Client
@@ -21,28 +20,28 @@ from koco.events.model import FINAL, Status
 def command(
     fids: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="FID…", help="The executions: fids, unique starts of them, or SERVICE/FLOW."
         ),
     ],
     first: Annotated[
-        bool, typer.Option("--any", help="Until one of them has ended, and not all.")
+        bool, Option("--any", help="Until one of them has ended, and not all.")
     ] = False,
     until: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="STATUS", help="Until they have this status, such as awaiting (repeatable)."
         ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop waiting after this time.")
+        float | None, Option(metavar="SECONDS", help="Stop waiting after this time.")
     ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
+    no_input: Annotated[bool, Option("--no-input", help=prompt.NO_INPUT)] = False,
     notifies: Annotated[
-        bool, typer.Option("--notify", help="Ring the terminal's bell then, and tell the desktop.")
+        bool, Option("--notify", help="Ring the terminal's bell then, and tell the desktop.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each execution as one line of JSON.")
+        bool, Option("--json", help="Print each execution as one line of JSON.")
     ] = False,
 ) -> int:
     """Wait until executions have ended, and print their statuses.

@@ -30,7 +30,7 @@ class Following(NamedTuple):
 
         Raises:
             TimedOutError: they have not all ended in time.
-            typer.Exit: the user pressed Ctrl-C. The executions continue.
+            Exit: the user pressed Ctrl-C. The executions continue.
         """
         ended: list[str] = []
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from koco.cli import selection
 from koco.cli.many import actions
 from koco.cli.many.following import Following
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client.client import Client
 
@@ -26,19 +25,19 @@ RESUME = RETRY._replace(
 
 #: The options of both commands.
 Again = Annotated[
-    bool, typer.Option("--again", help="Of many: also those that were retried or resumed before.")
+    bool, Option("--again", help="Of many: also those that were retried or resumed before.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="With filters: launch them without asking.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="With filters: launch them without asking.")]
 Key = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="TEXT",
         help="An idempotency key: however often you try, each is launched only once.",
     ),
 ]
 Json = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--json", help="Print JSON: the fid; with --follow, the events; of many, a line for each."
     ),
 ]

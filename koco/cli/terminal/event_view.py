@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import typer
-
+from koco.cli.exits import Exit
 from koco.cli.terminal import event_text, output, progress_text, times
 from koco.cli.terminal.progress_bar import ProgressBar
 from koco.client.answers import Event
@@ -86,7 +85,7 @@ def follow(
 
     Raises:
         TimedOutError: it has not ended in time; it continues.
-        typer.Exit: the user pressed Ctrl-C. The execution continues, and the user sees the command
+        Exit: the user pressed Ctrl-C. The execution continues, and the user sees the command
             to follow it again.
     """
     stream.on_beat = Heartbeats(stream).report
@@ -101,7 +100,7 @@ def interruptible(stream: Stream) -> Iterator[None]:
     """Exit on Ctrl-C, with the command that follows the stream again.
 
     Raises:
-        typer.Exit: the user pressed Ctrl-C.
+        Exit: the user pressed Ctrl-C.
     """
     try:
         yield
@@ -110,11 +109,11 @@ def interruptible(stream: Stream) -> Iterator[None]:
         raise interrupted(goes_on) from None
 
 
-def interrupted(text: str) -> typer.Exit:
+def interrupted(text: str) -> Exit:
     """Say what becomes of an execution after Ctrl-C, and return what ends the command."""
     output.begin_line()
     output.note(text)
-    return typer.Exit(Interrupted.exit_code)
+    return Exit(Interrupted.exit_code)
 
 
 class Heartbeats:

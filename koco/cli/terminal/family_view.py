@@ -110,7 +110,7 @@ def follow(
     execution's end is not followed further: `is_final` returns whether one has ended, by its fid.
 
     Raises:
-        typer.Exit: the user pressed Ctrl-C. The executions continue.
+        Exit: the user pressed Ctrl-C. The executions continue.
     """
     family = _Family(root, open_stream, view)
     with event_view.interruptible(root):

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-import typer
-
+from koco.cli.exits import Exit
 from koco.cli.terminal import output, times
 from koco.client.answers import LogEntry, RunnerLine
 from koco.client.client import Client
@@ -30,7 +29,7 @@ def show_control(
     """Show the control plane's log; return the exit code.
 
     Raises:
-        typer.Exit: the user pressed Ctrl-C.
+        Exit: the user pressed Ctrl-C.
     """
     moment = times.moment(since, "--since")
     if follow and tail is None and since is None:
@@ -45,7 +44,7 @@ def show_runner(
     """Show what a service's runners wrote outside any execution; return the exit code.
 
     Raises:
-        typer.Exit: the user pressed Ctrl-C.
+        Exit: the user pressed Ctrl-C.
     """
     lines = client.runner_log(service, tail=tail, follow=follow)
     return _show(lines, _print_line, as_json=as_json)
@@ -61,7 +60,7 @@ def _show(lines: Iterable[list[Kind]], draw: Callable[[Kind], None], *, as_json:
                     draw(each)
             output.flush()
     except KeyboardInterrupt:
-        raise typer.Exit(Interrupted.exit_code) from None
+        raise Exit(Interrupted.exit_code) from None
     return 0
 
 

@@ -51,7 +51,7 @@ def follow(stream: ManyStream, view: View) -> None:
     """Show a stream as it comes, until it ends.
 
     Raises:
-        typer.Exit: the user pressed Ctrl-C. The executions continue.
+        Exit: the user pressed Ctrl-C. The executions continue.
     """
     stream.on_begin = _report_begin
     try:

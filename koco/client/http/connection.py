@@ -84,7 +84,8 @@ class Connection:
         self.is_free = False
 
     def close(self) -> None:
-        """Close it; a thread that reads it gets an error. One of another process is left to that."""
+        """Close it; a thread that reads it gets an error."""
+        # After a fork, the other process still uses it.
         if self._process == os.getpid():
             with contextlib.suppress(OSError):
                 self._link.shutdown(socket.SHUT_RDWR)

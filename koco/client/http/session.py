@@ -160,7 +160,7 @@ class Session:
     def _leave_others(self) -> None:
         """After a fork, forget connections: two processes on one would get each other's answers."""
         if self._process != os.getpid():
-            self._process, self._idle, self._open = os.getpid(), [], set()
+            self._idle, self._open, self._process = [], set(), os.getpid()
 
     def _drop(self, connection: Connection) -> None:
         self._open.discard(connection)

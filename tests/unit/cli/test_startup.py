@@ -19,6 +19,8 @@ from tests.support.http_server import QuietServer
 
 HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2", "textual"}
 HEAVY |= {"httpx", "http", "email", "ssl"}  # plain HTTP takes a socket
+#: What reads command lines that are wrong, and help.
+PARSERS = {"typer", "argparse"}
 
 #: Runs the command line as `koco` does, then says on stderr what it has imported.
 PROBE = (
@@ -84,6 +86,17 @@ def test_heavy_packages_are_left_alone(env: dict[str, str], args: list[str]) -> 
     """Neither help nor a request needs Ray, a web framework, checks or (piped) rich."""
     modules, _ = loaded(env, *args)
     assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize("args", [["ps"], ["logs", "-f"], ["--context", "x", "ps", "--limit", "3"]])
+def test_a_line_that_is_right_takes_no_other_parser(env: dict[str, str], args: list[str]) -> None:
+    """Only help and errors take typer."""
+    path = Path(env["KOCO_HOME"], "contexts.toml")
+    path.touch(0o600)
+    path.write_text(f'[contexts.x]\nurl = "{env["KOCO_URL"]}"\nkey = "k"\n')
+    modules, _ = loaded(env, *args)
+    assert modules & PARSERS == set()
+    assert "typer" in loaded(env, "ps", "--help")[0]
 
 
 def test_the_probe_finds_loaded_modules(env: dict[str, str]) -> None:

@@ -123,7 +123,7 @@ EXAMPLES = {
 
 #: The word that an example puts into files of its list.
 PLACES = [
-    ("Add a command", "stack", "koco/cli/main.py koco/client/client.py docs/commands.md"),
+    ("Add a command", "stack", "koco/cli/catalog.py koco/client/client.py docs/commands.md"),
     ("Add a route", "stacks", "koco/api/app.py"),
     ("Add a route", "Stacks", "koco/api/routes/executions/stacks.py"),
     ("Add a route", "Stacks", "koco/control/executions/stacks.py"),

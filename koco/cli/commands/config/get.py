@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, setting_text
 from koco.errors import UsageError
 from koco.spelling import nearest
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The setting's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The setting's name.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the setting, with its default, as JSON.")
+        bool, Option("--json", help="Print the setting, with its default, as JSON.")
     ] = False,
 ) -> None:
     """Print the value of a setting.

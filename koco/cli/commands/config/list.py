@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, setting_text
 
 
 def command(
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only those that differ from their defaults.")
+        bool, Option("--changed", help="Only those that differ from their defaults.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the settings as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the settings as JSON.")] = False,
 ) -> None:
     """List the control plane's settings.
 

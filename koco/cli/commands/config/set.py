@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import setting_text
 from koco.errors import UsageError
 
@@ -12,10 +11,10 @@ from koco.errors import UsageError
 def command(
     pairs: Annotated[
         list[str],
-        typer.Argument(metavar="NAME=VALUE...", help="Settings; a,b if one takes several values."),
+        Argument(metavar="NAME=VALUE...", help="Settings; a,b if one takes several values."),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the settings, before and after, as JSON.")
+        bool, Option("--json", help="Print the settings, before and after, as JSON.")
     ] = False,
 ) -> None:
     """Change settings of the control plane while it runs.

@@ -2,18 +2,15 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import setting_text
 
 
 def command(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="The names of the settings.")
-    ],
+    names: Annotated[list[str], Argument(metavar="NAME...", help="The names of the settings.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the settings, before and after, as JSON.")
+        bool, Option("--json", help="Print the settings, before and after, as JSON.")
     ] = False,
 ) -> None:
     """Set settings back to their defaults.

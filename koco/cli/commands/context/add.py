@@ -2,23 +2,20 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import contexts
 from koco.cli.contexts import KEY_HELP
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client import context_file, url
 from koco.client.context_file import Context
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")],
-    address: Annotated[str, typer.Argument(metavar="URL", help="The control plane's URL.")],
-    key: Annotated[str | None, typer.Option("--key", metavar="-", help=KEY_HELP)] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a context of the same name.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="The context's name.")],
+    address: Annotated[str, Argument(metavar="URL", help="The control plane's URL.")],
+    key: Annotated[str | None, Option("--key", metavar="-", help=KEY_HELP)] = None,
+    force: Annotated[bool, Option("--force", help="Replace a context of the same name.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
     """Add a context without contacting its control plane.
 

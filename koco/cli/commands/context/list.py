@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, contexts
+from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.client import context_file
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the contexts as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the contexts as JSON.")] = False,
 ) -> None:
     """List contexts.
 

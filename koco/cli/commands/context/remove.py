@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import typer
-
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.client.context_file import Context
@@ -11,12 +10,12 @@ from koco.errors import ConflictError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The context's name.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Remove `local` even if its cluster is running.")
+        bool, Option("--force", help="Remove `local` even if its cluster is running.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the new current context as JSON.")
+        bool, Option("--json", help="Print the new current context as JSON.")
     ] = False,
 ) -> None:
     """Remove a context and its key.

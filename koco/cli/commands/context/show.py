@@ -3,9 +3,8 @@
 import shlex
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, contexts
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.client.context_file import Context
@@ -15,20 +14,20 @@ from koco.errors import UsageError
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[NAME]",
             show_default=False,
             help="The context's name [default: the current one].",
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Contact the control plane, and show its version.")
+        bool, Option("--check", help="Contact the control plane, and show its version.")
     ] = False,
     shell: Annotated[
         bool,
-        typer.Option("--shell", help="Print URL and key as variables of a shell, for `eval`."),
+        Option("--shell", help="Print URL and key as variables of a shell, for `eval`."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
     """Show a context: URL, start of the key, whether it is current.
 

@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import contexts
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client import context_file
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="The context's name.")],
+    as_json: Annotated[bool, Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
     """Make a context the current one.
 

@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco import file_paths
 from koco.cli import arguments, connection
 from koco.cli.arguments import OneFid
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.client import downloads
 from koco.client.client import Client
@@ -24,14 +23,14 @@ def command(
     fid: OneFid,
     given: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),
+        Argument(metavar="PATH...", help="Files, or folders with everything in them."),
     ],
     to: Annotated[
         str,
-        typer.Option("--to", metavar="DIR", help="The local folder; - writes one file to stdout."),
+        Option("--to", metavar="DIR", help="The local folder; - writes one file to stdout."),
     ] = ".",
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace existing files.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """Download an execution's files.
 

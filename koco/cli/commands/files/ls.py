@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection
 from koco.cli.arguments import OneFid
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client.answers import File
 from koco.sizes import format_size
@@ -15,11 +14,11 @@ def command(
     fid: OneFid,
     path: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="[PATH]", show_default=False, help="A folder or a file [default: all files]."
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """List an execution's files.
 

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from koco import file_paths
 from koco.cli import connection
 from koco.cli.inputs import file_inputs
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.errors import PathError
 
@@ -14,20 +13,20 @@ from koco.errors import PathError
 def command(
     fid: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="FID",
             help="The execution, which must not have ended: its fid, or a unique start of it.",
         ),
     ],
     given: Annotated[
         list[str],
-        typer.Argument(metavar="LOCAL...", help="Files, or folders with everything in them."),
+        Argument(metavar="LOCAL...", help="Files, or folders with everything in them."),
     ],
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FOLDER", help="The target folder: in, or a folder below it."),
+        Option("--to", metavar="FOLDER", help="The target folder: in, or a folder below it."),
     ] = "in",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """Upload files into an execution.
 

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from koco import file_paths
 from koco.cli import connection
 from koco.cli.arguments import OneFid
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
@@ -14,9 +13,9 @@ def command(
     fid: OneFid,
     given: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),
+        Argument(metavar="PATH...", help="Files, or folders with everything in them."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """Remove files from an execution.
 

@@ -3,30 +3,29 @@
 import sys
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection, takeover
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The key's name, by which koco knows its holder.")
+        str, Argument(metavar="NAME", help="The key's name, by which koco knows its holder.")
     ],
     scopes: arguments.Scopes = None,
     flows: arguments.Flows = None,
     expires: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--expires",
             metavar="TIME",
             help="When it expires: after 30d or 12h, for example [default: never].",
         ),
     ] = None,
     all_executions: Annotated[
-        bool, typer.Option("--all-executions", help="Let it see everybody's executions.")
+        bool, Option("--all-executions", help="Let it see everybody's executions.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the key as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the key as JSON.")] = False,
 ) -> None:
     """Create an API key, and print it.
 

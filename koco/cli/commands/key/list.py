@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, scope_text, times
 from koco.client.answers import Key
 
@@ -14,7 +13,7 @@ _NAMES += ("expires", "last_used", "last_from")
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the keys as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the keys as JSON.")] = False,
 ) -> None:
     """List API keys.
 

@@ -3,9 +3,8 @@
 import sys
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client import context_file
 
@@ -15,22 +14,22 @@ _OWN_GRACE_S = 60.0
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The key's name.")],
     grace: Annotated[
         str,
-        typer.Option(
+        Option(
             "--grace", metavar="TIME", help="How long the old secret stays valid, such as 24h or 0."
         ),
     ] = "24h",
     expires: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--expires",
             metavar="TIME",
             help="When the new one expires: after 30d, for example [default: as before].",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the key as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the key as JSON.")] = False,
 ) -> None:
     """Give an API key a new secret, and print it.
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, schedule_text, times
 from koco.client.answers import ScheduleOfFlow
 
@@ -14,9 +13,9 @@ _STYLES = {"paused": "yellow"}
 def command(
     flow: Annotated[
         str | None,
-        typer.Argument(metavar="[FLOW]", help="Only those of this flow.", show_default=False),
+        Argument(metavar="[FLOW]", help="Only those of this flow.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """List schedules, with their next and last times.
 

@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.arguments import Schedules
+from koco.cli.parameters import Option
 from koco.cli.terminal import schedule_text
 
 
 def command(
     names: Schedules,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Resume schedules.
 

@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.commands import run
 from koco.cli.commands.run import Follow, Json, Timeout, Wait
 from koco.cli.many.repeats import Key
+from koco.cli.parameters import Argument
 
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="SCHEDULE", help="The schedule's id, or a flow that has one.")
+        str, Argument(metavar="SCHEDULE", help="The schedule's id, or a flow that has one.")
     ],
     follow: Follow = False,
     wait: Wait = False,

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, times
 from koco.client.answers import Secret
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the secrets as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the secrets as JSON.")] = False,
 ) -> None:
     """List secrets, without their values.
 

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.inputs import prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import keyboard, output
 from koco.errors import UsageError
 from koco.sizes import format_size
@@ -20,15 +19,15 @@ _SHORTEST = 6
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The secret's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The secret's name.")],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[-]", help="- reads the value from stdin.", show_default=False),
+        Argument(metavar="[-]", help="- reads the value from stdin.", show_default=False),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="PATH", help="Read the value from a file.")
+        Path | None, Option("--file", metavar="PATH", help="Read the value from a file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Set a secret.
 

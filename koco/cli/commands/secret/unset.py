@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The secret's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The secret's name.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Remove it even if live services use it.")
+        bool, Option("--force", help="Remove it even if live services use it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Remove a secret.
 

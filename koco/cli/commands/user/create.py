@@ -2,28 +2,27 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection, takeover
 from koco.cli.inputs import password_prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The user's name.")],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[-]", help="- reads the password from stdin.", show_default=False),
+        Argument(metavar="[-]", help="- reads the password from stdin.", show_default=False),
     ] = None,
     scopes: arguments.Scopes = None,
     flows: arguments.Flows = None,
     all_executions: Annotated[
-        bool, typer.Option("--all-executions", help="Let them see everybody's executions.")
+        bool, Option("--all-executions", help="Let them see everybody's executions.")
     ] = False,
     email: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Their e-mail address.", show_default=False)
+        str, Option(metavar="ADDRESS", help="Their e-mail address.", show_default=False)
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
     """Create a user, who can then log in with a password.
 

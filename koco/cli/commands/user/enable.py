@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="The user's name.")],
+    as_json: Annotated[bool, Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
     """Let a disabled user log in again.
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, scope_text, times
 from koco.client.answers import User
 
@@ -16,7 +15,7 @@ _FIELDS = (
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the users as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the users as JSON.")] = False,
 ) -> None:
     """List users.
 

@@ -2,23 +2,20 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
 from koco.cli.inputs import password_prompt, prompt
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The user's name.")],
     source: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[-]", help="- reads the new password from stdin.", show_default=False
-        ),
+        Argument(metavar="[-]", help="- reads the new password from stdin.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Change a user's password.
 

@@ -2,36 +2,35 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, scope_text
 from koco.errors import UsageError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The user's name.")],
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", metavar="SCOPE", help="Their only permissions (repeatable)."),
+        Option("--scope", metavar="SCOPE", help="Their only permissions (repeatable)."),
     ] = None,
     flows: Annotated[
         list[str] | None,
-        typer.Option("--flow", metavar="GLOB", help="Their only flows (repeatable)."),
+        Option("--flow", metavar="GLOB", help="Their only flows (repeatable)."),
     ] = None,
-    all_flows: Annotated[bool, typer.Option("--all-flows", help="Let them use all flows.")] = False,
+    all_flows: Annotated[bool, Option("--all-flows", help="Let them use all flows.")] = False,
     all_executions: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--all-executions/--own-executions",
             help="Let them see everybody's executions, or only their own.",
             show_default=False,
         ),
     ] = None,
     email: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Their e-mail address; '' removes it.")
+        str | None, Option(metavar="ADDRESS", help="Their e-mail address; '' removes it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
     """Change a user's rights or e-mail address.
 

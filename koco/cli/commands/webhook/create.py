@@ -3,28 +3,25 @@
 import os
 from typing import Annotated
 
-import typer
-
 from koco.cli import arguments, connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for it.")],
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where to send messages: an https URL.")
-    ],
+    name: Annotated[str, Argument(metavar="NAME", help="A name for it.")],
+    url: Annotated[str, Argument(metavar="URL", help="Where to send messages: an https URL.")],
     flows: arguments.Flows = None,
     events: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--on",
             metavar="STATUSES",
             help="Of what: running, awaiting, finished, error, cancelled, separated by commas"
             " [default: all but running].",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the webhook as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the webhook as JSON.")] = False,
 ) -> None:
     """Have a URL told of executions, and print its secret.
 

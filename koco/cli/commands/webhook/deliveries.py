@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection, pages
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 from koco.client.answers import Delivery
 
@@ -17,21 +16,21 @@ _STYLES = {"delivered": "green", "pending": "yellow", "failed": "red"}
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[WEBHOOK]", show_default=False, help="Only of this webhook [default: all]."
         ),
     ] = None,
     fid: Annotated[
-        str | None, typer.Option("--fid", metavar="FID", help="Only about this execution.")
+        str | None, Option("--fid", metavar="FID", help="Only about this execution.")
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(metavar="STATUS", help="Only pending, delivered or failed ones."),
+        Option(metavar="STATUS", help="Only pending, delivered or failed ones."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="The maximum number of messages.")
+        int, Option("--limit", min=1, metavar="N", help="The maximum number of messages.")
     ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """Show what webhooks were told and are still to be told, newest first.
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Option
 from koco.cli.terminal import output, scope_text, times
 from koco.client.answers import Webhook
 
@@ -17,7 +16,7 @@ _STYLES = {"failing": "yellow", "disabled": "red"}
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the webhooks as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the webhooks as JSON.")] = False,
 ) -> None:
     """List webhooks: your own or, if you are an admin, everybody's.
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
@@ -12,14 +11,12 @@ from koco.errors import UsageError
 def command(
     wanted: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="DELIVERY…",
             help="Ids of messages; or a webhook, for all that it was not told.",
         ),
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print how many there are as JSON.")
-    ] = False,
+    as_json: Annotated[bool, Option("--json", help="Print how many there are as JSON.")] = False,
 ) -> None:
     """Send messages to webhooks again, now.
 

@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's name.")],
+    name: Annotated[str, Argument(metavar="WEBHOOK", help="The webhook's name.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the webhook's last state as JSON.")
+        bool, Option("--json", help="Print the webhook's last state as JSON.")
     ] = False,
 ) -> None:
     """Remove a webhook, with its log and what it has not been told yet.

@@ -3,21 +3,20 @@
 import sys
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's name.")],
+    name: Annotated[str, Argument(metavar="WEBHOOK", help="The webhook's name.")],
     grace: Annotated[
         str,
-        typer.Option(
+        Option(
             "--grace", metavar="TIME", help="How long the old secret signs, too, such as 24h or 0."
         ),
     ] = "24h",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the webhook as JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the webhook as JSON.")] = False,
 ) -> None:
     """Give a webhook a new secret, and print it.
 

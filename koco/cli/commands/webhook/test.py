@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from koco.cli import connection
+from koco.cli.parameters import Argument, Option
 from koco.cli.terminal import output, times
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's name.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    name: Annotated[str, Argument(metavar="WEBHOOK", help="The webhook's name.")],
+    as_json: Annotated[bool, Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:
     """Send a test message to a webhook, and say how it went.
 

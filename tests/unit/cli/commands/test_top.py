@@ -100,7 +100,8 @@ def test_cancels_after_a_question_and_retries(plane: Plane) -> None:
         screen.presses("c")
         screen.shows("[y/N]")
         screen.presses("y")
-        screen.shows("is being cancelled", "cancelled")
+        screen.shows("is being cancelled")
+        screen.until(lambda lines: any("hello/flow0  " in x and "cancelled" in x for x in lines))
         screen.presses("r")
         screen.shows("does it again")
         assert len(plane.executions) == 2
