@@ -42,6 +42,7 @@ class Webhooks:
 
     def __init__(self, store: Store, settings: Settings, vault: Vault, *, url: str) -> None:
         self._store = store
+        self._settings = settings
         self._vault = vault
         #: Who makes the content, by the kind of webhook.
         self.contents: dict[str, MakeContent] = {KOCO: Contents(store, url=url).make}
@@ -71,7 +72,7 @@ class Webhooks:
             id=f"wh_{secrets.token_hex(12)}",
             name=name,
             kind=kind,
-            url=posting.check_url(url),
+            url=posting.check_url(url, networks=self._settings.webhook_networks),
             events=check_events(events),
             by=by.by,
             made=by.made,

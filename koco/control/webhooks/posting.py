@@ -26,6 +26,7 @@ MOST_S = 15.0
 #: how long that may take (seconds).
 _HEAD_BYTES, _BODY_BYTES, _BODY_S = 32 * 1024, 64 * 1024, 2.0
 
+_NOT_HTTPS = "it is not https"
 _ELSEWHERE = "`koco config set webhook_networks=…` allows networks of one's own"
 
 
@@ -40,20 +41,35 @@ class PostError(Exception):
     """There was no answer; the message says why."""
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, *, networks: Iterable[str]) -> str:
     """Return a URL that a webhook may have, in ASCII.
 
+    A host's name is resolved for each message. So a URL is refused here only if that cannot help.
+
     Raises:
-        UsageError: it is not valid.
+        UsageError: it is not valid, or nothing would ever be sent there.
     """
     try:
         web_urls.check(url)
-        return web_urls.encode(url)
+        found = web_urls.encode(url)
     except DownloadError as exc:
         what = exc.message.replace("is not fetched", "is not used")
         raise UsageError(
             f"the webhook's URL: {what}", hint="such as https://example.com/hook"
         ) from exc
+    if why := _never(found, tuple(networks)):
+        raise UsageError(f"the webhook's URL: {why}", hint=_ELSEWHERE)
+    return found
+
+
+def _never(url: str, networks: tuple[str, ...]) -> str:
+    """Return why nothing is sent to a URL, whatever its host's name resolves to; else nothing."""
+    host, port, is_tls = _place(url)
+    try:
+        public_network.parse(host)
+    except ValueError:
+        return "" if is_tls or networks else _NOT_HTTPS
+    return _refusal([host], port, is_tls, networks)
 
 
 async def post(
@@ -83,8 +99,7 @@ async def _post(
     url: str, body: bytes, headers: Mapping[str, str], networks: Iterable[str]
 ) -> Answer:
     parts = urlsplit(url)
-    host, is_tls = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if is_tls else 80)
+    host, port, is_tls = _place(url)
     addresses = await _permitted(host, port, is_tls, networks)
     reader, writer = await _connect(addresses, port, host if is_tls else None)
     try:
@@ -102,17 +117,28 @@ async def _post(
 
 async def _permitted(host: str, port: int, is_tls: bool, networks: Iterable[str]) -> list[str]:
     """Return a host's addresses, if all of them may be connected to."""
-    ours = [ipaddress.ip_network(each) for each in networks]
     addresses = await _resolve(host, port)
+    if why := _refusal(addresses, port, is_tls, networks):
+        raise PostError(f"{why}: {_ELSEWHERE}")
+    return addresses
+
+
+def _refusal(addresses: list[str], port: int, is_tls: bool, networks: Iterable[str]) -> str:
+    """Return why a host's addresses may not be connected to; empty if they may."""
+    ours = [ipaddress.ip_network(each) for each in networks]
     if addresses and all(_is_in(each, ours) for each in addresses):
-        return addresses
+        return ""
     if not addresses or not all(public_network.is_public(each, port) for each in addresses):
         # The same for a name that does not exist, so that nobody can explore internal names.
-        what = "its host has no public address, or the port is neither 80 nor 443"
-        raise PostError(f"{what}: {_ELSEWHERE}")
-    if not is_tls:
-        raise PostError(f"it is not https: {_ELSEWHERE}")
-    return addresses
+        return "its host has no public address, or the port is neither 80 nor 443"
+    return "" if is_tls else _NOT_HTTPS
+
+
+def _place(url: str) -> tuple[str, int, bool]:
+    """Return the host and the port of a URL, and whether it is https."""
+    parts = urlsplit(url)
+    is_tls = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls
 
 
 def _is_in(address: str, networks: list[Any]) -> bool:

@@ -16,6 +16,7 @@ from koco.errors import UsageError
 from tests.support.certificates import make_certificate
 
 HERE = ("127.0.0.0/8",)
+ALL = ("0.0.0.0/0", "::/0")
 
 
 class Server:
@@ -60,7 +61,8 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 def send(url: str, networks: tuple[str, ...] = HERE) -> Answer:
-    return asyncio.run(post(check_url(url), b"{}", {"webhook-id": "msg_1"}, networks=networks))
+    url = check_url(url, networks=ALL)  # whatever it is, each message is checked
+    return asyncio.run(post(url, b"{}", {"webhook-id": "msg_1"}, networks=networks))
 
 
 def refusal(url: str, networks: tuple[str, ...] = HERE) -> str:
@@ -217,9 +219,38 @@ def test_silence_ends(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPa
 def test_urls_are_checked(url: str) -> None:
     """What is no URL of the web is refused at once."""
     with pytest.raises(UsageError, match="the webhook's URL"):
-        check_url(url)
+        check_url(url, networks=ALL)
+
+
+@pytest.mark.parametrize(
+    ("url", "networks", "why"),
+    [
+        ("https://127.0.0.1/", (), "no public address"),
+        ("https://[::1]/", (), "no public address"),
+        ("https://[::ffff:10.0.0.1]/", (), "no public address"),
+        ("https://10.0.0.1/", ("127.0.0.0/8",), "no public address"),
+        ("https://1.1.1.1:8443/", (), "neither 80 nor 443"),
+        ("http://1.1.1.1/", (), "not https"),
+        ("http://example.com/", (), "not https"),
+        ("http://10.0.0.1:8080/", ("10.0.0.0/8",), ""),
+        ("http://intern.example/", ("10.0.0.0/8",), ""),
+        ("https://example.com/", (), ""),
+        ("https://1.1.1.1/", (), ""),
+    ],
+)
+def test_a_url_that_nothing_can_be_sent_to_is_refused(
+    url: str, networks: tuple[str, ...], why: str
+) -> None:
+    """When it is given, not after days of attempts; a name may resolve to another address."""
+    if not why:
+        assert check_url(url, networks=networks) == url
+        return
+    with pytest.raises(UsageError, match=why) as caught:
+        check_url(url, networks=networks)
+    assert "webhook_networks" in (caught.value.hint or "")
 
 
 def test_urls_become_ascii() -> None:
     """So that nothing in them can be another header."""
-    assert check_url("https://bücher.example/a b#c") == "https://xn--bcher-kva.example/a%20b"
+    found = check_url("https://bücher.example/a b#c", networks=())
+    assert found == "https://xn--bcher-kva.example/a%20b"
