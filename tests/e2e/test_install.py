@@ -1,6 +1,8 @@
 """koco as people install it: built, and put into environments without this checkout."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +106,25 @@ def test_a_new_project_is_ready_after_pip_install(python: Path, tmp_path: Path) 
     assert "passed" in call(python, "-m", "pytest", cwd=demo, KOCO_HOME=tmp_path)
     where = call(python, "-c", "import demo; print(demo.__file__)", cwd=tmp_path)
     assert where.strip() == str(demo / "demo/__init__.py")
+
+
+def test_the_images_steps_work(tmp_path: Path) -> None:
+    """The Dockerfile's, in a folder instead of an image, by uv: koco with exactly its Ray."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    build = text.split("\nFROM ")[1]
+    source, env = tmp_path / "src", tmp_path / "env"
+    source.mkdir()
+    (ray,) = re.findall(r"^ARG RAY=(.*)$", build, re.M)
+    for instruction, words in re.findall(r"^(RUN|COPY) +(.*)$", build, re.M):
+        if instruction == "COPY":
+            *names, target = words.split()
+            for name in names:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, source / (target if target != "./" else name))
+            continue
+        step = words.replace("python -m venv", f"{uv()} venv -q --python {sys.executable}")
+        step = step.replace("/opt/koco/bin/pip", f"{uv()} pip").replace("/opt/koco", str(env))
+        step = step.replace("--no-cache-dir", "-q").replace("${RAY}", ray)
+        call("sh", "-ec", step, cwd=source, VIRTUAL_ENV=env)
+    assert call(env / "bin/koco", "--version", cwd=tmp_path) == f"koco {__version__}\n"
+    assert call(env / "bin/ray", "--version", cwd=tmp_path).strip() == f"ray, version {ray}"
