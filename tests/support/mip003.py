@@ -76,14 +76,14 @@ class Agents:
 
 
 @contextmanager
-def serving_agents(data_dir: Path) -> Iterator[Agents]:
+def serving_agents(data_dir: Path, given: dict[str, Any] = MANIFEST) -> Iterator[Agents]:
     """Serve five flows; `own` is not offered over MIP-003.
 
     The keys are `ada`, `bob`, `reader`, `narrow`, which has other flows only, and `public`, as
     which callers without a key act.
     """
     with serving(data_dir) as api, serving_payments() as service:
-        api.call(complete(api, given=MANIFEST, flows=FLOWS))
+        api.call(complete(api, given=given, flows=FLOWS))
         api.parts.url = api.url
         api.parts.settings.masumi_url = service.url
         api.parts.settings.mip003_key = "public"

@@ -165,7 +165,7 @@ class Payments:
         if job.state is PaymentState.LAUNCHED:
             await self._submit(job)
         elif not await self._may_launch(job):
-            await self._fail(job, f"{job.user!r}, which ordered it, has no access any more")
+            await self._fail(job, "who ordered it has no access any more")
         elif job.state is PaymentState.AWAITING:
             await self._check(job)
         else:
@@ -235,7 +235,9 @@ class Payments:
         except KocoError as exc:
             if not _is_over(job.terms.submit_by):
                 raise
-            await self._fail(job, f"its result could not be submitted in time: {exc.message}")
+            # Purchasers without a key read the cause, and may not learn of the payment service.
+            log.warning("the result of %s is not submitted: %s", job.fid, exc.message)
+            await self._fail(job, "its result could not be submitted in time")
             return
         await self._store.payments.move(job.fid, job.state, PaymentState.SUBMITTED)
 

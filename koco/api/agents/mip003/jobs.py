@@ -1,6 +1,7 @@
 """Jobs, as MIP-003 calls executions: ordered, paid, followed, asked, and their result."""
 
 import hashlib
+import logging
 from typing import Any
 
 import msgspec
@@ -14,12 +15,14 @@ from koco.control.executions.launcher import KEY_LENGTH
 from koco.control.payments import result_text
 from koco.control.payments.hashes import hash_input
 from koco.control.services.catalog import Entry
-from koco.errors import NotFoundError, UsageError
+from koco.errors import AnswerError, ConflictError, NotFoundError, UnreachableError, UsageError
 from koco.events import line
 from koco.events.model import Status
 from koco.manifest.agent_rules import MIP003
 from koco.manifest.descriptions import KODOSUMI
 from koco.store.model import Execution, Lock, Payment, PaymentState, Terms
+
+log = logging.getLogger(__name__)
 
 #: The longest identifier of a purchaser (characters).
 _IDENTIFIER_LENGTH = 1000
@@ -113,10 +116,10 @@ async def start(request: Request, entry: Entry, order: Order, *, is_strict: bool
         )
         return Started(fid=execution.fid, identifier=identifier, input_hash=input_hash, terms=None)
     await request.parts.launches.check(entry, sent)
-    payment = await request.parts.payments.hold(
+    payment = await _hold(
+        request,
         entry,
         sent,
-        user=request.auth.name,
         identifier=identifier,
         input_hash=input_hash,
         agent=named.agent_identifier,
@@ -126,6 +129,26 @@ async def start(request: Request, entry: Entry, order: Order, *, is_strict: bool
     return Started(
         fid=payment.fid, identifier=identifier, input_hash=input_hash, terms=payment.terms
     )
+
+
+async def _hold(
+    request: Request, entry: Entry, sent: dict[str, Any], *, agent: str, **more: Any
+) -> Payment:
+    """Keep a job until it is paid. Without a key, nobody learns where the payment service is.
+
+    Raises as `Payments.hold`.
+    """
+    try:
+        return await request.parts.payments.hold(
+            entry, sent, user=request.auth.name, agent=agent, **more
+        )
+    except (AnswerError, ConflictError, UnreachableError) as exc:
+        if not access.is_keyless(request):
+            raise
+        log.warning("a job of %s cannot be paid: %s", entry.name, exc.message)
+        raise UnreachableError(
+            "jobs cannot be paid at the moment", hint="try again later"
+        ) from None
 
 
 async def look(request: Request, fid: str, *, of: str | None) -> Job:

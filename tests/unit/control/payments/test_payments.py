@@ -243,7 +243,8 @@ def test_a_result_that_cannot_be_submitted_in_time_is_noted(jobs: Jobs) -> None:
     jobs.look()
     now = jobs.now(payment)
     assert now.state is PaymentState.FAILED
-    assert str(now.cause).startswith("its result could not be submitted in time: ")
+    # Not what the payment service said: purchasers without a key see it.
+    assert now.cause == "its result could not be submitted in time"
 
 
 def test_a_job_that_was_launched_is_not_launched_again(jobs: Jobs) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from koco.api.agents.mip003.app import make_routes
 from tests.support.kodosumi_api import execute
-from tests.support.mip003 import ORDER, Agents
+from tests.support.mip003 import AGENT, MANIFEST, ORDER, Agents, serving_agents
 
 START = {"identifier_from_purchaser": ORDER, "input_data": {"who": "Ada"}}
 
@@ -303,6 +304,22 @@ def test_a_payment_is_seen_by_whoever_ordered_it(agents: Agents) -> None:
         assert ask(agents, status, key, job, "paid").status_code == 404
     assert ask(agents, status, "ada", job, "greet").status_code == 404
     assert ask(agents, status, "ada", job[:8], "paid").status_code == 404
+
+
+@pytest.mark.parametrize("trouble", ["away", "broken", "token", "none"])
+def test_without_a_key_nobody_learns_of_the_payment_service(tmp_path: Path, trouble: str) -> None:
+    """Neither where it is nor what it says; the log does."""
+    terms = {"flow": "paid", "agent_identifier": AGENT, "public": True}
+    with serving_agents(tmp_path, {**MANIFEST, "mip003": [terms]}) as agents:
+        settings, service = agents.api.parts.settings, agents.service
+        settings.masumi_url = {"away": "http://127.0.0.1:9/api", "none": ""}.get(
+            trouble, service.url
+        )
+        service.broken = {"broken": 500, "token": 401}.get(trouble, 0)
+        nobodys, adas = (ask(agents, ROUTES["start_job"], key, "", "paid") for key in (None, "ada"))
+        assert nobodys.status_code == 503
+        assert nobodys.json()["detail"] == "jobs cannot be paid at the moment"
+        assert "payment service" in adas.text
 
 
 def test_the_name_of_a_hidden_flow_is_not_told(agents: Agents) -> None:
