@@ -25,7 +25,7 @@ setup:  ## Make .venv with koco and its tools.
 demo: setup  ## A local cluster, a flow scaffolded, deployed, run and followed; then all of it down.
 	@sh examples/demo.sh
 
-# Unit tests wait for terminals and timers half of the time: four at a time suit two cores. Each
+# A process that runs unit tests uses 40 % of a core: six at a time suit two cores. Each
 # worker takes whole files from a neighbour, so few set-ups of a file are repeated. One that hangs
 # is given up early, because it may hold what the others of its process need.
 check: setup  ## Lint, format, types, layers, unit tests: under a minute.
@@ -33,7 +33,7 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(call tests,tests/unit,-n 4 --dist worksteal --timeout 60)
+	$(call tests,tests/unit,-n 6 --dist worksteal --timeout 60)
 
 # Two files at a time: each has a Ray of its own, and waits for processes most of the time.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
