@@ -5,7 +5,8 @@ loaded when it is first used (PEP 562), because the command line imports this pa
 must not pay for them.
 """
 
-from typing import TYPE_CHECKING, Any
+#: As `typing` has it, whose import takes as long as all of `koco --version` otherwise.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import koco.testing as testing
     from koco import forms, response
     from koco.errors import FlowError, InputsError, StepResultError
@@ -55,7 +58,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     import importlib
 
     if name in _HOMES:

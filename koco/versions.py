@@ -3,7 +3,6 @@
 The version does not distinguish two checkouts.
 """
 
-import hashlib
 from pathlib import Path
 
 #: The folder of this koco's package.
@@ -65,6 +64,8 @@ def code_digest() -> str:
 
     It uses content, because the same code has other dates and another path on another machine.
     """
+    import hashlib  # 4 ms, and the command line needs none of it
+
     found = hashlib.sha256()
     for path in sorted(HERE.rglob("*.py")):
         name = path.relative_to(HERE).as_posix()

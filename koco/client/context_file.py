@@ -11,11 +11,11 @@ finished.
 import os
 import shlex
 import tomllib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from koco import tokens
 from koco.client.url import check, host
@@ -30,8 +30,7 @@ LOCAL = "local"
 FROM_ENVIRONMENT = "KOCO_URL"
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """A named control plane. `cluster` has the facts that `koco up` keeps about its cluster.
 
     `ca` is the path of a PEM file with the certificates to trust for this control plane, if those
@@ -41,10 +40,13 @@ class Context:
 
     name: str
     url: str
-    key: str = field(repr=False)
-    cluster: dict[str, Any] = field(default_factory=dict)
+    key: str
+    cluster: Mapping[str, Any] = MappingProxyType({})
     ca: str = ""
     user: str = ""
+
+    def __repr__(self) -> str:
+        return f"Context({self.name!r}, {self.url!r})"  # without the key
 
     @property
     def is_session(self) -> bool:
@@ -60,8 +62,7 @@ class Context:
         return shlex.join([*words, *(["--ca", self.ca] if self.ca else [])])
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The name of the selected context, and the source that selected it.
 
     `by` is one of --context, KOCO_URL, KOCO_CONTEXT, koco.toml, contexts.toml. `name` is None if no
@@ -210,7 +211,7 @@ def current(flag: str | None = None, *, env: str | None = None) -> Context:
         raise _unknown(what, contexts)
     context = contexts[choice.name]
     if flag is None and (key := key_of_environment()):
-        return replace(context, key=key)
+        return context._replace(key=key)
     return context
 
 

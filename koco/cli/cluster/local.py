@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -284,7 +283,7 @@ def _start_parts(
         # too.
         if starts_ray or not known or known.key != key:
             begun = {**here, **ports, "address": address, **asked_for}
-            context_file.save_begun(replace(context, cluster=begun))
+            context_file.save_begun(context._replace(cluster=begun))
         order = {
             **driver_process.order("up", kept, None if starts_ray else address),
             "asked": wanted.asked,
@@ -304,7 +303,7 @@ def _start_parts(
         raise _make_refusal("the store")
     # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
-    context = replace(context, url=answer["url"], cluster=kept)
+    context = context._replace(url=answer["url"], cluster=kept)
     _finish(context)
     more = {name: answer[name] for name in ("ray", "version", "replaced")}
     return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)

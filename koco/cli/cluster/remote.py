@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from koco import __version__, versions
@@ -103,8 +102,8 @@ def _bring_up(
     if not known or known.key != key:
         # Saved before anything starts, so the key is not lost if the start is interrupted. The name
         # and the URL count only after that.
-        begun = replace(known or context, name=name, key=key)
-        context_file.save_begun(begun if known else replace(begun, cluster=place))
+        begun = (known or context)._replace(name=name, key=key)
+        context_file.save_begun(begun if known else begun._replace(cluster=place))
     order = {
         "action": "up",
         "asked": wanted.asked,
@@ -121,7 +120,7 @@ def _bring_up(
         raise NotAllowedError(what, hint=hint)
     kept = {**wanted.kept, **options.options_to_keep(answer["start"]), **place}
     # It may have been running already, at an address that no context here had.
-    context = replace(context, url=answer["url"], cluster=kept)
+    context = context._replace(url=answer["url"], cluster=kept)
     context_file.save_begun(context)
     _require_reachable(context, answer["start"])
     _finish(context)

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated
 
 from koco import tokens
@@ -108,7 +107,7 @@ def _log_in(context: Context, password: str | None) -> tuple[Context, str]:
     typed = password_prompt.ask_existing(password, f"Password of {context.user}", usage=usage)
     with _saving_nothing(is_key=False), Client(context, remembers=True) as client:
         answer = client.log_in(context.user, typed)
-    return replace(context, key=answer["token"]), answer["expires"]
+    return context._replace(key=answer["token"]), answer["expires"]
 
 
 def _keep_other(address: str) -> Callable[[Context], None]:

@@ -1,6 +1,5 @@
 """`koco logout`: end the session of the current context."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from koco.cli import connection
@@ -33,7 +32,7 @@ def command(
     # Keep it if the key came from the environment, or if somebody has logged in again meanwhile.
     kept = context_file.load_contexts().get(context.name)
     if kept is not None and kept.key == context.key:
-        context_file.save_context(replace(kept, key=""), make_current=False)
+        context_file.save_context(kept._replace(key=""), make_current=False)
     if as_json:
         output.print_json({"name": context.name, "user": context.user or None})
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from koco.cli import arguments, connection, selection
 from koco.cli.parameters import Argument, Option
 from koco.cli.selection import Filters
-from koco.cli.terminal import event_view, family_view
+from koco.cli.terminal import event_view
 from koco.cli.terminal.event_view import View
 from koco.client.client import Client, Stream
 from koco.errors import UsageError
@@ -194,6 +194,8 @@ def _show_family(
     client: Client, fid: str, view: View, *, since: int, tail: int | None, follow: bool
 ) -> int:
     """Show an execution's events together with those of the executions that it launches."""
+    from koco.cli.terminal import family_view  # threads, which one execution does not need
+
     kinds = tuple({*view.kinds, *family_view.KINDS}) if view.kinds else ()
     if tail == 0:
         since, tail = client.execution(fid)["last_seq"], None

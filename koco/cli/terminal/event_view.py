@@ -4,7 +4,6 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from koco.cli.exits import Exit
@@ -48,23 +47,38 @@ _STEP_STYLES = {"error": output.RED, "retrying": output.YELLOW}
 _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"}) - {"progress"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Options of the view. `kinds` are those requested by name, `fid` is the execution's.
 
     `label` stands before each line of text, and `prefix` (which may have colours) before that and
-    before a time. With `marks_fid`, lines of JSON get the fid.
+    before a time. With `marks_fid`, lines of JSON get the fid. `bar` is where a terminal shows
+    `progress` events, unless they are requested by name.
     """
 
-    as_json: bool = False
-    timestamps: bool = False
-    kinds: tuple[str, ...] = ()
-    fid: str = ""
-    label: str = ""
-    prefix: str = ""
-    marks_fid: bool = False
-    #: Where a terminal shows `progress` events, unless they are requested by name.
-    bar: ProgressBar = field(default_factory=ProgressBar)
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        timestamps: bool = False,
+        kinds: tuple[str, ...] = (),
+        fid: str = "",
+        label: str = "",
+        prefix: str = "",
+        marks_fid: bool = False,
+        bar: ProgressBar | None = None,
+    ) -> None:
+        self.as_json = as_json
+        self.timestamps = timestamps
+        self.kinds = kinds
+        self.fid = fid
+        self.label = label
+        self.prefix = prefix
+        self.marks_fid = marks_fid
+        self.bar = bar or ProgressBar()
+
+    def changed(self, **options: Any) -> "View":
+        """Return a copy with other options."""
+        return View(**{**vars(self), **options})
 
 
 def worst(statuses: Iterable[str]) -> int:
@@ -167,7 +181,7 @@ def report_end(stream: Stream, view: View) -> None:
 
 def show_lines(stream: Stream, lines: list[bytes], view: View) -> None:
     """Write lines of a stream to stdout at once."""
-    view = replace(view, fid=stream.fid)
+    view = view.changed(fid=stream.fid)
     if view.as_json:
         _write_json(stream, lines, view)
     else:

@@ -7,7 +7,6 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import chain
 from queue import Queue
 from threading import Thread
@@ -63,7 +62,7 @@ class _Family:
     def __init__(self, root: Stream, open_stream: OpenStream, view: View) -> None:
         self.root = _Member(root, is_root=True)
         self.open_stream = open_stream
-        self._view = replace(view, marks_fid=True)
+        self._view = view.changed(marks_fid=True)
         self._known: set[str] = set()
         self._children: deque[str] = deque()
 
@@ -87,7 +86,7 @@ class _Family:
 
     def show(self, member: _Member, lines: list[bytes]) -> None:
         """Show lines of a member."""
-        stream, view = member.stream, replace(self._view, label=member.label)
+        stream, view = member.stream, self._view.changed(label=member.label)
         if view.kinds and view.as_json:
             lines = [line for line in lines if stream.read_kind(line) in view.kinds]
         if lines:

@@ -3,7 +3,6 @@
 import sys
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import groupby
 
 from koco.cli.terminal import event_view, output
@@ -32,7 +31,7 @@ class ManyView:
         else:
             for (fid, flow), group in groupby(arrived, key=lambda each: (each.fid, each.flow)):
                 events = [stream.decode(each.line) for each in group]
-                view = replace(self._view, fid=fid, prefix=self._prefix(fid, flow))
+                view = self._view.changed(fid=fid, prefix=self._prefix(fid, flow))
                 event_view.show_events(events, view)
         sys.stdout.flush()
 

@@ -1,6 +1,5 @@
 """Times for people: ages, durations, and time limits of commands."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -116,6 +115,8 @@ def limit(timeout_s: float | None, late: Callable[[], Exception]) -> Iterator[No
     if timeout_s is None:
         yield
         return
+
+    import signal  # only here
 
     def ring(*_: Any) -> None:
         raise late()

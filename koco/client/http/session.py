@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from koco.client.http.connection import Connection, Head, Headers, write_head
@@ -220,7 +220,9 @@ class Session:
 
 def _reach(host: str, port: int) -> socket.socket:
     try:
-        link = socket.create_connection((host, port), CONNECT_S)
+        # As bytes, because text would be encoded once more, which loads tables of Unicode.
+        place: Any = host.encode("ascii")
+        link = socket.create_connection((place, port), CONNECT_S)
     except TimeoutError as exc:
         raise ConnectTimeoutError(str(exc)) from exc
     except (OSError, UnicodeError) as exc:  # a name that cannot be looked up

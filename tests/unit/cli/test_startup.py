@@ -19,8 +19,8 @@ from tests.support.http_server import QuietServer
 
 HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2", "textual"}
 HEAVY |= {"httpx", "http", "email", "ssl"}  # plain HTTP takes a socket
-#: What reads command lines that are wrong, and help.
-PARSERS = {"typer", "argparse"}
+#: What reads command lines that are wrong, and help; and what costs as much as a third of Python.
+PARSERS = {"typer", "argparse", "inspect", "dataclasses", "hashlib", "threading"}
 
 #: Runs the command line as `koco` does, then says on stderr what it has imported.
 PROBE = (
