@@ -41,6 +41,8 @@ FLOWS = (
     ),
     flow("never"),
     flow("hidden", expose=("a2a",)),
+    flow("twin-a"),
+    flow("twin--a"),
 )
 
 
@@ -92,6 +94,7 @@ async def files(stage: Stage) -> Any:
 PLAYS = {
     **{"greet": greet, "count": count, "fail": fail, "slow": slow, "files": files},
     "approve": approve,
+    **{"twin-a": count, "twin--a": count},
     **{"review": asks("review"), "secretive": asks("secret"), "free": asks("anything")},
 }
 LOCKS = {"review": REVIEW, "secret": [{"type": "password", "name": "p"}]}

@@ -30,6 +30,13 @@ def command(
             "doctor.",
         ),
     ] = False,
+    plain_names: Annotated[
+        bool,
+        Option(
+            "--plain-names",
+            help="Name tools service_flow, for clients that refuse dots and dashes.",
+        ),
+    ] = False,
     print_config: Annotated[
         ClientName | None,
         Option(
@@ -49,14 +56,20 @@ def command(
     """
     if print_config is not None:
         client = client_config.CLIENTS[print_config.value]
-        line = client_config.command_line(_options(), service=service, operates=operate)
+        line = client_config.command_line(
+            _options(),
+            service=service,
+            operates=operate,
+            has_plain_names=plain_names or client.needs_plain_names,
+        )
         home = os.environ.get("KOCO_HOME", "").strip()
         output.note(f"{client.place}:")
         output.print_line(
             client.render(line, {"KOCO_HOME": str(context_file.home())} if home else {})
         )
         return
-    _serve(f"/mcp/{service}" if service else "/mcp", operates=operate)
+    path = f"/mcp/{service}" if service else "/mcp"
+    _serve(path, operates=operate, has_plain_names=plain_names)
 
 
 def _options() -> list[str]:
@@ -85,7 +98,7 @@ def _options() -> list[str]:
     return [] if choice.by == "contexts.toml" else ["--context", name]
 
 
-def _serve(path: str, *, operates: bool) -> None:
+def _serve(path: str, *, operates: bool, has_plain_names: bool) -> None:
     from koco.cli.mcp.forwarder import Forwarder  # httpx
     from koco.cli.mcp.operations import Operations
 
@@ -98,5 +111,11 @@ def _serve(path: str, *, operates: bool) -> None:
 
     with connection.connect() as client:
         operations = Operations(connection.options()) if operates else None
-        forwarder = Forwarder(client.transport, write, path=path, operations=operations)
+        forwarder = Forwarder(
+            client.transport,
+            write,
+            path=path,
+            operations=operations,
+            has_plain_names=has_plain_names,
+        )
         forwarder.serve(iter(sys.stdin.buffer.readline, b""))

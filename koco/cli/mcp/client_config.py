@@ -16,6 +16,8 @@ class Client:
 
     render: Callable[[list[str], Mapping[str, str]], str]
     place: str
+    #: Whether it refuses names of tools with dots or dashes, or hides such tools.
+    needs_plain_names: bool = False
 
 
 def _json(key: str) -> Callable[[list[str], Mapping[str, str]], str]:
@@ -46,16 +48,18 @@ def _shell(line: list[str], env: Mapping[str, str]) -> str:
 #: The clients by the names that `--print-config` takes.
 CLIENTS = {
     "claude-code": Client(_shell, "run this line"),
-    "claude-desktop": Client(_json("mcpServers"), "put this into claude_desktop_config.json"),
-    "codex": Client(_toml, "put this into ~/.codex/config.toml"),
-    "cursor": Client(_json("mcpServers"), "put this into .cursor/mcp.json"),
+    "claude-desktop": Client(_json("mcpServers"), "put this into claude_desktop_config.json", True),
+    "codex": Client(_toml, "put this into ~/.codex/config.toml", True),
+    "cursor": Client(_json("mcpServers"), "put this into .cursor/mcp.json", True),
     "gemini": Client(_json("mcpServers"), "put this into ~/.gemini/settings.json"),
     "vscode": Client(_json("servers"), "put this into .vscode/mcp.json"),
     "zed": Client(_json("context_servers"), "put this into Zed's settings.json"),
 }
 
 
-def command_line(options: list[str], *, service: str | None, operates: bool) -> list[str]:
+def command_line(
+    options: list[str], *, service: str | None, operates: bool, has_plain_names: bool
+) -> list[str]:
     """Return the command line with which a client starts the server.
 
     With a whole path, because a desktop application does not search where a shell does.
@@ -64,4 +68,5 @@ def command_line(options: list[str], *, service: str | None, operates: bool) -> 
     found = str(own) if own.exists() else shutil.which(_NAME)
     koco = [found] if found else [sys.executable, "-m", "koco"]
     chosen = ["--service", service] if service else []
+    chosen += ["--plain-names"] if has_plain_names else []
     return [*koco, *options, "mcp", *chosen, *(["--operate"] if operates else [])]

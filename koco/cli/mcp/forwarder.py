@@ -7,9 +7,11 @@ meets its execution.
 
 import contextlib
 import json
+import re
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,6 +28,7 @@ _AWAY_S = 60.0
 
 _PARSE_ERROR, _INVALID_REQUEST, _INVALID_PARAMS, _INTERNAL_ERROR = -32700, -32600, -32602, -32603
 _KEY = "koco/idempotencyKey"
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9]+")
 
 Message = dict[str, Any]
 
@@ -40,12 +43,17 @@ class Forwarder:
         *,
         path: str,
         operations: Operations | None = None,
+        has_plain_names: bool = False,
     ) -> None:
-        """`write` writes one line; `operations` are tools that are carried out here."""
+        """`write` writes one line; `operations` are tools that are carried out here.
+
+        With `has_plain_names`, names of tools have only letters, digits and underscores.
+        """
         self._transport = transport
         self._write_line = write
         self._path = path
         self._operations = operations
+        self._has_plain_names = has_plain_names
         #: The revision that an older client agreed on.
         self._version = ""
         self._writing = threading.Lock()
@@ -154,10 +162,13 @@ class Forwarder:
         if message["method"] == "initialize":
             self._version = str(result.get("protocolVersion", ""))
         tools = result.get("tools", [])
-        is_last = message["method"] == "tools/list" and "nextCursor" not in result
-        if is_last and self._operations and isinstance(tools, list):
-            result["tools"] = [*tools, *self._operations.tools()]
-        return answer
+        if message["method"] != "tools/list" or not isinstance(tools, list):
+            return answer
+        if self._has_plain_names:
+            tools = _renamed(tools)
+        if self._operations and "nextCursor" not in result:
+            tools = [*tools, *self._operations.tools()]
+        return {**answer, "result": {**result, "tools": tools}}
 
     def _refuse(self, id_: Any, code: int, message: str) -> None:
         error = {"code": code, "message": message}
@@ -230,6 +241,20 @@ def _read(line: bytes) -> Message:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _renamed(tools: list[Any]) -> list[Any]:
+    """Return tools with plain names, which the control plane takes for theirs.
+
+    Tools whose plain names are the same keep their own.
+    """
+    named = [each for each in tools if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    plain = {each["name"]: _NOT_PLAIN.sub("_", each["name"]) for each in named}
+    count = Counter(plain.values())
+    return [
+        {**each, "name": plain[each["name"]]} if count[plain[each["name"]]] == 1 else each
+        for each in named
+    ]
 
 
 def _with_key(message: Message) -> Message:

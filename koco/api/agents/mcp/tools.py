@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from koco.api.agents.calls import Calls
@@ -15,6 +16,7 @@ from koco.forms import InputFiles
 PROTOCOL = "mcp"
 #: A person's own service is called `hello~ada`, and tools may not have `~` in their names.
 _TILDE, _IN_NAMES = "~", "_"
+_PLAIN, _NOT_PLAIN = re.compile(r"[A-Za-z0-9_]+"), re.compile(r"[^A-Za-z0-9]+")
 
 _FILE = {
     "type": "object",
@@ -53,13 +55,18 @@ def find(ask: Ask, name: str) -> Entry:
     try:
         return ask.calls.flow(f"{service.replace(_IN_NAMES, _TILDE)}/{flow}", PROTOCOL)
     except NotFoundError:
-        raise NotFoundError(f"there is no tool {name[:200]!r}") from None
+        # Clients that know only letters, digits and underscores write a name with these.
+        known = listing(ask) if _PLAIN.fullmatch(name) else []
+        alike = [each for each in known if _plain(_name_of(ask, each)) == _plain(name)]
+        if len(alike) != 1:
+            raise NotFoundError(f"there is no tool {name[:200]!r}") from None
+        return alike[0]
 
 
 def describe(ask: Ask, entry: Entry) -> dict[str, Any]:
     """Return a flow as a tool."""
     flow = entry.flow
-    name = flow.name if ask.service else _name_of(entry)
+    name = _name_of(ask, entry)
     texts = [text for text in (flow.summary, flow.description) if text]
     tool: dict[str, Any] = {"name": name, "title": flow.summary or entry.name}
     tool["description"] = "\n\n".join(texts) or f"Run the flow {entry.name}."
@@ -76,8 +83,14 @@ def fits(ask: Ask, schema: dict[str, Any]) -> bool:
     return ask.is_modern or schema.get("type") == "object"
 
 
-def _name_of(entry: Entry) -> str:
+def _name_of(ask: Ask, entry: Entry) -> str:
+    if ask.service is not None:
+        return entry.flow.name
     return f"{entry.service.replace(_TILDE, _IN_NAMES)}.{entry.flow.name}"
+
+
+def _plain(name: str) -> str:
+    return _NOT_PLAIN.sub("_", name)
 
 
 def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
@@ -135,8 +148,11 @@ async def _uploaded(calls: Calls, field: str, value: Any) -> Any:
         raise InputsError(**{field: message[:_LONGEST]})
     if not isinstance(value, dict) or value.keys() != {"name", "data"}:
         return value
+    given = value["data"]
     try:
-        data = base64.b64decode(value["data"], validate=True)
+        # Without the line ends that `base64` and MIME put in.
+        text = "".join(given.split()) if isinstance(given, str) else given
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, TypeError, ValueError):
         message = "`data` must be the file's content in base64"
         raise InputsError(**{field: message}) from None

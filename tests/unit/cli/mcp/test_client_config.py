@@ -40,11 +40,12 @@ def test_prints_the_configuration_of_clients(cli: Cli, tmp_path: Path, name: str
         command, arguments = about["command"], about["args"]
         assert about["env"] == {"KOCO_HOME": home}
     assert Path(command).is_absolute()
-    assert arguments[-4:] == ["--context", "prod", "mcp", "--operate"]
+    plain = ["--plain-names"] if name in ("claude-desktop", "codex") else []
+    assert arguments[-4 - len(plain) :] == ["--context", "prod", "mcp", *plain, "--operate"]
 
 
 def _arguments(cli: Cli) -> list[str]:
-    ran = cli("mcp", "--print-config", "cursor")
+    ran = cli("mcp", "--print-config", "gemini")
     assert ran.code == 0, ran.err
     found: list[str] = json.loads(ran.out)["mcpServers"]["koco"]["args"]
     return found

@@ -273,6 +273,16 @@ def test_the_official_client_starts_it(api: Api, tmp_path: Path, mode: str) -> N
     asyncio.run(work())
 
 
+def test_names_can_be_plain(api: Api, tmp_path: Path) -> None:
+    """For clients that take no dots and dashes; those that two tools would have stay."""
+    with running(api, tmp_path, "--plain-names", "--operate") as server:
+        tools = server.ask(modern(api, "tools/list"))["result"]["tools"]
+        names = {each["name"] for each in tools}
+        assert {"svc_greet", "svc_count", "koco_plan", "svc.twin-a", "svc.twin--a"} <= names
+        found = server.ask(modern(api, "tools/call", name="svc_greet", arguments={"who": "Ada"}))
+        assert found["result"]["content"][0]["text"] == "Hello, Ada"
+
+
 def test_operates_with_koco_itself(api: Api, tmp_path: Path) -> None:
     """Its tools are the commands, with their output and their exit code."""
     with running(api, tmp_path, "--operate") as server:

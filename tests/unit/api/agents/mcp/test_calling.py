@@ -172,7 +172,7 @@ def test_says_how_to_answer_what_the_client_cannot_ask(api: Api, either: McpClie
 def test_files_go_in_and_out(api: Api, client: McpClient) -> None:
     """As base64 in the arguments, and as links to resources in the result."""
     data = {"name": "a.txt", "data": base64.b64encode(b"text").decode()}
-    more = {"name": "b.bin", "data": base64.b64encode(b"\x00\xff").decode()}
+    more = {"name": "b.bin", "data": base64.encodebytes(b"\x00\xff").decode()}  # with a line end
     found = client.call("svc.files", {"f": data, "g": [more]})
     assert found["isError"] is False, found
     links = [each for each in found["content"] if each["type"] == "resource_link"]

@@ -164,6 +164,23 @@ def test_what_is_no_message_is_answered_with_its_id(client: McpClient) -> None:
     assert client.http.post("/mcp", json=ping).json() == {"jsonrpc": "2.0", "id": 0, "result": {}}
 
 
+def test_names_are_known_without_dots_and_dashes(api: Api) -> None:
+    """Some clients write them so. What two tools could be called is no tool."""
+    for path, name, known in (
+        ("/mcp", "svc_greet", True),
+        ("/mcp", "svc__greet", True),
+        ("/mcp", "svc.twin-a", True),
+        ("/mcp", "svc_twin_a", False),
+        ("/mcp", "svc_hidden", False),
+        ("/mcp/svc", "twin_a", False),
+        ("/mcp/svc", "twin--a", True),
+    ):
+        with McpClient(api.url, path=path) as client:
+            message = client.message("tools/call", name=name, arguments={"who": "Ada"})
+            answer = client.send(message).json()
+        assert ("error" not in answer) == known, name
+
+
 def test_there_are_only_posts(client: McpClient) -> None:
     """Neither a stream of the server's nor a session to end."""
     for method in ("GET", "DELETE"):
