@@ -9,7 +9,7 @@ from koco.api import node_app, protocol_app
 from koco.api.agents.a2a import app as a2a
 from koco.api.agents.mcp import routes as mcp
 from koco.api.agents.mip003 import app as mip003
-from koco.api.http import errors, proxy, request_id
+from koco.api.http import errors, proxy, rendered, request_id
 from koco.api.http.audit import record
 from koco.api.kodosumi import app as kodosumi
 from koco.api.middleware import etag, metrics, validation
@@ -39,7 +39,6 @@ from koco.api.routes.executions import (
     files,
     locks,
     messages,
-    rendered,
     repeats,
     results,
     stacks,
@@ -95,7 +94,7 @@ def create_app(parts: Parts) -> Litestar:
             "doctor": Doctor(parts),
             "replies": Replies(parts),
             "metrics": counters,
-            "rendered": rendered.Rendered(),
+            "rendered": rendered.Rendered(executions.Execution.render),
         }
     )
     app = protocol_app.bind(_make_routes(), state)

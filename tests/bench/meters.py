@@ -91,6 +91,12 @@ def peak(look: Callable[[], Memory], *, every_s: float = 0.5) -> Iterator[list[M
         thread.join()
 
 
+def cpu_s(process: psutil.Process) -> float:
+    """Return the CPU time that a process has used (seconds)."""
+    used = process.cpu_times()
+    return used.user + used.system
+
+
 def cpu_percent(pid: int, seconds: float) -> float:
     """Return how much of a core a process uses over so many seconds."""
     process = psutil.Process(pid)
