@@ -1,5 +1,6 @@
 """`koco up` in a process that has joined Ray: start, upgrade or keep the control plane."""
 
+import os
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from koco.bootstrap.order import Order
 from koco.bootstrap.upgrade import Running
 from koco.control.access import head_key
 from koco.control.start import Start
+from koco.control.tracing import variables
 from koco.sdk.process import control_client
 
 #: How long a control plane may take to answer after it has started (seconds).
@@ -106,6 +108,7 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
         tls_cert=cert,
         tls_key=key,
         environment=order.environment,
+        telemetry=variables.asked(os.environ) or (former.telemetry if former else {}),
         code=versions.code_digest(),
     )
 

@@ -25,6 +25,7 @@ from koco.control.server.listener import Listening
 from koco.control.server.local_calls import LocalCalls
 from koco.control.start import Start
 from koco.control.tasks import Tasks
+from koco.control.tracing import variables
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk.process import control_client, local_socket
 from koco.store.model import AuditEntry
@@ -51,6 +52,7 @@ class Plane:
         only_for_nodes: Callable[[Any], Any],
     ) -> None:
         self._start_with = msgspec.msgpack.decode(start, type=Start)
+        variables.use(self._start_with.telemetry)
         self._make_app = make_app
         self._only_for_nodes = only_for_nodes
         context = ray.get_runtime_context()

@@ -22,5 +22,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str | None = None
     #: Packages that koco's processes need if the cluster lacks them: `{py_modules, pip}`.
     environment: dict[str, Any] = {}
+    #: OpenTelemetry's variables (`koco.control.tracing.variables`).
+    telemetry: dict[str, str] = {}
     #: The expected digest of koco's code (`koco.versions`): other code does not take over.
     code: str = ""

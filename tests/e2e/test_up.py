@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.collector import Collector
 from tests.support.driver import APP, Koco, eventually, kill9, koco_of_its_own
 
 
@@ -151,6 +152,34 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
         assert any("gcs_server" in title for title in titles), f"Ray was stopped: {gone}"
         ours = ("ray::ControlPlane", "ray::Runner")
         eventually(lambda: not any(t.startswith(ours) for t in titles_of(fresh)), within_s=10)
+
+
+@pytest.mark.timeout(400)  # Ray, and four control planes: a minute each on a machine that is busy
+def test_a_ray_that_runs_already_gets_opentelemetrys_variables(fresh: Koco) -> None:
+    """Those of `koco up`, because that Ray was started without; a later `koco up` changes them."""
+    fresh.env |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    collector = Collector()
+    try:
+        with ray_by_hand(fresh) as ports:
+            fresh.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
+            fresh.run("up", "--port", str(ports["api"])).ok()
+            fresh.deploy("guest", "def hi():\n    return 'hi'\n")
+            assert fresh.execute("hi").result == "hi"
+            eventually(lambda: any(each.name == "launch guest/hi" for each in collector.spans))
+            for wanted, replaced in (("otlp", True), ("otlp", False), ("none", True)):
+                fresh.env["OTEL_TRACES_EXPORTER"] = wanted
+                again = fresh.run("up", "--json").ok().json()
+                assert (again["replaced"] is not None) is replaced, wanted
+            del fresh.env["OTEL_TRACES_EXPORTER"], fresh.env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+            assert fresh.run("up", "--json").ok().json()["replaced"] is None
+            sent = len(collector.spans)
+            assert fresh.execute("hi").result == "hi"
+            time.sleep(2)
+            assert len(collector.spans) == sent
+            assert "koco" in collector.services
+            fresh.run("down").ok()
+    finally:
+        collector.close()
 
 
 @pytest.mark.timeout(400)  # five starts of Ray: half a minute each on a machine that is busy

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from koco.plurals import counted
 
 #: Time for the remaining processes of a dead head to end on their own (seconds).
 _REMAINS_S = 1.0
+#: Where the context keeps which of OpenTelemetry's variables the control plane has, by a digest.
+_TELEMETRY = "telemetry"
 
 
 def up(
@@ -39,6 +42,7 @@ def up(
     which are ended. A `backup` is restored first: its file, and whether it replaces a store.
     """
     from koco.control.settings import parse  # msgspec, which `koco down` does not need
+    from koco.control.tracing import variables
 
     values = parse(settings)
     with alone():
@@ -47,11 +51,14 @@ def up(
             _check(asked, known)
             recover_admin = _restore(*backup, asked, known) or recover_admin
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
+        here = known.cluster if known else {}
+        telemetry = variables.digest(variables.asked(os.environ))
         is_asked_anew = (
             values
             or recover_admin
-            or options.differs(asked, known.cluster if known else {})
+            or options.differs(asked, here)
             or options.is_other_key(known)
+            or telemetry not in ("", here.get(_TELEMETRY))
         )
         is_same = known and ca in (None, known.ca) and not is_asked_anew
         if known and is_same and (found := _find_running(known, remains)):
@@ -241,6 +248,8 @@ def _start_parts(
     recover: bool,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
+    from koco.control.tracing import variables  # as in `up`
+
     here = dict(known.cluster) if known else {}
     is_ours = remains.is_alive
     # A Ray that ran here is started again. If none did, another Ray may be joined.
@@ -301,6 +310,8 @@ def _start_parts(
     if not answer["admitted"]:
         context_file.forget_begun(LOCAL)
         raise _make_refusal("the store")
+    if telemetry := answer["start"].get("telemetry"):
+        kept[_TELEMETRY] = variables.digest(telemetry)
     # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
     context = context._replace(url=answer["url"], cluster=kept)

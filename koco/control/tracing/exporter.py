@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from koco.control.events import changes
 from koco.control.events.spooler import Spooler
-from koco.control.tracing import spans
+from koco.control.tracing import spans, variables
 from koco.control.tracing.spans import Span
 from koco.errors import KocoError
 from koco.store.model import EVERYTHING, Execution
@@ -33,7 +33,6 @@ _TRIES = 1500
 #: How often the feed is looked at if nothing changes (seconds).
 _LOOK_S = 60.0
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _OURS = "http/protobuf"
 
@@ -116,12 +115,12 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
     def value(name: str) -> str:
         return environment.get(name, "").strip()
 
-    if value("OTEL_SDK_DISABLED").lower() == "true":
+    if value(variables.DISABLED).lower() == "true":
         return False
-    exporters = value("OTEL_TRACES_EXPORTER")
+    exporters = value(variables.EXPORTER)
     if exporters and "otlp" not in [each.strip() for each in exporters.split(",")]:
         return False
-    if not exporters and not any(map(value, _ENDPOINTS)):
+    if not exporters and not any(map(value, variables.ENDPOINTS)):
         return False
     protocol = next(filter(None, map(value, _PROTOCOLS)), _OURS)
     if protocol != _OURS:
