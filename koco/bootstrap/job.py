@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from koco.bootstrap import driver
@@ -37,11 +38,11 @@ def main() -> None:
 def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     requirements = importlib.metadata.requires(DISTRIBUTION) or []
     _check_python()
-    packages = missing_packages(requirements)
+    packages = missing_packages(requirements, extras_of(order))
     environment = dict(order.get("environment", {}))
     if packages and order["action"] == "up":
         environment["pip"] = packages
-        names = [re.split("[<>=!~]", package)[0] for package in packages]
+        names = [re.split(r"[\[<>=!~]", package)[0] for package in packages]
         os.write(1, f"\n{NOTE}{json.dumps({'lacking': names})}\n".encode())
     import ray
     from ray.exceptions import RuntimeEnvSetupError
@@ -71,7 +72,13 @@ def _on_head(order: dict[str, Any]) -> dict[str, Any]:
         return driver.describe_error(exc)
 
 
-def missing_packages(requirements: list[str]) -> list[str]:
+def extras_of(order: dict[str, Any]) -> set[str]:
+    """Return koco's extras that an ordered control plane needs."""
+    options = {**order.get("defaults", {}), **order.get("asked", {})}
+    return {"ray", "postgresql"} if options.get("store") else {"ray"}
+
+
+def missing_packages(requirements: list[str], extras: Collection[str] = ("ray",)) -> list[str]:
     """Return koco's requirements that this Python does not meet. Ray itself is not checked."""
     from packaging.requirements import Requirement
 
@@ -79,14 +86,16 @@ def missing_packages(requirements: list[str]) -> list[str]:
     for text in requirements:
         requirement = Requirement(text)
         marker = requirement.marker
-        if requirement.name == "ray" or (marker and not marker.evaluate({"extra": "ray"})):
+        wanted = marker is None or any(marker.evaluate({"extra": each}) for each in extras)
+        if requirement.name == "ray" or not wanted:
             continue
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             version = None
         if version is None or not requirement.specifier.contains(version, prereleases=True):
-            found.append(f"{requirement.name}{requirement.specifier}")
+            parts = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+            found.append(f"{requirement.name}{parts}{requirement.specifier}")
     return found
 
 

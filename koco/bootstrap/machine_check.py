@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib.util
 import socket
 import ssl
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from koco.client import context_file
 from koco.client.url import is_loopback
 from koco.errors import UsageError
+from koco.store import address
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -34,6 +36,22 @@ def folder(named: str | None) -> str:
         what = f"cannot write to the data directory {path} on {socket.gethostname()}"
         raise UsageError(f"{what}: {exc.strerror}", hint=hint) from exc
     return str(path)
+
+
+def store(url: str | None) -> str:
+    """Return the URL of the store's database, or nothing if it is a file.
+
+    Raises:
+        UsageError: it is not such a URL, or this Python cannot connect to it.
+    """
+    if not url:
+        return ""
+    if importlib.util.find_spec("psycopg") is None:
+        raise UsageError(
+            f"a store in PostgreSQL needs psycopg, which is missing on {socket.gethostname()}",
+            hint="install koco with its extra `postgresql`: pip install 'koco-deploy[postgresql]'",
+        )
+    return address.check(url)
 
 
 def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None]:

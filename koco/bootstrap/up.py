@@ -100,6 +100,7 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
         )
     return Start(
         data_dir=machine_check.folder(wanted.get("data_dir")),
+        store=machine_check.store(wanted.get("store")),
         host=host,
         port=port,
         url=wanted["url"],

@@ -97,12 +97,18 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
     """Refuse to move the store, because the running control plane would lose access to it.
 
     Raises:
-        ConflictError: `start` has another data directory.
+        ConflictError: `start` has another data directory, or another store.
     """
     if start.data_dir != there.start.data_dir:
         raise ConflictError(
             f"the control plane keeps its data in {there.start.data_dir}",
             hint=f"run `koco down`, move it to {start.data_dir}, then `koco up` with `--data-dir`",
+        )
+    if start.store != there.start.store:
+        raise ConflictError(
+            f"the control plane has its store in {there.start.store or there.start.data_dir}",
+            hint="run `koco down` first, then `koco up` with `--store`: it begins with what that"
+            " one holds",
         )
 
 

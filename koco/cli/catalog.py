@@ -58,6 +58,7 @@ COMMANDS = {
     "secret list": "List secrets, without their values.",
     "secret unset": "Remove a secret.",
     "backup": "Write a backup of a running control plane to a file.",
+    "store copy": "Copy a store into a database of PostgreSQL, or back into a file.",
     "limits": "Show the limits of flows, or override those of one.",
     "config list": "List the control plane's settings.",
     "config get": "Print the value of a setting.",
@@ -102,6 +103,10 @@ GROUPS = {
     "secret": """Manage secrets: API keys, passwords and tokens that services need.
 
     Example: koco secret set OPENAI_API_KEY
+    """,
+    "store": """Move the control plane's store.
+
+    Example: koco store copy --from ~/.koco/local/store.db --to postgresql://koco@db/koco
     """,
     "config": """Show and change the control plane's settings.
 

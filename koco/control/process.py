@@ -165,7 +165,7 @@ class Plane:
             "version": __version__,
             "code": self._code,
             "start": msgspec.to_builtins(self._start_with),
-            "store": await asyncio.to_thread(Store.at(self._store_path).engine.version),
+            "store": await asyncio.to_thread(self._make_store().engine.version),
             "state": "running" if self._has else "failed" if self._has_failed else "starting",
         }
 
@@ -192,16 +192,15 @@ class Plane:
     def _has_failed(self) -> bool:
         return self._started.done() and self._started.exception() is not None
 
-    @property
-    def _store_path(self) -> Path:
-        return Path(self._start_with.data_dir) / "store.db"
+    def _make_store(self) -> Store:
+        return Store.at(self._start_with.store or Path(self._start_with.data_dir) / "store.db")
 
     # starting and stopping
 
     async def _start(self) -> Parts:
         log.info("starting, version %s", __version__)
         self._tasks = Tasks("the control plane")
-        await Store.at(self._store_path).engine.check()
+        await self._make_store().engine.check()
         former = await handover.before(self._generation)
         if former and self._start_with.code not in ("", self._code):
             raise KocoError(
@@ -220,7 +219,7 @@ class Plane:
         return self._has
 
     async def _open(self, listening: Listening, *, must_listen: bool) -> Parts:
-        store = Store.at(self._store_path)
+        store = self._make_store()
         await store.open()
         self._store = store
         self._head_key.ensure()

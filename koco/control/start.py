@@ -9,6 +9,9 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a control plane, from `koco up` to its process."""
 
     data_dir: str
+    #: The URL of a PostgreSQL database, which has no password; otherwise the store is a file in the
+    #: data directory.
+    store: str = ""
     host: str = "127.0.0.1"
     port: int
     #: The URL at which users reach the API.

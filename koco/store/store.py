@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from koco.errors import KocoError
+from koco.store import address
 from koco.store.audit import Audit
 from koco.store.engine.protocol import Engine
 from koco.store.engine.sqlite.engine import SqliteEngine
@@ -59,9 +61,17 @@ class Store:
         self.payments = Payments(engine)
 
     @classmethod
-    def at(cls, path: Path) -> "Store":
-        """Return the store in a file. Its directory is created when it is opened."""
-        return cls(SqliteEngine(path))
+    def at(cls, place: Path | str) -> "Store":
+        """Return the store in a file, or in the PostgreSQL database at a URL.
+
+        The directory of a file is created when it is opened.
+
+        Raises:
+            KocoError: psycopg is not installed.
+        """
+        if isinstance(place, str) and address.is_one(place):
+            return cls(_postgres(place))
+        return cls(SqliteEngine(Path(place)))
 
     def listen(self, hear: Callable[[list[News]], None]) -> None:
         """Tell `hear` what changes of executions have done to others: see `koco.store.model.Topic`.
@@ -86,3 +96,15 @@ class Store:
     async def close(self) -> None:
         """Finish pending changes and release it."""
         await self.engine.close()
+
+
+def _postgres(url: str) -> Engine:
+    try:
+        # psycopg, which only stores in PostgreSQL need.
+        from koco.store.engine.postgres.engine import PostgresEngine
+    except ModuleNotFoundError as exc:
+        raise KocoError(
+            f"a store in PostgreSQL needs psycopg, which is not installed here: {exc}",
+            hint="install koco with its extra `postgresql`: pip install 'koco-deploy[postgresql]'",
+        ) from exc
+    return PostgresEngine(url)

@@ -20,11 +20,15 @@ from koco.store.model import (
     Sight,
 )
 from koco.store.store import Store
+from tests.support import postgres
 
 Check = Callable[[Store], Awaitable[None]]
 
 
-KINDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda path: Store.at(path / "store.db")}
+KINDS: dict[str, Callable[[Path], Store]] = {
+    "postgresql": lambda path: Store.at(postgres.databases().url(path)),
+    "sqlite": lambda path: Store.at(path / "store.db"),
+}
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from koco.cli.terminal import output
 from koco.client import context_file, known_servers
 from koco.client.client import Client
 from koco.client.context_file import LOCAL, Context
-from koco.errors import KocoError, NotAllowedError, UnreachableError
+from koco.errors import KocoError, NotAllowedError, UnreachableError, UsageError
 from koco.events.model import FINAL
 from koco.plurals import counted
 
@@ -105,6 +105,11 @@ def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Contex
     from koco.control.backup import restoring  # msgspec and the store
 
     remembered = known.cluster if known else {}
+    if asked.get("store", remembered.get("store")):
+        raise UsageError(
+            "--restore fills a store that is a file, and this one is a database",
+            hint="restore it without `--store`; then `koco down`, and `koco store copy` moves it",
+        )
     usual = str(driver_process.data_dir())
     named = asked.get("data_dir") or remembered.get("data_dir") or usual
     data_dir = Path(machine_check.folder(named))
@@ -205,6 +210,7 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     wanted = options.combine(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
     machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
+    machine_check.store(wanted.get("store"))
 
 
 def _end(remains: running_heads.Remains) -> int:
@@ -277,7 +283,7 @@ def _start_parts(
         if starts_ray:
             cluster.ensure_token()
         key = options.admin_key(known, recover=recover)
-        if starts_ray and not recover:
+        if starts_ray and not recover and not wanted.all.get("store"):
             _require_admitted(wanted.all["data_dir"], key)
         was_asked = address and address in (running_heads.requested_address(), here.get("asked"))
         asked_for = {"asked": address} if was_asked else {}

@@ -9,6 +9,7 @@ from koco import tokens
 from koco.client import context_file, url
 from koco.client.context_file import Context
 from koco.errors import UsageError
+from koco.store import address
 
 #: Option -> its name in the context. The port has always been called `api` there.
 _KEPT = {
@@ -16,6 +17,7 @@ _KEPT = {
     "port": "api",
     "url": "public_url",
     "data_dir": "data_dir",
+    "store": "store",
     "tls_cert": "tls_cert",
     "tls_key": "tls_key",
 }
@@ -54,6 +56,8 @@ def check(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         )
     if asked.get("url"):
         asked["url"] = url.check(asked["url"], "--public-url")
+    if asked.get("store"):
+        asked["store"] = address.check(asked["store"])
     if asked.get("tls_cert") == "":
         asked.setdefault("tls_key", "")  # the two are set and unset together
     for name in ("data_dir", "tls_cert", "tls_key"):
@@ -128,7 +132,7 @@ def options_to_keep(start: Mapping[str, Any]) -> dict[str, Any]:
     They are kept even if somebody else requested them, because the next `koco up` must not begin
     another store.
     """
-    names = ("port", "data_dir", "tls_cert", "tls_key")
+    names = ("port", "data_dir", "store", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}
 
 

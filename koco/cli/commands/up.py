@@ -39,6 +39,10 @@ def command(
         str | None,
         Option(metavar="DIR", help="The folder for the store and files, on the head."),
     ] = None,
+    store: Annotated[
+        str | None,
+        Option(metavar="URL", help="A PostgreSQL database for the store, instead of a file."),
+    ] = None,
     tls_cert: Annotated[
         str | None, Option(metavar="FILE", help="The TLS certificate (PEM), on the head.")
     ] = None,
@@ -89,6 +93,7 @@ def command(
         "port": port,
         "url": public_url,
         "data_dir": data_dir,
+        "store": store,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }

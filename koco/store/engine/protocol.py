@@ -96,6 +96,9 @@ class Dialect(Protocol):
         """Return a table for `FROM` whose column `value` has the numbers of a JSON list `:name`."""
         ...
 
+    def note_copied(self, db: "Connection") -> None:
+        """Called after rows of another store were copied, with their numbers."""
+
     def read_part(self, db: "Connection", chunk: int, *, offset: int, size_bytes: int) -> bytes:
         """Return a part of the body of a chunk of events, without reading the rest."""
         ...
@@ -117,6 +120,10 @@ class Connection(Protocol):
 
         Close the rows, or read all of them.
         """
+        ...
+
+    def names_of(self, table: str) -> list[str]:
+        """Return the names of a table's columns."""
         ...
 
     def executemany(self, sql: str, values: Iterable[Values], /) -> Rows:

@@ -5,7 +5,7 @@ from typing import Any
 from koco.errors import NotFoundError
 from koco.events.steps import lock_id
 from koco.store.engine.protocol import Connection
-from koco.store.model import Execution
+from koco.store.model import LAST, Execution
 from koco.store.sql.table import columns
 from koco.store.stream import ledger, replay
 from koco.store.stream.waits import IS_RECORDED, STEPS
@@ -35,7 +35,7 @@ def take_over(db: Connection, new: Execution, former: str, *, before: str | None
         raise NotFoundError(f"no execution {former}")
     end = _end(db, former, origin.id, before)
     values: dict[str, Any] = {"id": origin.id, "new": new.id, "end": end}
-    kept = f"{IS_RECORDED} AND (:end IS NULL OR position < :end)"
+    kept = f"{IS_RECORDED} AND position < :end"
     db.execute(
         f"INSERT INTO steps (execution, {_STEPS}) SELECT :new, {_STEPS} FROM steps WHERE {kept}"
         " ORDER BY id",
@@ -70,11 +70,11 @@ def _copy_locks(db: Connection, new: Execution, kept: str, values: dict[str, Any
     )
 
 
-def _end(db: Connection, former: str, execution: int, before: str | None) -> int | None:
-    """Return the position of the first step that is not kept."""
+def _end(db: Connection, former: str, execution: int, before: str | None) -> int:
+    """Return the position of the first step that is not kept, or a higher one than all."""
     if before is None:
         failed = replay.last_failed(db, execution)
-        return None if failed is None else failed[1]
+        return LAST if failed is None else failed[1]
     steps = "SELECT position FROM steps WHERE execution = :id"
     values = {"id": execution, "name": before}
     for where in ("key = :name", "name = :name"):

@@ -199,6 +199,29 @@ def test_finds_missing_packages_by_name_and_version() -> None:
     )
 
 
+def test_installs_psycopg_where_the_store_is_a_database() -> None:
+    """With its extras, so that nothing is compiled there. Others do without."""
+    lacking = ["no-such-driver[binary]>=3; extra == 'postgresql'", "no-such; extra == 'ray'"]
+    assert job.missing_packages(lacking) == ["no-such"]
+    url = "postgresql://koco@db/koco"
+    for options_ in ({"asked": {"store": url}}, {"defaults": {"store": url}}):
+        extras = job.extras_of(options_)
+        assert job.missing_packages(lacking, extras) == ["no-such-driver[binary]>=3", "no-such"]
+    assert job.extras_of({"defaults": {"store": url}, "asked": {"store": ""}}) == {"ray"}
+
+
+def test_a_store_is_a_file_or_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database needs psycopg on the head; the error says how to install it."""
+    url = "postgresql://koco@db/koco"
+    assert machine_check.store(None) == ""
+    assert machine_check.store(url) == url
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs psycopg") as caught:
+        machine_check.store(url)
+    assert "koco-deploy[postgresql]" in (caught.value.hint or "")
+    assert machine_check.store("") == ""
+
+
 def test_refuses_an_app_if_rays_serve_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

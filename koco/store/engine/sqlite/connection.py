@@ -2,11 +2,12 @@
 
 import sqlite3
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, cast
 
 from koco.store.engine import protocol
 from koco.store.engine.sqlite.search import TextIndex
+
+_NONE: protocol.Values = {}
 
 
 class Dialect:
@@ -36,6 +37,9 @@ class Dialect:
         """Return a table of the numbers of a JSON list."""
         return f"json_each(:{name})"
 
+    def note_copied(self, db: protocol.Connection) -> None:
+        """Do nothing: the next number follows the highest."""
+
     def read_part(
         self, db: protocol.Connection, chunk: int, *, offset: int, size_bytes: int
     ) -> bytes:
@@ -55,7 +59,12 @@ class Connection(sqlite3.Connection):
         super().__init__(*args, **options)
         self.news: list[Any] = []
 
-    def iterate(self, sql: str, values: protocol.Values = MappingProxyType({}), /) -> protocol.Rows:
+    def names_of(self, table: str) -> list[str]:
+        """Return the names of a table's columns."""
+        found = self.execute("SELECT name FROM pragma_table_info(:table)", {"table": table})
+        return [name for (name,) in found]
+
+    def iterate(self, sql: str, values: protocol.Values = _NONE, /) -> protocol.Rows:
         """Execute a query. Rows of SQLite are read one by one anyway."""
         return self.execute(sql, values)
 

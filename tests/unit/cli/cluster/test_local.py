@@ -46,6 +46,20 @@ def backup(tmp_path: Path) -> Path:
     return tmp_path / "koco.backup"
 
 
+def test_a_store_may_be_a_database(cli: Cli, backup: Path, orders: list[dict[str, Any]]) -> None:
+    """Its URL has no password, and a backup does not fill it."""
+    url = "postgresql://koco@db.example.com/koco"
+    cli(*FREE, "--store", url)
+    assert orders[0]["asked"]["store"] == url
+    refused = cli(*FREE, "--store", url, "--restore", str(backup))
+    assert (refused.code, len(orders)) == (2, 1)
+    assert "`koco store copy` moves it" in refused.err
+    refused = cli(*FREE, "--store", "postgresql://koco:sesame@db.example.com/koco")
+    assert (refused.code, len(orders)) == (2, 1)
+    assert "~/.pgpass" in refused.err
+    assert "sesame" not in refused.err
+
+
 def know(key: str) -> None:
     context_file.save_context(Context(LOCAL, "http://127.0.0.1:1", key))
 

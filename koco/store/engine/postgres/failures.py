@@ -1,0 +1,72 @@
+"""PostgreSQL's errors, as those of a store: what failed, where, and what helps."""
+
+import psycopg
+from psycopg import errors
+
+from koco.errors import KocoError, NoRoomError
+from koco.store.errors import DamagedError, StoreError
+
+#: What servers say to those who connect, and what helps. libpq has no codes for that.
+_REFUSALS = {
+    "password authentication failed": "check its line in ~/.pgpass on the head",
+    "no password supplied": "put it in ~/.pgpass on the head, mode 0600, as"
+    " HOST:PORT:DATABASE:USER:PASSWORD",
+    "no pg_hba.conf entry": "the server's pg_hba.conf must let this user in from here",
+    "session is read-only": "name the server that takes changes, not one that follows it",
+    "starting up": "it is starting: try again in a moment",
+    "too many connections": "koco needs about ten connections: raise max_connections",
+    "remaining connection slots": "koco needs about ten connections: raise max_connections",
+    "could not translate host name": "check the name of the host in `--store`",
+}
+
+
+def is_of_connection(exc: BaseException) -> bool:
+    """Whether the connection is the reason for an error, so that another one may help."""
+    if not isinstance(exc, psycopg.OperationalError):
+        return False
+    state = exc.sqlstate or ""
+    return not state or state.startswith(("08", "57P"))
+
+
+def translate(exc: psycopg.Error, location: str, *, what: str) -> KocoError:
+    """Return an error of PostgreSQL as the store's. `what` says what failed."""
+    text = _text(exc)
+    error: KocoError
+    if isinstance(exc, errors.DiskFull):
+        error = NoRoomError(
+            f"the disk of PostgreSQL is full: {text}",
+            hint=f"make room on the disk of {location}, or delete executions (`koco delete`)",
+        )
+    elif isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
+        error = DamagedError(
+            f"the store is damaged: {location}: {text}",
+            hint="`koco down`, and restore a backup of the database",
+        )
+    else:
+        error = StoreError(f"{what}: {location}: {text}", hint=_hint(exc, text))
+    error.__cause__ = exc
+    return error
+
+
+def _hint(exc: psycopg.Error, text: str) -> str:
+    for said, hint in _REFUSALS.items():
+        if said in text:
+            return hint
+    if "does not exist" in text and "database" in text:
+        return "`createdb` makes one; koco makes its tables in it"
+    if isinstance(exc, errors.InsufficientPrivilege):
+        return "the user must own the database, or have CREATE on it"
+    if isinstance(exc, errors.ReadOnlySqlTransaction):
+        return _REFUSALS["session is read-only"]
+    if is_of_connection(exc):
+        return "check that the server runs and that this machine reaches it"
+    return "the server's log has the details"
+
+
+def _text(exc: psycopg.Error) -> str:
+    """Return an error's text in one line: of several attempts to connect, the last."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    if exc.diag.message_primary:
+        return exc.diag.message_primary
+    failed = [line for line in lines if "failed:" in line]
+    return (failed or lines or [type(exc).__name__])[-1].removeprefix("- ")

@@ -1,0 +1,171 @@
+"""PostgreSQL servers for tests: one for all tests of a process, or one of a test's own."""
+
+import atexit
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from koco.store.engine.postgres import schema
+from koco.store.engine.postgres.connection import connect
+
+_TEMPLATE = "koco_template"
+#: A user who needs a password, once a test has made it.
+CAREFUL = "careful"
+#: The oldest that koco can use.
+_OLDEST = 15
+#: How many databases of former tests are kept.
+_KEPT = 6
+#: A test's data may be lost with the machine. Sorting by rules of English, so that a query that
+#: does not say its order is found.
+_INITDB = (
+    *("--username=koco", "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8"),
+    *("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"),
+)
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "log_min_messages": "warning",
+}
+
+
+class Server:
+    """A server in a temporary folder, on a free port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self._bin = programs()
+        self._as = _owner()
+        self.folder = Path(tempfile.mkdtemp(prefix="koco-postgres-"))
+        self.data = self.folder / "data"
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._as:
+            os.chown(self.folder, self._as.pw_uid, self._as.pw_gid)
+        self._run("initdb", "-D", str(self.data), *_INITDB)
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"host all {CAREFUL} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.start()
+
+    def start(self) -> None:
+        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self.data, f"--port={self.port}", *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **self._identity(),
+            )
+        until_s = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                ended = self._process.poll() is not None
+                if ended or time.monotonic() > until_s:
+                    pytest.fail(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it by its pid: at once as after a crash, or with SIGINT in good order."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str, *, user: str = "koco", port: int | None = None) -> str:
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
+
+    def execute(self, sql: str, database: str = "postgres") -> None:
+        with psycopg.connect(self.url(database), autocommit=True) as db:
+            db.execute(sql)  # type: ignore[call-overload]
+
+    def _run(self, program: str, *args: str) -> None:
+        done = subprocess.run(
+            [self._bin / program, *args],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._identity(),
+        )
+        if done.returncode:
+            pytest.fail(f"{program}: {done.stdout}{done.stderr}")
+
+    def _identity(self) -> dict[str, object]:
+        return {"user": self._as.pw_uid, "group": self._as.pw_gid} if self._as else {}
+
+
+class Databases:
+    """Databases on one server, one for each place. They have empty tables at first."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._names: deque[str] = deque()
+        server.execute(f"CREATE DATABASE {_TEMPLATE}")
+        db = connect(server.url(_TEMPLATE))
+        schema.migrate(db)
+        db.close()
+
+    def url(self, place: Path) -> str:
+        name = f"t_{hashlib.sha256(str(place).encode()).hexdigest()[:20]}"
+        if name not in self._names:
+            self.server.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+            self._names.append(name)
+        if len(self._names) > _KEPT:
+            self.server.execute(f"DROP DATABASE {self._names.popleft()} WITH (FORCE)")
+        return self.server.url(name)
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs, or skip the test. CI must have them."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    found = [path for path in found if int(path.parent.name) >= _OLDEST]
+    if found:
+        return max(found, key=lambda path: int(path.parent.name))
+    reason = "no PostgreSQL 15 or newer in /usr/lib/postgresql: install postgresql"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@cache
+def databases() -> Databases:
+    """Return databases on the server of this process, which ends with it."""
+    server = Server()
+    atexit.register(server.remove)
+    return Databases(server)
+
+
+def _owner() -> pwd.struct_passwd | None:
+    """Return the user that a server runs as, because it refuses to be root's."""
+    if os.getuid():
+        return None
+    return next(each for each in pwd.getpwall() if each.pw_name in ("postgres", "nobody"))
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -1,0 +1,75 @@
+"""The tables are those of SQLite, whatever the version."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import psycopg
+
+from koco.store import version
+from koco.store.engine.postgres import schema
+from koco.store.engine.sqlite.schema import migrate
+from tests.support import postgres
+
+#: What only one engine has: the full text index, the version.
+_APART = ("search", "store")
+_TYPES = {"bigint": "INTEGER", "text": "TEXT", "double precision": "REAL", "bytea": "BLOB"}
+
+Columns = dict[str, set[tuple[str, str, bool]]]
+
+
+def of_sqlite() -> tuple[Columns, dict[str, str]]:
+    """Return columns as `(name, type, is required)` by table, and indexes by name."""
+    db = sqlite3.connect(":memory:")
+    migrate(db)
+    rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    tables: Columns = {
+        name: {
+            (column, kind, bool(required or key))
+            for _, column, kind, required, _, key in db.execute(f"PRAGMA table_info({name})")
+        }
+        for (name,) in rows
+        if not name.startswith(_APART)
+    }
+    found = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''")
+    return tables, {name: sql.partition(" ON ")[2] for name, sql in found}
+
+
+def of_postgres(url: str) -> tuple[Columns, dict[str, str]]:
+    with psycopg.connect(url) as db:
+        rows = db.execute(
+            "SELECT table_name, column_name, data_type, is_nullable = 'NO', collation_name"
+            " FROM information_schema.columns WHERE table_schema = 'koco'"
+        ).fetchall()
+        indexes = db.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'koco'")
+        names = {name for (name,) in indexes}
+    tables: Columns = {}
+    for table, column, kind, required, collation in rows:
+        if table not in _APART:
+            tables.setdefault(table, set()).add((column, _TYPES[kind], required))
+            assert kind != "text" or collation == "C", f"{table}.{column}"
+    made = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)\s+ON (.+?);", every_script(), re.DOTALL)
+    found = {name: on for name, on in made if name != "search_by_words"}
+    assert set(found) <= names
+    return tables, found
+
+
+def every_script() -> str:
+    return schema._TABLES + "".join(schema.MIGRATIONS.values())
+
+
+def test_has_the_tables_and_indexes_of_sqlite(tmp_path: Path) -> None:
+    """With the same columns, so that a store can be copied from one to the other."""
+    of_file, indexes_of_file = of_sqlite()
+    of_server, indexes_of_server = of_postgres(postgres.databases().url(tmp_path))
+    assert of_server == of_file
+
+    def plain(found: dict[str, str]) -> dict[str, str]:
+        return {name: " ".join(on.split()) for name, on in found.items()}
+
+    assert plain(indexes_of_server) == plain(indexes_of_file)
+
+
+def test_there_is_a_step_for_each_version() -> None:
+    """Like with SQLite. This engine began with one of them."""
+    assert sorted(schema.MIGRATIONS) == list(range(schema._FIRST, version.LATEST))
