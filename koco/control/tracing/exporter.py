@@ -30,6 +30,9 @@ _AT_ONCE = 512
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 #: How often spans are sent that a collector does not take: for about a day.
 _TRIES = 1500
+#: The statuses of a collector that takes spans, and of one to which these are wrong or too many:
+#: sent again, they would only hold up all others.
+_TAKEN, _REFUSALS = 200, (400, 413)
 #: How often the feed is looked at if nothing changes (seconds).
 _LOOK_S = 60.0
 
@@ -37,8 +40,8 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _OURS = "http/protobuf"
 
 
-#: Sends spans of a trace; blocks. False if the collector has not taken them.
-Send = Callable[[Trace, Sequence[Span]], bool]
+#: Sends spans of a trace, and returns the status of the answer, or 0 without one; blocks.
+Send = Callable[[Trace, Sequence[Span]], int]
 
 
 class Exporter:
@@ -96,7 +99,14 @@ class Exporter:
     async def _send(self, send: Send, trace: Trace, piece: Sequence[Span]) -> None:
         pause_s = self._pause_s
         for number in range(_TRIES):
-            if await asyncio.to_thread(send, trace, piece):
+            status = await asyncio.to_thread(send, trace, piece)
+            if status in _REFUSALS:
+                self.outcomes["failed"] += 1
+                log.warning(
+                    "%d spans were left out: a collector refuses them (%d)", len(piece), status
+                )
+                return
+            if status == _TAKEN:
                 self.outcomes["ok"] += len(piece)
                 if number:
                     log.info("traces are exported again")

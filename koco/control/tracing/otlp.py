@@ -5,6 +5,7 @@ It is only imported if something is exported. The exporter reads its own variabl
 
 from collections.abc import Callable, Mapping, Sequence
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,16 +19,30 @@ from koco.trace_context import Trace
 
 _SCOPE = InstrumentationScope("koco", __version__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_TAKEN = 200
+#: Variables that name who makes the exporter's session.
+_PROVIDERS = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+)
 
 
-def sender(environment: Mapping[str, str]) -> Callable[[Trace, Sequence[Span]], bool]:
-    """Return what sends spans of a trace."""
-    exporter = OTLPSpanExporter()
+def sender(environment: Mapping[str, str]) -> Callable[[Trace, Sequence[Span]], int]:
+    """Return what sends spans of a trace and returns the collector's status; 0 if it has none."""
+    # The exporter tells no status, and a session of somebody else's has none to be asked for.
+    session = None if any(map(environment.get, _PROVIDERS)) else requests.Session()
+    statuses: list[int] = []
+    if session is not None:
+        session.hooks["response"].append(lambda answer, **_: statuses.append(answer.status_code))
+    exporter = OTLPSpanExporter(session=session)
     resource = Resource.create(_own_name(environment))
 
-    def send(trace: Trace, spans: Sequence[Span]) -> bool:
+    def send(trace: Trace, spans: Sequence[Span]) -> int:
+        statuses.clear()
         made = [_to_sdk(each, trace, resource) for each in spans]
-        return exporter.export(made) is SpanExportResult.SUCCESS
+        if exporter.export(made) is SpanExportResult.SUCCESS:
+            return _TAKEN
+        return statuses[-1] if statuses else 0
 
     return send
 

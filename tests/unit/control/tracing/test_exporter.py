@@ -101,7 +101,7 @@ def test_waits_for_a_collector_that_is_away(tmp_path: Path, collector: Collector
         await store.open()
         spooler = Spooler(store, Settings())
         await store.settings.put_cursor("traces", "0")
-        collector.status = 400
+        collector.status = 401
         exports = Exporter(store, spooler, pause_s=0.01)
         await _run(store, Trace(f"00-{TRACE}-b7ad6b7169203331-00"))
         await _run(store)
@@ -113,6 +113,32 @@ def test_waits_for_a_collector_that_is_away(tmp_path: Path, collector: Collector
         keeping.cancel()
         assert {each.trace_id.hex() for each in collector.spans} != {TRACE}
         assert len([each for each in collector.spans if each.name == "launch svc/flow"]) == 1
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_leaves_out_what_a_collector_refuses(tmp_path: Path, collector: Collector) -> None:
+    """Otherwise spans that are wrong to it, or too many, would hold up all others for a day."""
+
+    async def scenario() -> None:
+        store = Store.at(tmp_path / "store.db")
+        await store.open()
+        spooler = Spooler(store, Settings())
+        await store.settings.put_cursor("traces", "0")
+        collector.status = 413
+        exports = Exporter(store, spooler)
+        refused = await _run(store)
+        keeping = asyncio.create_task(exports.keep())
+        await _until(lambda: exports.outcomes["failed"])
+        collector.status = 200
+        taken = await _run(store)
+        spooler.wake(taken.fid)
+        await _until(lambda: exports.outcomes["ok"])
+        keeping.cancel()
+        traces = {each.trace_id.hex() for each in collector.spans}
+        assert traces == {taken.trace.trace_id} != {refused.trace.trace_id}
+        assert collector.refused == 1
         await store.close()
 
     asyncio.run(scenario())
