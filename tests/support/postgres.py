@@ -12,13 +12,11 @@ import tempfile
 import time
 from collections import deque
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
-import psycopg
 import pytest
-
-from koco.store.engine.postgres import schema
-from koco.store.engine.postgres.connection import connect
 
 _TEMPLATE = "koco_template"
 #: A user who needs a password, once a test has made it.
@@ -71,6 +69,8 @@ class Server:
                 cwd=self.folder,
                 **self._identity(),
             )
+        import psycopg
+
         until_s = time.monotonic() + 60
         while True:
             try:
@@ -97,6 +97,8 @@ class Server:
         return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
 
     def execute(self, sql: str, database: str = "postgres") -> None:
+        import psycopg
+
         with psycopg.connect(self.url(database), autocommit=True) as db:
             db.execute(sql)  # type: ignore[call-overload]
 
@@ -120,6 +122,9 @@ class Databases:
     """Databases on one server, one for each place. They have empty tables at first."""
 
     def __init__(self, server: Server) -> None:
+        from koco.store.engine.postgres import schema
+        from koco.store.engine.postgres.connection import connect
+
         self.server = server
         self._names: deque[str] = deque()
         server.execute(f"CREATE DATABASE {_TEMPLATE}")
@@ -138,15 +143,27 @@ class Databases:
 
 
 def programs() -> Path:
-    """Return the folder of PostgreSQL's programs, or skip the test. CI must have them."""
+    """Return the folder of PostgreSQL's programs, or skip the test. CI must have them.
+
+    It imports psycopg only then: most of those who import this module test something else.
+    """
+    if not has_driver():
+        _missing("no psycopg: `make setup` installs it")
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     found = [path for path in found if int(path.parent.name) >= _OLDEST]
-    if found:
-        return max(found, key=lambda path: int(path.parent.name))
-    reason = "no PostgreSQL 15 or newer in /usr/lib/postgresql: install postgresql"
+    if not found:
+        _missing("no PostgreSQL 15 or newer in /usr/lib/postgresql: install postgresql")
+    return max(found, key=lambda path: int(path.parent.name))
+
+
+def has_driver() -> bool:
+    return find_spec("psycopg") is not None
+
+
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @cache
