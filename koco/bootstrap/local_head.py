@@ -26,7 +26,7 @@ from koco.client import context_file
 MARK = "KOCO_CLUSTER"
 
 #: The default port of each service. `api` is koco's; the others are Ray's own defaults.
-PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "client": 10001, "agent": 52365}
+PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "agent": 52365}
 
 #: The names of a head's own processes.
 GCS, RAYLET = "gcs_server", "raylet"

@@ -9,6 +9,9 @@ import time
 from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+from ray._private.node import Node
+from ray._private.parameter import RayParams
 from ray._private.ray_constants import (
     DASHBOARD_ADDRESS,
     KV_NAMESPACE_DASHBOARD,
@@ -26,27 +29,36 @@ _LOOK_S = 5.0
 #: How long a dashboard may take to listen (seconds).
 _DASHBOARD_S = 30.0
 _AGAIN_S = 0.05
+#: The ports of workers, first and last, as `ray start` chooses them.
+_WORKER_PORTS = (10002, 19999)
 
 
 def start(ports: dict[str, int]) -> str:
-    """Start a head that only this machine can reach. Return its address."""
-    from ray.scripts.scripts import cli  # only here, because the import takes long
+    """Start a head that only this machine can reach. Return its address.
 
+    It starts as `ray start --head` would, which cannot be called here: it imports Ray Serve, the
+    Jobs API and more first, for its other commands. There is no server for Ray Client (`ray://`),
+    and Ray's copies of workers' output are not made, because flows' output goes to the event
+    stream.
+
+    Raises:
+        Exception: Ray does not start, for many reasons of its own.
+    """
     # Ray gives all its workers niceness 15, the control plane among them. On a busy machine it
     # would then answer late. `koco.sdk.worker_setup` lowers the priority of flows instead.
     os.environ.setdefault(RAY_WORKER_NICENESS, "0")
-    cli.main(
-        [
-            *("start", "--head", "--disable-usage-stats", "--log-style", "record"),
-            *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
-            *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])),
-            *("--ray-client-server-port", str(ports["client"])),
-            *("--dashboard-agent-listen-port", str(ports["agent"])),
-            # Flows' output goes to the event stream, so Ray's copies of it are not needed.
-            *("--include-log-monitor", "false"),
-        ],
-        standalone_mode=False,
+    ensure_token_if_auth_enabled(create_token_if_missing=False)
+    parameters = RayParams(
+        node_ip_address="127.0.0.1",
+        gcs_server_port=ports["gcs"],
+        dashboard_host="127.0.0.1",
+        dashboard_port=ports["dashboard"],
+        dashboard_agent_listen_port=ports["agent"],
+        min_worker_port=_WORKER_PORTS[0],
+        max_worker_port=_WORKER_PORTS[1],
+        include_log_monitor=False,
     )
+    Node(parameters, head=True, shutdown_at_exit=False, spawn_reaper=False)
     return f"127.0.0.1:{ports['gcs']}"
 
 

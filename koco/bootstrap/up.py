@@ -8,10 +8,11 @@ import ray
 from ray.exceptions import RayError
 
 from koco import versions
-from koco.bootstrap import machine_check, upgrade
+from koco.bootstrap import machine_check, plane_api, upgrade
 from koco.bootstrap.order import Order
 from koco.bootstrap.upgrade import Running
 from koco.control.access import head_key
+from koco.control.actor import ControlPlane
 from koco.control.start import Start
 from koco.control.tracing import variables
 from koco.sdk.process import control_client
@@ -116,11 +117,6 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
 
 def _start_actor(start: Start, generation: int) -> Any:
     """Start a control plane as an actor. If another call was faster, return that call's actor."""
-    # Only a new control plane needs the web framework, which takes half a second to import.
-    from koco.api.app import create_app
-    from koco.api.node_app import only_for_nodes
-    from koco.control.actor import ControlPlane
-
     return (
         ray.remote(ControlPlane)
         .options(
@@ -136,5 +132,5 @@ def _start_actor(start: Start, generation: int) -> Any:
             resources={"node:__internal_head__": 0.001},
             runtime_env=start.environment,
         )
-        .remote(msgspec.msgpack.encode(start), create_app, only_for_nodes)
+        .remote(msgspec.msgpack.encode(start), plane_api.make_app, plane_api.only_for_nodes)
     )

@@ -1,10 +1,10 @@
 """The control plane: the detached Ray actor `control` in the namespace `koco`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from koco.control.container import Parts
-from koco.control.process import Plane
+if TYPE_CHECKING:
+    from koco.control.container import Parts
 
 
 class ControlPlane:
@@ -19,9 +19,12 @@ class ControlPlane:
     def __init__(
         self,
         start: bytes,
-        make_app: Callable[[Parts], Any],
+        make_app: "Callable[[Parts], Any]",
         only_for_nodes: Callable[[Any], Any],
     ) -> None:
+        # Only here: whoever starts or finds the actor imports this module, and needs nothing else.
+        from koco.control.process import Plane
+
         self._plane = Plane(start, make_app, only_for_nodes)
 
     async def append(self, blob: bytes) -> bytes:

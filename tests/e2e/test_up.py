@@ -54,6 +54,7 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     titles = titles_of(fresh)
     assert sum("gcs_server" in title for title in titles) == 1
     assert sum("ray::ControlPlane" in title for title in titles) == 1
+    assert not any("ray.util.client" in title for title in titles), "a server nobody asks"
 
     # Everything listens on loopback only.
     for process in marked(fresh):
@@ -111,7 +112,7 @@ def ray_by_hand(koco: Koco, **env: str) -> Iterator[dict[str, int]]:
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head"),
             *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
             *("--dashboard-port", str(ports["dashboard"]), "--include-log-monitor", "false"),
-            *("--ray-client-server-port", str(ports["client"])),
+            *("--ray-client-server-port", str(local_head.choose_ports({}, free=True)["api"])),
             *("--dashboard-agent-listen-port", str(ports["agent"])),
         ],
         env={**koco.env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **env},

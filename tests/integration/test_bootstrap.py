@@ -98,7 +98,7 @@ def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
         "--node-ip-address": "127.0.0.1",
         "--port": str(ports["gcs"]),
         "--dashboard-port": str(ports["dashboard"]),
-        "--ray-client-server-port": str(ports["client"]),
+        "--ray-client-server-port": str(local_head.choose_ports({}, free=True)["api"]),
         "--dashboard-agent-listen-port": str(ports["agent"]),
         "--include-log-monitor": "false",
     }

@@ -48,7 +48,7 @@ def _ray_s() -> float:
             *(str(_BIN / "ray"), "start", "--head", "--disable-usage-stats"),
             *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
             *("--dashboard-port", str(ports["dashboard"])),
-            *("--ray-client-server-port", str(ports["client"])),
+            *("--ray-client-server-port", str(ports["api"])),
             *("--dashboard-agent-listen-port", str(ports["agent"])),
         ]
         try:
