@@ -119,27 +119,75 @@ class Server:
 
 
 class Databases:
-    """Databases on one server, one for each place. They have empty tables at first."""
+    """Databases on one server, one for each place. They have empty tables at first.
+
+    To make one takes 50 ms, most of it in the kernel. So tests that only use a store get one of
+    former tests, emptied.
+    """
 
     def __init__(self, server: Server) -> None:
         from koco.store.engine.postgres import schema
         from koco.store.engine.postgres.connection import connect
 
         self.server = server
-        self._names: deque[str] = deque()
+        self._own: deque[str] = deque()
+        self._used: dict[Path, str] = {}
         server.execute(f"CREATE DATABASE {_TEMPLATE}")
         db = connect(server.url(_TEMPLATE))
         schema.migrate(db)
         db.close()
 
     def url(self, place: Path) -> str:
-        name = f"t_{hashlib.sha256(str(place).encode()).hexdigest()[:20]}"
-        if name not in self._names:
-            self.server.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-            self._names.append(name)
-        if len(self._names) > _KEPT:
-            self.server.execute(f"DROP DATABASE {self._names.popleft()} WITH (FORCE)")
+        """Return a database that nobody has used, with which a test may do what it wants."""
+        if place in self._used:
+            return self.server.url(self._used[place])
+        name = _name(place)
+        if name not in self._own:
+            self._make(name)
+            self._own.append(name)
+        if len(self._own) > _KEPT:
+            self.server.execute(f"DROP DATABASE {self._own.popleft()} WITH (FORCE)")
         return self.server.url(name)
+
+    def used(self, place: Path) -> str:
+        """Return a database for a store."""
+        if place not in self._used and _name(place) not in self._own:
+            if len(self._used) < _KEPT:
+                self._make(name := _name(place))
+            else:
+                name = self._used.pop(next(iter(self._used)))
+                self.server.execute(_emptied(), name)
+            self._used[place] = name
+        return self.url(place)
+
+    def _make(self, name: str) -> None:
+        self.server.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+
+
+def _name(place: Path) -> str:
+    return f"t_{hashlib.sha256(str(place).encode()).hexdigest()[:20]}"
+
+
+@cache
+def _emptied() -> str:
+    """Return the statements that empty a database, and let its numbers begin at 1."""
+    from koco.store.engine import rows
+    from koco.store.engine.postgres.connection import IDENTITIES
+
+    tables = [*rows.TABLES, *rows.REPLACED, "search"]
+    numbers = [
+        f"SELECT setval(pg_get_serial_sequence('koco.{table}', '{name}'), 1, false)"
+        for table, name in IDENTITIES.items()
+    ]
+    statements = [
+        "SET search_path TO koco",
+        "SET session_replication_role TO replica",  # no triggers
+        *(f"DELETE FROM {table}" for table in tables),
+        "INSERT INTO audit_horizon VALUES ('')",
+        "UPDATE indexed SET upto = 0, above = 0",
+        *numbers,
+    ]
+    return "; ".join(statements)
 
 
 def programs() -> Path:

@@ -26,7 +26,7 @@ Check = Callable[[Store], Awaitable[None]]
 
 
 KINDS: dict[str, Callable[[Path], Store]] = {
-    "postgresql": lambda path: Store.at(postgres.databases().url(path)),
+    "postgresql": lambda path: Store.at(postgres.databases().used(path)),
     "sqlite": lambda path: Store.at(path / "store.db"),
 }
 

@@ -9,14 +9,12 @@ import pytest
 from koco.errors import (
     ConflictError,
     NoRoomError,
-    NotFoundError,
 )
 from koco.store.errors import StoreError
 from koco.store.store import Store
 from tests.support.stores import (
     batch,
     begun,
-    launch,
     opened,
 )
 
@@ -64,23 +62,6 @@ def test_refuses_new_data_on_a_full_disk_and_recovers(tmp_path: Path) -> None:
             store.engine._db.execute("PRAGMA max_page_count = 1000000")
             [ack] = await store.events.append([big])
             assert ack.last == 1
-
-    asyncio.run(main())
-
-
-def test_a_failing_change_does_not_affect_the_others_in_its_transaction(tmp_path: Path) -> None:
-    """Changes that share a transaction fail alone."""
-
-    async def main() -> None:
-        async with opened("sqlite", tmp_path) as store:
-            made = await asyncio.gather(
-                launch(store),
-                store.executions.request_cancel("nosuchfid", grace_s=0),
-                launch(store),
-                return_exceptions=True,
-            )
-            assert isinstance(made[1], NotFoundError)
-            assert await store.executions.count_by_status() == {"queued": 2}
 
     asyncio.run(main())
 
