@@ -64,7 +64,7 @@ class Plane:
         self._store: Store | None = None
         self._listening: Listening | None = None
         self._local_calls = LocalCalls(
-            local_socket.path(), {"append": self.append, "ask": self.ask}
+            local_socket.path(), {"append": self.append, "ask": self.ask, "take": self.take}
         )
         self._has: Parts | None = None
         #: During a takeover: the task that releases port and store, and the event that ends
@@ -78,6 +78,10 @@ class Plane:
     async def append(self, blob: bytes) -> bytes:
         """Commit events; see `Spooler.append`."""
         return await (await self._parts()).spooler.append(blob)
+
+    async def take(self, blob: bytes) -> bytes:
+        """Return launches to a runner that asks for them; see `Handout.take`."""
+        return await (await self._parts()).supervisor.handout.take(blob)
 
     async def ask(self, blob: bytes) -> bytes:
         """Answer a flow's question; see `koco.control.rpc`."""

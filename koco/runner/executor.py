@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import ray
@@ -28,6 +28,7 @@ from koco.runner.event_loop import FlowLoop
 from koco.runner.flow import Outcome
 from koco.runner.flows import Flows
 from koco.runner.home import Home
+from koco.runner.intake import Intake
 from koco.runner.output.capture import Capture
 from koco.runner.output.spool import Spool
 from koco.runner.process import identity, memory_watch
@@ -47,7 +48,10 @@ from koco.sdk.ray_work.registry import Started
 _FAREWELL_S = 1.0
 #: How long the flows' loop may take to answer until it counts as blocked (seconds).
 _BLOCKED_S = 5.0
+#: How many executions are remembered that were cancelled early, or began here.
+_REMEMBERED = 1000
 
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +65,11 @@ class Executor:
         self._socket = local_socket.LocalSocket(local_socket.path())
         self._flows = Flows(self._spec.flows, dialect=self._spec.dialect)
         self._launching: set[str] = set()
-        #: Launching executions (their module is being imported) that were cancelled meanwhile.
-        self._cancelled_early: set[str] = set()
+        #: Executions that were cancelled before their launch came, or while their module is being
+        #: imported.
+        self._cancelled_early: dict[str, None] = {}
+        #: The latest executions that began here, and their attempts: a launch may come twice.
+        self._began: dict[str, int] = {}
         self._is_ready = False
         self._shared: Shared | None = None
         #: The executions that belong to this runner, and those that have left it but still unwind.
@@ -105,6 +112,8 @@ class Executor:
         self._home = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._spawn(self._spool.run())
+        self._intake = Intake(self._spec.id, self._socket, self._take)
+        self._spawn(self._intake.run())
         limit = memory.current()
         self._watch = Watch(limit, self._end_out_of_memory) if limit else None
 
@@ -155,8 +164,22 @@ class Executor:
 
     async def launch(self, blob: bytes) -> None:
         """Begin an execution; return before it ends. A repeated call changes nothing."""
-        launch = msgspec.json.decode(blob, type=Launch)
-        if launch.fid in self._launching:
+        self._intake.try_again()
+        await self._launch(msgspec.json.decode(blob, type=Launch))
+
+    async def _take(self, blob: bytes) -> bool:
+        """Begin an execution whose launch came over the socket; return whether it has begun."""
+        if self._is_spent:
+            return False
+        try:
+            await self._launch(msgspec.json.decode(blob, type=Launch))
+        except Exception:
+            log.exception("an execution could not begin")  # the actor is called, and answers why
+            return False
+        return True
+
+    async def _launch(self, launch: Launch) -> None:
+        if launch.fid in self._launching or self._began.get(launch.fid, -1) >= launch.attempt:
             return
         if (former := self._works.get(launch.fid)) is not None:
             if launch.attempt <= former.launch.attempt:
@@ -167,15 +190,18 @@ class Executor:
         self._pulse.set_active(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
-        flow, inputs = await self._flows.prepare(launch)
-        lines = self._directory.lines_of(launch.fid, launch.attempt)
-        made = work.prepare(launch, flow, inputs, sink=sink, lines=lines, loop=self._loop)
-        self._works[launch.fid] = made
+        try:
+            flow, inputs = await self._flows.prepare(launch)
+            lines = self._directory.lines_of(launch.fid, launch.attempt)
+            made = work.prepare(launch, flow, inputs, sink=sink, lines=lines, loop=self._loop)
+            self._works[launch.fid] = made
+        finally:
+            # If it could not begin, the next call for it says why, too.
+            self._launching.discard(launch.fid)
         if self._watch:
             self._watch.begin()
-        self._launching.discard(launch.fid)
         if launch.fid in self._cancelled_early:
-            self._cancelled_early.discard(launch.fid)
+            del self._cancelled_early[launch.fid]
             made.run.cancel()
         self._spawn(self._run(made))
 
@@ -183,8 +209,10 @@ class Executor:
         """Ask an execution to end."""
         if fid in self._works:
             self._stop_execution(fid)
-        elif fid in self._launching:
-            self._cancelled_early.add(fid)
+        else:
+            # It is launching, or its launch is in the socket still. What was cancelled is never
+            # launched again.
+            _remember(self._cancelled_early, fid, None)
 
     async def is_blocked(self, by: str) -> bool:
         """Return whether others cannot go on, because an execution blocks the loop they share."""
@@ -230,6 +258,7 @@ class Executor:
             # Until then no user code has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
+            _remember(self._began, fid, mine.launch.attempt)
             outcome = await self._outcome(mine)
         except Exception as exc:  # noqa: BLE001 - after a bug in koco it must not stay "running"
             outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
@@ -400,3 +429,10 @@ class Executor:
             # The control plane was shut down for good, so there is nowhere to send the rest.
             self._directory.leave()
             os._exit(0)
+
+
+def _remember(known: dict[str, T], fid: str, what: T) -> None:
+    """Add an entry, in place of the oldest one if there are many."""
+    known[fid] = what
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]

@@ -75,6 +75,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     tracestate: str | None = None
 
 
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
+    """A runner's question for launches, and the fids of those that it got and has begun, or not."""
+
+    runner: str
+    begun: list[str] = []
+    refused: list[str] = []
+
+
 class ImportFailure(msgspec.Struct, frozen=True, kw_only=True):
     """Why an entrypoint could not be imported. koco's own errors have no type and no traceback."""
 

@@ -84,15 +84,15 @@ CRASHES = """
 
     from koco.runner.executor import Executor
 
-    usual = Executor.launch
+    usual = Executor._launch
 
-    async def _launch(self, blob):
+    async def _launch(self, launch):
         # It starts and answers, and dies before an execution begins.
         if pathlib.Path({flag!r}).exists():
             os._exit(7)
-        await usual(self, blob)
+        await usual(self, launch)
 
-    Executor.launch = _launch
+    Executor._launch = _launch
 
     def quick():
         return os.getpid()

@@ -20,6 +20,7 @@ from koco.control.executions.deadlines import Deadlines
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.runners import reattach
 from koco.control.runners.concurrency import Load, durable_flows, limits_of, policy_of
+from koco.control.runners.handout import Handout
 from koco.control.runners.limit_overrides import Overrides
 from koco.control.runners.pool import Pool
 from koco.control.runners.queue import Line
@@ -83,6 +84,8 @@ class Supervisor:
         self._settings = settings or Settings()
         self.overrides = Overrides(store)
         self.load = Load(self._settings)
+        #: The launches that runners of this node take from the socket.
+        self.handout = Handout()
         #: How many executions have been accepted since the start.
         self.launched = 0
         self._pool_of: dict[str, Pool] = {}
@@ -357,6 +360,7 @@ class Supervisor:
             remains=self._remains,
             settings=self._settings,
             durable=durable_flows(release),
+            handout=self.handout,
         )
 
     # the process's life

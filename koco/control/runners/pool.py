@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from koco import trace_context
 from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
+from koco.control.runners.handout import Handout
 from koco.control.runners.losses import Loss
 from koco.control.runners.queue import Line
 from koco.control.runners.recovery import Recovery, is_young
@@ -78,11 +79,13 @@ class Pool:
         remains: Remains | None = None,
         settings: Settings | None = None,
         durable: frozenset[str] = frozenset(),
+        handout: Handout | None = None,
     ) -> None:
         self.name = name
         #: The flows whose executions are durable, by their full names.
         self.durable = durable
         self._settings = settings or Settings()
+        self._handout = handout or Handout()
         self.limits = limits
         #: The executions that wait for a runner of this release.
         self.line = line
@@ -363,7 +366,11 @@ class Pool:
         self._on_step(fid)
         runner.launching[fid] = execution.entrypoint
         try:
-            await runner.actor.launch(await self._launch_of(execution))
+            launch = await self._launch_of(execution)
+            # What is imported first may hold up others that are taken together with it.
+            is_plain = not (launch.entrypoint or launch.dialect)
+            if not (is_plain and await self._handout.give(runner.id, launch)):
+                await runner.actor.launch(launch)
         except KocoError:
             return  # the runner died: its watcher settles the execution
         except Exception as exc:
@@ -563,6 +570,7 @@ class Pool:
     async def _watch(self, runner: Runner) -> None:
         cause = await runner.wait_for_end()
         runner.has_ended = True
+        self._handout.close(runner.id)
         was_ready, fids = self.runners.pop(runner.id, None) is not None, frozenset(runner.running)
         if runner.watch:
             runner.watch.cancel()

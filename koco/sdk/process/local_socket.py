@@ -1,6 +1,7 @@
 """Call the control plane over a socket of its own node, in a tenth of an actor call's time.
 
-The socket takes the same requests and gives the same answers as the actor. It is there only while
+The socket takes the actor's requests and gives the same answers, and hands out launches (`take`:
+see `koco.control.runners.handout`). It is there only while
 a control plane has its store open, and only on its node. Whatever goes wrong, the caller turns to
 the actor, which knows when to repeat a call: see `koco.sdk.process.control_client`. The other end
 is `koco.control.server.local_calls`.
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 #: The methods that can be called. Their places are the codes of requests: append new ones.
-METHODS = ("append", "ask")
+METHODS = ("append", "ask", "take")
 #: The codes of answers: the method's own answer, or none.
 ANSWERED, FAILED = 0, 1
 #: The largest message (bytes). A larger one is an actor call's.

@@ -23,13 +23,18 @@ class Plane:
         self.name = name
         self.gate = asyncio.Event()
         self.done: list[bytes] = []
-        self.calls = LocalCalls(path, {"append": self.append, "ask": self.ask})
+        self.calls = LocalCalls(
+            path, {name: getattr(self, name) for name in ("append", "ask", "take")}
+        )
 
     async def append(self, blob: bytes) -> bytes:
         if blob == b"bad":
             raise ValueError("bad")
         await asyncio.sleep(0)
         return self.name + b" has " + blob
+
+    async def take(self, blob: bytes) -> bytes:
+        return blob
 
     async def ask(self, blob: bytes) -> bytes:
         await self.gate.wait()
