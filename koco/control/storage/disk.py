@@ -32,6 +32,9 @@ _AGAIN_S = 10.0
 _LARGEST_SHARE = 5
 #: The fraction (1/n) of the reserve that is a file.
 _BALLAST_SHARE = 8
+#: How much of the store's free space is given back to the disk at a time (bytes). It moves pages,
+#: for which all other writes wait.
+_PIECE_BYTES = 4 * MB
 #: An event is written twice: to the store's log first, and then to its file.
 _TWICE = 2
 
@@ -142,8 +145,12 @@ class Disk:
         return f"{self._describe(left)}: events wait"
 
     async def keep(self) -> None:
-        """Hold a part of the reserve as a file, without end: again after it was given up."""
+        """Hold a part of the reserve as a file, without end: again after it was given up.
+
+        Where uploads have little room, they get that of the rows that were deleted.
+        """
         while True:
+            await self._give_back()
             wanted = self.reserve_bytes // _BALLAST_SHARE
             # Room that was given up counts as taken already. A new file must leave the reserve.
             more = 0 if self._missing else wanted
@@ -151,6 +158,21 @@ class Disk:
                 await asyncio.to_thread(self._engine.hold, wanted)
                 self._seen_at = -math.inf
             await asyncio.sleep(_AGAIN_S)
+
+    async def _give_back(self) -> None:
+        """Give the store's free space to the disk until uploads have as much as the reserve."""
+        self._look()
+        before = self._reusable + 1
+        while self._reusable < before and self._reusable and self._is_short():
+            before = self._reusable
+            await self._engine.give_back(_PIECE_BYTES)
+            self._seen_at = -math.inf
+            self._look()
+
+    def _is_short(self) -> bool:
+        """Whether uploads have little room, and moving pages has some."""
+        reserve = self.reserve_bytes
+        return self._for_uploads() < reserve and self._free_bytes() >= reserve / 2 + _PIECE_BYTES
 
     @contextmanager
     def _counted(self, size_bytes: int) -> Iterator[None]:

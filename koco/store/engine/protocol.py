@@ -231,6 +231,10 @@ class Engine(Protocol):
         """Return the free space within its files (bytes)."""
         ...
 
+    async def give_back(self, size_bytes: int) -> None:
+        """Give about as much of that free space back to the disk. Do nothing if it can't be."""
+        ...
+
     def hold(self, size_bytes: int) -> bool:
         """Reserve room for changes that must succeed; False if the disk has too little. Blocks."""
         ...

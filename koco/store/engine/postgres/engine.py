@@ -134,6 +134,9 @@ class PostgresEngine:
         """Return 0: the server looks after its own disk."""
         return 0
 
+    async def give_back(self, size_bytes: int) -> None:
+        """Do nothing: the server looks after its own disk."""
+
     def hold(self, size_bytes: int) -> bool:
         """Reserve nothing: the server looks after its own disk."""
         return True

@@ -73,6 +73,8 @@ def connect(path: Path) -> Connection:
     """Return a connection to the file at `path`, which is made if it is missing."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
     path.chmod(0o600)
+    # Of a file without tables: so that `SqliteEngine.give_back` can make it shorter.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = 1")

@@ -165,6 +165,15 @@ class SqliteEngine:
         size: int = self._reader.execute("PRAGMA page_size").fetchone()[0]
         return pages * size
 
+    async def give_back(self, size_bytes: int) -> None:
+        """Make the file shorter by about as much, where it has free space."""
+
+        def shorten(db: protocol.Connection) -> None:
+            page: int = db.execute("PRAGMA page_size").fetchone()[0]
+            db.execute(f"PRAGMA incremental_vacuum({size_bytes // page})").fetchall()
+
+        await self.write(shorten)
+
     def hold(self, size_bytes: int) -> bool:
         """Reserve room for changes that must succeed; False if the disk has too little. Blocks."""
         return self._ballast.hold(size_bytes)

@@ -1,6 +1,7 @@
 """A disk that gets full: who waits, who is refused, and what is done all the same."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -124,6 +125,30 @@ def run(data_dir: Path, body: Callable[[Parts], Awaitable[None]], **settings: fl
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_HELD_S", 0.05)
     monkeypatch.setattr(module, "_LOOK_S", 0.01)
+
+
+def test_uploads_get_the_room_of_what_was_deleted(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although it is within the store's file, which only events can use."""
+    monkeypatch.setattr("koco.control.storage.disk._AGAIN_S", 0.05)
+
+    async def body(parts: Parts) -> None:
+        noisy, other = [await parts.running() for _ in range(2)]
+        assert await parts.write(other)
+        await parts.fill(noisy)
+        with pytest.raises(NoRoomError), parts.disk.promised(MB):
+            pass
+        assert await parts.end(noisy, Status.CANCELLED)
+        await parts.store.executions.delete(noisy.fid)
+        while True:
+            await asyncio.sleep(0.02)
+            with contextlib.suppress(NoRoomError), parts.disk.promised(RESERVE // 2):
+                break
+        assert [kind for kind, _ in await parts.lines(other)][-1] == "stdout"
+        assert await parts.write(other)
+
+    run(data_dir, body)
 
 
 def test_below_the_reserve_events_wait_but_endings_are_written(data_dir: Path) -> None:
