@@ -8,7 +8,6 @@ import ssl
 import stat
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,13 +253,13 @@ def test_trusts_a_contexts_certificates(tmp_path: Path, monkeypatch: pytest.Monk
         context = Context("theirs", server.url, "koco_key", ca=str(cert))
         assert Transport(context).json("GET", "/v1/status", Any) == {"fine": True}
         with pytest.raises(UnreachableError) as caught:
-            Transport(replace(context, ca="")).json("GET", "/v1/status", Any)
+            Transport(context._replace(ca="")).json("GET", "/v1/status", Any)
         assert "--ca FILE" in str(caught.value.hint)
         with pytest.raises(UsageError, match="cannot read the context's certificates"):
-            Transport(replace(context, ca=str(tmp_path / "gone.pem")))
+            Transport(context._replace(ca=str(tmp_path / "gone.pem")))
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-        assert Transport(replace(context, ca="")).json("GET", "/v1/status", Any) == {"fine": True}
-        found = {each.name: each.status for each in probe.way(replace(context, ca=""))}
+        assert Transport(context._replace(ca="")).json("GET", "/v1/status", Any) == {"fine": True}
+        found = {each.name: each.status for each in probe.way(context._replace(ca=""))}
         assert found["tls"] != "failed"  # it ends soon
     finally:
         server.close()
