@@ -18,9 +18,12 @@ CODE = """
 
 
 @pytest.fixture(scope="module")
-def app(koco: Koco) -> Koco:
+def app(koco: Koco) -> Iterator[Koco]:
     koco.run("config", "set", "webhook_networks=127.0.0.0/8").ok()
-    return koco.deploy("told", CODE, runner={"min": 1, "max": 2})
+    try:
+        yield koco.deploy("told", CODE, runner={"min": 1, "max": 2})
+    finally:
+        koco.run("config", "unset", "webhook_networks").ok()
 
 
 @pytest.fixture
