@@ -28,7 +28,7 @@ demo: setup  ## A local cluster, a flow scaffolded, deployed, run and followed; 
 # A process that runs unit tests uses 40 % of a core: six at a time suit two cores. Each
 # worker takes whole files from a neighbour, so few set-ups of a file are repeated. One that hangs
 # is given up early, because it may hold what the others of its process need.
-check: setup  ## Lint, format, types, layers, unit tests: under a minute.
+check: setup  ## Lint, format, types, layers, unit tests: about four minutes.
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy

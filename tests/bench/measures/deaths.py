@@ -92,9 +92,11 @@ def _follow(plane: Plane, fid: str) -> Iterator[tuple[int, str, float]]:
     while time.monotonic() < deadline:
         try:
             with plane.connect() as wire:
+                rest = b""
                 for piece in wire.stream(f"/v1/executions/{fid}/events?follow=1&since={since}"):
                     at = time.perf_counter()
-                    for line in piece.splitlines():
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
                         if not line:
                             continue
                         event = json.loads(line)
