@@ -1,9 +1,6 @@
 """Copy a database into a file of SQLite, as backups have it, while others read and write it."""
 
-import asyncio
-import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +8,7 @@ from typing import TypeVar
 
 import psycopg
 
-from koco.disk_sync import sync
-from koco.store.engine import rows
+from koco.store.engine import file_copy, rows
 from koco.store.engine.postgres import failures
 from koco.store.engine.postgres.connection import Connection
 from koco.store.engine.sqlite import schema
@@ -25,10 +21,6 @@ _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WHAT = "the store could not be copied"
 
 
-class _CancelledError(Exception):
-    """The copy is no longer wanted."""
-
-
 async def copy(
     connect: Callable[[], Connection], to: Path, look: Callable[[Connection], T], *, location: str
 ) -> T:
@@ -37,32 +29,8 @@ async def copy(
     Raises:
         StoreError: it could not be copied. No file is left.
     """
-    stopped = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(_copy, connect, to, look, stopped))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.wait({work})
-        raise
-    except psycopg.Error as exc:
-        raise failures.translate(exc, location, what=_WHAT) from exc
-    except sqlite3.Error as exc:
-        raise StoreError(f"{_WHAT}: {to}: {exc}", hint="check that its disk has room") from exc
 
-
-def _copy(
-    connect: Callable[[], Connection],
-    to: Path,
-    look: Callable[[Connection], T],
-    stopped: threading.Event,
-) -> T:
-    def go_on() -> None:
-        if stopped.is_set():
-            raise _CancelledError
-
-    os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
+    def fill(go_on: Callable[..., None]) -> T:
         with closing(connect()) as source, closing(connect_to_file(to)) as target:
             schema.migrate(target)
             # Nobody else knows the file yet, and it is deleted if this fails.
@@ -74,9 +42,11 @@ def _copy(
             rows.copy_all(source, target, go_on)
             target.execute("COMMIT")
             target.execute("PRAGMA journal_mode = DELETE")
-        sync(to)
-    except BaseException:
-        for path in (to, to.with_name(f"{to.name}-wal"), to.with_name(f"{to.name}-shm")):
-            path.unlink(missing_ok=True)
-        raise
-    return found
+        return found
+
+    try:
+        return await file_copy.make(to, fill)
+    except psycopg.Error as exc:
+        raise failures.translate(exc, location, what=_WHAT) from exc
+    except sqlite3.Error as exc:
+        raise StoreError(f"{_WHAT}: {to}: {exc}", hint="check that its disk has room") from exc

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors, as those of a store: what failed, where, and what helps."""
+"""Turn errors of PostgreSQL into errors of the store, each with a place and a hint."""
 
 import psycopg
 from psycopg import errors
@@ -29,7 +29,7 @@ def is_of_connection(exc: BaseException) -> bool:
 
 
 def translate(exc: psycopg.Error, location: str, *, what: str) -> KocoError:
-    """Return an error of PostgreSQL as the store's. `what` says what failed."""
+    """Return the store's error for one of PostgreSQL. Its message begins with `what`."""
     text = _text(exc)
     error: KocoError
     if isinstance(exc, errors.DiskFull):
