@@ -1,4 +1,8 @@
-"""The names of all commands, with the first line of the help of each."""
+"""The names of all commands, with the first line of the help of each, and their functions."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
 
 #: Command -> the first line of its help, in the order in which a new user needs the commands. A
 #: name of two words is a command of a group. The module is `koco.cli.commands.` and the name. The
@@ -130,3 +134,10 @@ GROUPS = {
 def first_line(name: str) -> str:
     """Return the first line of the help of a command or a group."""
     return COMMANDS[name] if name in COMMANDS else GROUPS[name].partition("\n")[0]
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Import a command's module, and return the command's function."""
+    module = importlib.import_module(f"koco.cli.commands.{name.replace(' ', '.')}")
+    function: Callable[..., Any] = module.command
+    return function

@@ -4,11 +4,11 @@ It declines whatever is not plain: help, errors, several short options in one wo
 Then typer reads the line. A test compares both over all commands.
 """
 
-import importlib
 from collections.abc import Callable, Collection
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_origin
 
+from koco.cli import catalog
 from koco.cli.parameters import Argument, Parameter
 
 #: The types of values that are converted here. A path is checked by typer.
@@ -45,12 +45,12 @@ def read(args: list[str], names: Collection[str]) -> Line | None:
     name = " ".join(rest[:count])
     if name not in names or any(each.startswith("-") for each in given.values()):
         return None
-    module = importlib.import_module(f"koco.cli.commands.{name.replace(' ', '.')}")
+    function = catalog.load(name)
     try:
-        values = _Reader(module.command).read(rest[count:])
+        values = _Reader(function).read(rest[count:])
     except _Declined:
         return None
-    return Line(module.command, values, given.get("--context"), given.get("--env"))
+    return Line(function, values, given.get("--context"), given.get("--env"))
 
 
 class _Parameter:

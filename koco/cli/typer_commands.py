@@ -3,7 +3,6 @@
 Only the module of the called command is imported, and none for help.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from typer.core import TyperGroup
 
 from koco import __version__
 from koco.cli import connection
-from koco.cli.catalog import COMMANDS, GROUPS, first_line
+from koco.cli.catalog import COMMANDS, GROUPS, first_line, load
 from koco.cli.parameters import Option, Parameter
 from koco.cli.terminal import output
 from koco.errors import UsageError
@@ -161,8 +160,7 @@ def _globals(
 
 def _load(name: str) -> Any:
     """Import a command's module and return the command."""
-    module = importlib.import_module(f"koco.cli.commands.{name.replace(' ', '.')}")
-    return adapt(module.command, name)
+    return adapt(load(name), name)
 
 
 def adapt(function: Callable[..., Any], name: str) -> Any:
