@@ -161,13 +161,12 @@ class Disk:
 
     async def _give_back(self) -> None:
         """Give the store's free space to the disk until uploads have as much as the reserve."""
-        self._look()
-        before = self._reusable + 1
-        while self._reusable < before and self._reusable and self._is_short():
-            before = self._reusable
+        while self._is_short() and (before := self._reusable):
             await self._engine.give_back(_PIECE_BYTES)
             self._seen_at = -math.inf
             self._look()
+            if self._reusable >= before:
+                return  # the file keeps its size: an earlier version made it
 
     def _is_short(self) -> bool:
         """Whether uploads have little room, and moving pages has some."""

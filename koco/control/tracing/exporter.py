@@ -10,6 +10,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 
 from koco.control.events import changes
 from koco.control.events.spooler import Spooler
@@ -30,9 +31,9 @@ _AT_ONCE = 512
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 #: How often spans are sent that a collector does not take: for about a day.
 _TRIES = 1500
-#: The statuses of a collector that takes spans, and of one to which these are wrong or too many:
-#: sent again, they would only hold up all others.
-_TAKEN, _REFUSALS = 200, (400, 413)
+#: The statuses of a collector to which spans are wrong or too many: sent again, they would only
+#: hold up all others.
+_REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 #: How often the feed is looked at if nothing changes (seconds).
 _LOOK_S = 60.0
 
@@ -106,7 +107,7 @@ class Exporter:
                     "%d spans were left out: a collector refuses them (%d)", len(piece), status
                 )
                 return
-            if status == _TAKEN:
+            if status == HTTPStatus.OK:
                 self.outcomes["ok"] += len(piece)
                 if number:
                     log.info("traces are exported again")

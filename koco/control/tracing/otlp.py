@@ -4,6 +4,7 @@ It is only imported if something is exported. The exporter reads its own variabl
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 
 import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -19,7 +20,6 @@ from koco.trace_context import Trace
 
 _SCOPE = InstrumentationScope("koco", __version__)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_TAKEN = 200
 #: Variables that name who makes the exporter's session.
 _PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
@@ -41,7 +41,7 @@ def sender(environment: Mapping[str, str]) -> Callable[[Trace, Sequence[Span]], 
         statuses.clear()
         made = [_to_sdk(each, trace, resource) for each in spans]
         if exporter.export(made) is SpanExportResult.SUCCESS:
-            return _TAKEN
+            return HTTPStatus.OK
         return statuses[-1] if statuses else 0
 
     return send
