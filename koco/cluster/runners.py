@@ -85,7 +85,7 @@ class RunnerActor:
     def __init__(self, handle: Any, runner_id: str) -> None:
         self._handle = handle
         self.id = runner_id
-        #: What a spare is to run: it is told when it imports the entrypoints.
+        #: The spec of a spare. Its process gets it with the call that imports the entrypoints.
         self.spec = b""
         #: Whether its process has answered. If so, its environment has been built.
         self.is_there = False

@@ -107,7 +107,7 @@ class _Follower:
                 cursor = None
                 time.sleep(_PAUSE_S)
             except KocoError:
-                # Refused: whoever waits looks for itself, and is told why.
+                # Refused. Each waiting call then asks for its execution, and raises that error.
                 has_begun.set()
                 self._wake(None)
                 cursor = None

@@ -1,4 +1,4 @@
-"""Webhooks: who is told of which executions, and the log of what was sent."""
+"""Routes of webhooks, and of the log of their deliveries."""
 
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote

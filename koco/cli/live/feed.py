@@ -73,7 +73,7 @@ class Feed:
         page = client.changes(since=cursor, wait_s=_WAIT_S, limit=1)
         if not page["items"]:
             return page["next"]
-        # Asked before the news is told, so that whoever looks then misses nothing.
+        # Before `_news` is set: the readers that it wakes then see all changes before the cursor.
         cursor = client.changes(since="now")["next"]
         self._news.set()
         return cursor

@@ -32,7 +32,7 @@ def _remove(services: list[str]) -> None:
     connection.choose(sys.argv[1] if len(sys.argv) > 1 else None)
     client = connection.connect()
     for service in services:
-        with contextlib.suppress(KocoError):  # nobody reads what this process says
+        with contextlib.suppress(KocoError):  # this process has no reader for its errors
             client.undeploy(service, running="cancel", grace_s=0)
 
 

@@ -67,7 +67,7 @@ def make(named: str, directory: Path, *, name: str | None = None) -> Conversion:
 
 
 def _declare(found: Source, service: str) -> Declared:
-    """Import what is named, and return what a manifest says of it."""
+    """Import the entrypoint, and return its part of the manifest."""
     source.make_importable(found)
     with loading.explained(found, otherwise="write the manifest by hand: docs/manifest.md"):
         if _is_app(loader.find(found.entrypoint)):
@@ -126,4 +126,4 @@ def _dependencies(pyproject: Path) -> list[str]:
         listed = tomllib.loads(pyproject.read_text("utf-8")).get("project", {})
         return [str(each) for each in listed.get("dependencies", [])]
     except (OSError, ValueError, AttributeError, TypeError):
-        return []  # whoever reads it for its own sake says what is wrong with it
+        return []  # pip and uv report errors of this file

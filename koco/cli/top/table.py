@@ -69,7 +69,7 @@ class Table(ScrollView, can_focus=True):
         self._place = max(min(self._place, len(items) - 1), 0)
         self.virtual_size = Size(self.size.width, len(items) + 1)
         if self.scroll_y and is_there:
-            # What is seen stays where it is, whatever comes above it.
+            # New lines above the visible ones do not move those.
             self.scroll_to(y=self.scroll_y + self._place - place, animate=False)
         self._keep_in_sight()
         self._draw()

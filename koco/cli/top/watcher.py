@@ -19,7 +19,7 @@ _PAUSE_S = 1.0
 
 
 class Screen(Protocol):
-    """What is told what the watcher has seen. Its methods are called in the watcher's thread."""
+    """Shows the watcher's findings. The watcher calls these methods in its own thread."""
 
     def ask(self, client: Client, *, most: int) -> Executions:
         """Fetch the executions that are to be shown, or only the first ones."""
