@@ -41,6 +41,7 @@ from koco.control.executions.supervisor import Supervisor, spec_of
 from koco.control.executions.url_inputs import UrlInputs
 from koco.control.executions.waiting.waiters import Waiters
 from koco.control.executions.waits import Waits
+from koco.control.leadership import Leadership
 from koco.control.payments.payment_service import PaymentService
 from koco.control.payments.payments import Payments
 from koco.control.runners.last_words import LastWords
@@ -211,6 +212,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         leftovers=Leftovers(supervisor, overview.work),
         webhooks=webhooks,
         traces=traces,
+        leadership=Leadership(),
         send=control.append.remote,
         settings=settings,
         streams=streams,

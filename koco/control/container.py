@@ -24,6 +24,7 @@ from koco.control.executions.scheduling.orders import ScheduleOrders
 from koco.control.executions.scheduling.schedules import Schedules
 from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.waits import Waits
+from koco.control.leadership import Leadership
 from koco.control.payments.payments import Payments
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
@@ -84,4 +85,6 @@ class Parts:
     leftovers: Leftovers
     webhooks: Webhooks
     traces: Exporter
+    #: Which process of this control plane leads.
+    leadership: Leadership
     heartbeat_s: float = 10.0

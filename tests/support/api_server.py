@@ -27,6 +27,7 @@ from koco.control.backup.making import Backups
 from koco.control.events.spooler import Spooler
 from koco.control.executions.files import Files
 from koco.control.executions.supervisor import Supervisor
+from koco.control.leadership import Leadership
 from koco.control.server.listener import configured
 from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
@@ -183,6 +184,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         vault=vault,
         webhooks=Webhooks(store, settings, vault, url=url),
         traces=Exporter(store, spooler),
+        leadership=Leadership(),
         release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
     sender = api.parts.webhooks.sender
