@@ -1,17 +1,17 @@
 """The engine: a database on a PostgreSQL server, its lock, its connections."""
 
 import asyncio
-import math
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import psycopg
 
 from koco.errors import KocoError
 from koco.store.engine import protocol
+from koco.store.engine.base import BaseEngine
 from koco.store.engine.group_commit import GroupCommit
 from koco.store.engine.postgres import copying, failures, schema, writer
 from koco.store.engine.postgres.connection import Connection, connect
@@ -30,12 +30,11 @@ _LOCK_PATIENCE_S = 5.0
 _THREADS_QUICK, _THREADS, _THREADS_APART = 4, 2, 3
 
 
-class PostgresEngine:
+class PostgresEngine(BaseEngine):
     """An `Engine` in the database at a URL. Its tables are in the schema `koco`."""
 
     def __init__(self, url: str) -> None:
-        self.require_room: Callable[[], None] = lambda: None
-        self.on_news: Callable[[list[Any]], None] = lambda news: None
+        super().__init__()
         self._url = url
 
     @property
@@ -73,33 +72,10 @@ class PostgresEngine:
             readers.close()
         self._writer.close()
 
-    async def write(self, change: Callable[[protocol.Connection], T], *, grows: bool = False) -> T:
-        """Make a change in the writer's next transaction."""
-        try:
-            return await self._commits.submit(change, grows=grows)
-        except Exception as exc:
-            self._raise_damage(exc, change)
-            raise
-
     async def read(self, look: Callable[[protocol.Connection], T], *, snapshot: bool = False) -> T:
         """Look in a thread: even a quick look waits for the server."""
         try:
             return await self._quick.read(look, snapshot=snapshot)
-        except Exception as exc:
-            self._raise_damage(exc, look)
-            raise
-
-    async def scan(
-        self,
-        look: Callable[[protocol.Connection], T],
-        *,
-        most_s: float = math.inf,
-        apart: bool = False,
-    ) -> T:
-        """Look in a thread of those for long looks."""
-        try:
-            readers = self._readers_apart if apart else self._readers
-            return await readers.read(look, snapshot=True, most_s=most_s)
         except Exception as exc:
             self._raise_damage(exc, look)
             raise
@@ -144,9 +120,6 @@ class PostgresEngine:
     def missing_bytes(self) -> int:
         """Return 0, because nothing is reserved."""
         return 0
-
-    def _tell(self, news: list[Any]) -> None:
-        self.on_news(news)  # which may be set after it is opened
 
     def _connect(self) -> Connection:
         return connect(self._url)

@@ -1,7 +1,7 @@
 """Threads that read, each with a connection of its own.
 
-There are as many connections as threads, so a pool of them would hold the same number, and hide
-why none can be had. One that is lost is replaced by the thread that needs it.
+There are as many connections as threads, so a pool of them would hold the same number, and be
+slower: see docs/architecture.md. One that is lost is replaced by the thread that needs it.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Readers:
         self,
         look: Callable[[Connection], T],
         *,
-        snapshot: bool = False,
+        snapshot: bool = True,
         most_s: float = math.inf,
     ) -> T:
         """Return the result of `look`, which sees every commit up to now.

@@ -2,16 +2,16 @@
 
 import asyncio
 import fcntl
-import math
 import os
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from koco.errors import ConflictError
 from koco.store.engine import protocol
+from koco.store.engine.base import BaseEngine
 from koco.store.engine.group_commit import GroupCommit
 from koco.store.engine.sqlite import copying, damage, schema, search
 from koco.store.engine.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
@@ -32,12 +32,11 @@ _LOCK_PATIENCE_S = 3.0
 _THREADS, _THREADS_APART = 2, 3
 
 
-class SqliteEngine:
+class SqliteEngine(BaseEngine):
     """An `Engine` in the file at `path`. Its directory is created if missing."""
 
     def __init__(self, path: Path) -> None:
-        self.require_room: Callable[[], None] = lambda: None
-        self.on_news: Callable[[list[Any]], None] = lambda news: None
+        super().__init__()
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
         self._ballast = Ballast(path.with_name("reserve"), log=self._log)
@@ -94,33 +93,10 @@ class SqliteEngine:
         self._ballast.release()
         self._unlock()
 
-    async def write(self, change: Callable[[protocol.Connection], T], *, grows: bool = False) -> T:
-        """Make a change in the writer's next transaction."""
-        try:
-            return await self._commits.submit(change, grows=grows)
-        except Exception as exc:
-            self._raise_damage(exc, change)
-            raise
-
     async def read(self, look: Callable[[protocol.Connection], T], *, snapshot: bool = False) -> T:
         """Look at once, on the loop's own connection."""
         try:
             return look_at_once(self._reader, look) if snapshot else look(self._reader)
-        except Exception as exc:
-            self._raise_damage(exc, look)
-            raise
-
-    async def scan(
-        self,
-        look: Callable[[protocol.Connection], T],
-        *,
-        most_s: float = math.inf,
-        apart: bool = False,
-    ) -> T:
-        """Look in a thread of the readers."""
-        try:
-            readers = self._readers_apart if apart else self._readers
-            return await readers.read(look, most_s=most_s)
         except Exception as exc:
             self._raise_damage(exc, look)
             raise
@@ -181,9 +157,6 @@ class SqliteEngine:
     def missing_bytes(self) -> int:
         """Return how much of the reserved room had to be given up (bytes)."""
         return self._ballast.missing_bytes
-
-    def _tell(self, news: list[Any]) -> None:
-        self.on_news(news)  # which may be set after it is opened
 
     def _opened(self) -> Connection:
         """Return the writing connection. On a full disk, use the reserved room to open it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 
 from koco.store import version
-from koco.store.engine.postgres import schema
+from koco.store.engine.postgres import schema, tables
 from koco.store.engine.sqlite.schema import migrate
 from tests.support import postgres
 
@@ -43,19 +43,19 @@ def of_postgres(url: str) -> tuple[Columns, dict[str, str]]:
         ).fetchall()
         indexes = db.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'koco'")
         names = {name for (name,) in indexes}
-    tables: Columns = {}
+    found_tables: Columns = {}
     for table, column, kind, required, collation in rows:
         if table not in _APART:
-            tables.setdefault(table, set()).add((column, _TYPES[kind], required))
+            found_tables.setdefault(table, set()).add((column, _TYPES[kind], required))
             assert kind != "text" or collation == "C", f"{table}.{column}"
     made = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)\s+ON (.+?);", every_script(), re.DOTALL)
     found = {name: on for name, on in made if name != "search_by_words"}
     assert set(found) <= names
-    return tables, found
+    return found_tables, found
 
 
 def every_script() -> str:
-    return schema._TABLES + "".join(schema.MIGRATIONS.values())
+    return tables.TABLES + "".join(schema.MIGRATIONS.values())
 
 
 def test_has_the_tables_and_indexes_of_sqlite(tmp_path: Path) -> None:
