@@ -116,7 +116,15 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
 
 
 def _start_actor(start: Start, generation: int) -> Any:
-    """Start a control plane as an actor. If another call was faster, return that call's actor."""
+    """Start a control plane as an actor. If another call was faster, return that call's actor.
+
+    Raises:
+        StoreError: its store's database cannot be reached.
+    """
+    if start.store:
+        from koco.bootstrap import store_check  # the repositories and the database's driver
+
+        store_check.reach(start.store)
     return (
         ray.remote(ControlPlane)
         .options(

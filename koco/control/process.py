@@ -21,6 +21,7 @@ from koco.cluster import actor_names, runners
 from koco.control import assembly, handover, log_file, rpc
 from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
 from koco.control.container import Parts
+from koco.control.server import store_wait
 from koco.control.server.listener import Listening
 from koco.control.server.local_calls import LocalCalls
 from koco.control.start import Start
@@ -28,6 +29,7 @@ from koco.control.tasks import Tasks
 from koco.control.tracing import variables
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk.process import control_client, local_socket
+from koco.store.errors import AwayError
 from koco.store.model import AuditEntry
 from koco.store.store import Store
 
@@ -202,9 +204,16 @@ class Plane:
     # starting and stopping
 
     async def _start(self) -> Parts:
+        while True:
+            try:
+                return await self._start_once()
+            except AwayError as exc:
+                log.warning("the store went away during the start: %s", exc)
+
+    async def _start_once(self) -> Parts:
         log.info("starting, version %s", __version__)
         self._tasks = Tasks("the control plane")
-        await self._make_store().engine.check()
+        await store_wait.wait_for(self._make_store().engine, self._start_with, self._places())
         former = await handover.before(self._generation)
         if former and self._start_with.code not in ("", self._code):
             raise KocoError(

@@ -10,6 +10,10 @@ class StoreError(KocoError):
     code = "store"
 
 
+class AwayError(StoreError):
+    """The store's database cannot be reached now. It may come back by itself."""
+
+
 class DamagedError(StoreError):
     """The store is damaged: its file does not hold what koco wrote."""
 

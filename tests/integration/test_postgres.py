@@ -90,6 +90,44 @@ def test_answers_wake_what_waits_for_a_person(app: Koco) -> None:
     assert [each["fid"] for each in found] == [fid]
 
 
+def test_a_control_plane_that_starts_without_its_store_waits_for_it(
+    app: Koco, server: postgres.Server
+) -> None:
+    """It says so meanwhile, goes on by itself, and no event is lost."""
+    fid = app.launch("emit", count=300, pause=0.01)
+    eventually(lambda: len(app.get_events(fid)) > 20)
+    pid = app.control_pid()
+    server.stop(signal.SIGINT)
+    kill9(pid)
+    refused = eventually(lambda: (done := app.run("status")).code == 1 and done)
+    assert "its store does not answer" in refused.err
+    assert str(server.port) not in refused.err
+    began = time.monotonic()
+    up = app.run("up")
+    assert time.monotonic() - began < 20
+    assert up.code == 1
+    assert "Connection refused" in up.err
+    assert f"127.0.0.1:{server.port}" in up.err
+    server.start()
+    eventually(lambda: app.run("status").code == 0)
+    assert app.events(fid)[-1]["payload"] == {"status": "finished"}
+    results = [each["payload"] for each in app.events(fid) if each["kind"] == "result"]
+    assert results == list(range(300))
+
+
+def test_nothing_starts_for_a_store_that_is_away(server: postgres.Server) -> None:
+    """`koco up` fails at once, and says why."""
+    with koco_of_its_own() as koco:
+        began = time.monotonic()
+        done = koco.run("up", "--free-ports", "--store", server.url("own", port=1))
+        assert time.monotonic() - began < 20
+        assert done.code == 1
+        assert "the store could not be opened" in done.err
+        assert "Connection refused" in done.err
+        assert "hint: check that the server runs" in done.err
+        assert "nothing to stop" in koco.run("down").ok().err
+
+
 def test_the_store_stays_where_it_is(app: Koco, server: postgres.Server) -> None:
     """`koco up` finds it without the option, and does not move it. No file is in its place."""
     assert app.run("up").ok().err

@@ -16,7 +16,7 @@ from koco.cli.terminal import output
 from koco.client import context_file, known_servers
 from koco.client.client import Client
 from koco.client.context_file import LOCAL, Context
-from koco.errors import KocoError, NotAllowedError, UnreachableError, UsageError
+from koco.errors import AnswerError, KocoError, NotAllowedError, UsageError
 from koco.events.model import FINAL
 from koco.plurals import counted
 
@@ -171,8 +171,10 @@ def _find_running(known: Context, remains: running_heads.Remains) -> dict[str, A
         return None
     try:
         status = Client(known).status()
-    except (UnreachableError, NotAllowedError):
-        return None
+    except AnswerError:
+        raise
+    except KocoError:
+        return None  # perhaps its store is away: what is checked next says so
     plane = status["control_plane"]
     if (plane["version"], plane.get("code")) != (__version__, versions.code_digest()):
         return None  # to be upgraded
@@ -203,6 +205,7 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
 
     Raises:
         UsageError: they cannot be met.
+        StoreError: the store's database cannot be reached.
     """
     from koco.bootstrap import machine_check  # only if something has to start
 
@@ -210,7 +213,10 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     wanted = options.combine(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
     machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
-    machine_check.store(wanted.get("store"))
+    if store := machine_check.store(wanted.get("store")):
+        from koco.bootstrap import store_check  # the driver of the database
+
+        store_check.reach(store)
 
 
 def _end(remains: running_heads.Remains) -> int:

@@ -30,7 +30,7 @@ class Listening:
 
     def __init__(self, *places: tuple[str, int]) -> None:
         self._places = places
-        self._bound = [asyncio.create_task(_listen(*place)) for place in places]
+        self._bound = [asyncio.create_task(listen(*place)) for place in places]
         self._serving: list[asyncio.Task[None]] = []
         self._servers: list[Any] = []
 
@@ -98,7 +98,7 @@ def configured(app: Any, settings: Settings, *, store: Store | None = None, **mo
     )
 
 
-async def _listen(host: str, port: int) -> socket.socket:
+async def listen(host: str, port: int) -> socket.socket:
     """Bind a port, however long it takes, because the former process may still hold it."""
     is_logged = False
     while True:

@@ -4,7 +4,7 @@ import psycopg
 from psycopg import errors
 
 from koco.errors import KocoError, NoRoomError
-from koco.store.errors import DamagedError, StoreError
+from koco.store.errors import AwayError, DamagedError, StoreError
 
 #: What servers say to those who connect, and what helps. libpq has no codes for that.
 _REFUSALS = {
@@ -43,7 +43,8 @@ def translate(exc: psycopg.Error, location: str, *, what: str) -> KocoError:
             hint="`koco down`, and restore a backup of the database",
         )
     else:
-        error = StoreError(f"{what}: {location}: {text}", hint=_hint(exc, text))
+        kind = AwayError if is_of_connection(exc) else StoreError
+        error = kind(f"{what}: {location}: {text}", hint=_hint(exc, text))
     error.__cause__ = exc
     return error
 

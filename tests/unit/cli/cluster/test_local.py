@@ -12,6 +12,7 @@ from koco.client.context_file import LOCAL, Context
 from koco.control.backup import archive
 from koco.errors import KocoError
 from koco.store.store import Store
+from tests.support import postgres
 from tests.support.api_server import serving
 from tests.unit.conftest import Cli
 
@@ -46,9 +47,14 @@ def backup(tmp_path: Path) -> Path:
     return tmp_path / "koco.backup"
 
 
-def test_a_store_may_be_a_database(cli: Cli, backup: Path, orders: list[dict[str, Any]]) -> None:
-    """Its URL has no password, and a backup does not fill it."""
-    url = "postgresql://koco@db.example.com/koco"
+def test_a_store_may_be_a_database(
+    cli: Cli, backup: Path, orders: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """It must be there. Its URL has no password, and a backup does not fill it."""
+    url = postgres.databases().url(tmp_path)
+    away = cli(*FREE, "--store", url.replace("/t_", "/no_"))
+    assert (away.code, len(orders)) == (1, 0)
+    assert "`createdb` makes one" in away.err
     cli(*FREE, "--store", url)
     assert orders[0]["asked"]["store"] == url
     refused = cli(*FREE, "--store", url, "--restore", str(backup))
