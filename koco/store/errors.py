@@ -21,6 +21,12 @@ class DamagedError(StoreError):
     code = "damaged"
 
 
+class DeposedError(StoreError):
+    """This process no longer leads, so it may not write. Nothing of the change was kept."""
+
+    code = "deposed"
+
+
 class NoSearchError(KocoError):
     """This Python's SQLite cannot search."""
 

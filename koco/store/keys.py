@@ -6,15 +6,20 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.store.engine.protocol import Connection
-from koco.store.model import Key, Page
+from koco.store.model import Key, Page, Topic
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table
-from koco.store.stream import outbox
+from koco.store.stream import ledger, outbox
 
 _KEYS = Table("keys", Key, key=("name",), json=("scopes", "flows"))
 _NAMED = "WHERE name = :name"
 #: Whether a key is an admin's and never expires. At least one such key must always exist.
 _IS_LASTING = """scopes LIKE '%"admin"%' AND expires IS NULL"""
+
+
+def credential(name: str) -> str:
+    """Return the credential that a key is, under which its streams are counted."""
+    return f"key:{name}"
 
 
 class Keys(Repository):
@@ -28,6 +33,7 @@ class Keys(Repository):
             if old is not None and old.created != key.created:
                 outbox.disable_all(db, key.name)
             _KEYS.put(db, key)
+            _tell(db, key.name)
 
         await self._write(change)
 
@@ -99,6 +105,7 @@ class Keys(Repository):
                 expires=ends,
             )
             _KEYS.put(db, new)
+            _tell(db, name)
             return new
 
         return await self._write(change)
@@ -116,6 +123,7 @@ class Keys(Repository):
             _require_another(db, key, "be revoked")
             _KEYS.delete(db, _NAMED, name=name)
             outbox.disable_all(db, name)
+            _tell(db, name)
             return key
 
         return await self._write(change)
@@ -138,6 +146,10 @@ def _add(db: Connection, key: Key) -> None:
             hint="keys and users are known by their names: choose another",
         )
     _KEYS.put(db, key)
+
+
+def _tell(db: Connection, name: str) -> None:
+    ledger.tell(db, Topic.ACCESS, key=credential(name))
 
 
 def _get(db: Connection, name: str) -> Key:

@@ -181,9 +181,21 @@ class Topic(StrEnum):
     #: Webhooks are to be told of it.
     OUTBOX = "outbox"
 
+    # Only other processes that share the store need these. All but the first have no fid.
+    #: It was launched by a process that does not lead: enter it in line.
+    LAUNCHED = "launched"
+    #: The releases of the service `key` have changed.
+    RELEASES = "releases"
+    #: Settings have changed.
+    SETTINGS = "settings"
+    #: The overridden limits of the flow `key` have changed.
+    LIMITS = "limits"
+    #: What the credential `key` may do has changed (see `Caller.credential`): its streams end.
+    ACCESS = "access"
+
 
 class News(NamedTuple):
-    """What a change of one execution did to an execution; see `Store.listen`."""
+    """What a change did to an execution, or to what `topic` says; see `Store.listen`."""
 
     topic: Topic
     fid: str

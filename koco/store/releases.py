@@ -10,11 +10,11 @@ from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Manifest
 from koco.plurals import counted
 from koco.store.engine.protocol import Connection
-from koco.store.model import LAST, Page, Release, ReleaseFailure, ReleaseOrigin
+from koco.store.model import LAST, Page, Release, ReleaseFailure, ReleaseOrigin, Topic
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Codec, Table, to_json
-from koco.store.stream import lifecycle
+from koco.store.stream import ledger, lifecycle
 
 _RELEASES = Table(
     "releases",
@@ -76,6 +76,7 @@ class Releases(Repository):
             )
             _fail_starting(db, service, superseded)
             _RELEASES.insert(db, release)
+            _tell(db, service)
             return _get(db, service, release.number)
 
         return await self._add(change)
@@ -164,6 +165,7 @@ class Releases(Repository):
             if not beside_running:
                 _require_idle(db, service)
             ended = _select(db, service, f"{_PRESENT} ORDER BY number")
+            _tell(db, service)
             _retire(db, service)
             _fail_starting(db, service, error)
             if cancel_grace_s is not None:
@@ -271,6 +273,11 @@ def _get(db: Connection, service: str, number: int) -> Release:
 
 def _update(db: Connection, service: str, number: int, changes: dict[str, Any]) -> None:
     _RELEASES.update(db, _THIS, changes, service=service, number=number)
+    _tell(db, service)
+
+
+def _tell(db: Connection, service: str) -> None:
+    ledger.tell(db, Topic.RELEASES, key=service)
 
 
 def _fail_starting(db: Connection, service: str, error: ReleaseFailure) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from koco.store.engine.protocol import Connection
+from koco.store.model import Topic
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import replacement, to_json
+from koco.store.stream import ledger
 
 _PUT = replacement("settings", ("name", "value"), key=("name",))
 
@@ -27,7 +29,12 @@ class Settings(Repository):
     async def put(self, values: dict[str, Any]) -> None:
         """Store some settings in one step. The others stay."""
         rows = [{"name": name, "value": to_json(value)} for name, value in values.items()]
-        await self._write(lambda db: db.executemany(_PUT, rows))
+
+        def change(db: Connection) -> None:
+            db.executemany(_PUT, rows)
+            ledger.tell(db, Topic.SETTINGS)
+
+        await self._write(change)
 
     async def change(self, values: dict[str, Any], *, unset: Iterable[str]) -> None:
         """Store some settings, and remove others, in one step."""
@@ -37,6 +44,7 @@ class Settings(Repository):
         def change(db: Connection) -> None:
             db.executemany(_PUT, rows)
             db.executemany("DELETE FROM settings WHERE name = :name", gone)
+            ledger.tell(db, Topic.SETTINGS)
 
         await self._write(change)
 

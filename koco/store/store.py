@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from koco.errors import KocoError
+from koco.errors import KocoError, UsageError
 from koco.store import address
 from koco.store.audit import Audit
 from koco.store.engine.protocol import Engine
@@ -61,22 +61,30 @@ class Store:
         self.payments = Payments(engine)
 
     @classmethod
-    def at(cls, place: Path | str) -> "Store":
+    def at(cls, place: Path | str, member: str = "") -> "Store":
         """Return the store in a file, or in the PostgreSQL database at a URL.
 
-        The directory of a file is created when it is opened.
+        The directory of a file is created when it is opened. With the name of a `member`, a store
+        in PostgreSQL is shared with other processes, each with a name of its own: see `Engine`.
 
         Raises:
             KocoError: psycopg is not installed.
+            UsageError: a file is to be shared.
         """
         if isinstance(place, str) and address.is_one(place):
-            return cls(_postgres(place))
+            return cls(_postgres(place, member))
+        if member:
+            raise UsageError(
+                f"{place} is a file, which only one process can have open",
+                hint="several share a store in PostgreSQL: `--store postgresql://…`",
+            )
         return cls(SqliteEngine(Path(place)))
 
     def listen(self, hear: Callable[[list[News]], None]) -> None:
         """Tell `hear` what changes of executions have done to others: see `koco.store.model.Topic`.
 
-        It is called on the loop once the changes are committed, before their callers go on.
+        It is called on the loop once the changes are committed, before their callers go on. In a
+        shared store, it also hears of the changes of other processes.
         Whoever has just parked an execution may hear that it was woken before `park` returns.
         """
         self.engine.on_news = hear
@@ -98,13 +106,14 @@ class Store:
         await self.engine.close()
 
 
-def _postgres(url: str) -> Engine:
+def _postgres(url: str, member: str) -> Engine:
     try:
         # psycopg, which only stores in PostgreSQL need.
         from koco.store.engine.postgres.engine import PostgresEngine
+        from koco.store.engine.postgres.sharing.engine import SharedEngine
     except ModuleNotFoundError as exc:
         raise KocoError(
             f"a store in PostgreSQL needs psycopg, which is not installed here: {exc}",
             hint="install koco with its extra `postgresql`: pip install 'koco-deploy[postgresql]'",
         ) from exc
-    return PostgresEngine(url)
+    return SharedEngine(url, member) if member else PostgresEngine(url)

@@ -6,14 +6,15 @@ from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
 from koco.store.engine.protocol import Connection
-from koco.store.model import Page, Session, User
+from koco.store.model import Page, Session, Topic, User
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table, columns
-from koco.store.stream import outbox
+from koco.store.stream import ledger, outbox
 
 _USERS = Table("users", User, key=("name",), json=("scopes", "flows"))
 _SESSIONS = Table("sessions", Session, key=("digest",))
 _NAMED = "WHERE name = :name"
+_OF_DIGEST = "WHERE digest = :digest"
 _VERIFIED = f"{_NAMED} AND password = :verified"
 #: The columns of a session and of its user.
 _BOTH = f"{columns(_SESSIONS.names, of='sessions.')}, {columns(_USERS.names, of='users.')}"
@@ -98,7 +99,10 @@ class Users(Repository):
             if _rights(user) == _rights(former):
                 return user, []
             of_user = 'WHERE "user" = :user'
-            held = _SESSIONS.select(db, of_user, user=name) if user.active else _end_all(db, name)
+            if not user.active:
+                return user, _end_all(db, name)
+            held = _SESSIONS.select(db, of_user, user=name)
+            _tell(db, held)
             return user, held
 
         return await self._write(change)
@@ -153,8 +157,12 @@ class Users(Repository):
 
     async def end_session(self, digest: bytes) -> None:
         """End a session. A missing one is not an error."""
-        ended = "WHERE digest = :digest"
-        await self._write(lambda db: _SESSIONS.delete(db, ended, digest=digest))
+
+        def change(db: Connection) -> None:
+            _tell(db, _SESSIONS.select(db, _OF_DIGEST, digest=digest))
+            _SESSIONS.delete(db, _OF_DIGEST, digest=digest)
+
+        await self._write(change)
 
 
 def _add(db: Connection, user: User) -> None:
@@ -190,4 +198,11 @@ def _missing(name: str) -> NotFoundError:
 
 def _end_all(db: Connection, user: str) -> list[Session]:
     delete = f'DELETE FROM sessions WHERE "user" = :user RETURNING {_SESSIONS.columns}'
-    return [_SESSIONS.read(row) for row in db.execute(delete, {"user": user}).fetchall()]
+    ended = [_SESSIONS.read(row) for row in db.execute(delete, {"user": user}).fetchall()]
+    _tell(db, ended)
+    return ended
+
+
+def _tell(db: Connection, sessions: list[Session]) -> None:
+    for each in sessions:
+        ledger.tell(db, Topic.ACCESS, key=each.credential)

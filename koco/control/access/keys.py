@@ -18,6 +18,7 @@ from koco.control.access.scopes import check_name, check_rights
 from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
 from koco.events import line
+from koco.store.keys import credential
 from koco.store.model import AuditEntry, Key
 from koco.store.store import Store
 
@@ -142,7 +143,7 @@ class Keys:
             expires=_expires(expires_s),
         )
         # Streams that were opened with the old secret reconnect, and then know when it expires.
-        self._end(_credential(name))
+        self._end(credential(name))
         log.info("the key %r was rotated", name)
         return key, secret
 
@@ -155,7 +156,7 @@ class Keys:
         """
         key = await self._store.keys.revoke(name)
         self._noted.pop(name, None)
-        self._end(_credential(name))
+        self._end(credential(name))
         self._forget(owner_of(name, key.created))
         log.info("the key %r was revoked", name)
         return key
@@ -182,7 +183,7 @@ class Keys:
             action = "recover_admin" if recover else "create_key"
             entry = AuditEntry(action=action, who=HEAD, target=key.name)
             await self._store.audit.add([entry])
-            self._end(_credential(key.name))
+            self._end(credential(key.name))
             return True
 
     async def _note(self, name: str, address: str) -> None:
@@ -198,10 +199,6 @@ def status(key: Key) -> str:
     if key.expires is not None and key.expires <= now:
         return "expired"
     return "rotating" if key.former_until is not None and key.former_until > now else "active"
-
-
-def _credential(name: str) -> str:
-    return f"key:{name}"
 
 
 def _expires(expires_s: float | None) -> float | None:
@@ -221,7 +218,7 @@ def _caller(key: Key, expires: float | None) -> Caller:
     """
     if expires is not None and expires <= time.time():
         raise _over(key, expires)
-    return Caller.of(key, credential=_credential(key.name), expires=expires)
+    return Caller.of(key, credential=credential(key.name), expires=expires)
 
 
 def _over(key: Key, since: float) -> UnauthorizedError:

@@ -6,6 +6,9 @@ from koco.control.executions.waiting.waiters import Waiters
 from koco.control.webhooks.sender import Sender
 from koco.store.model import News, Topic
 
+#: This process has made the change, so it knows.
+_OF_OTHERS = {Topic.LAUNCHED, Topic.RELEASES, Topic.SETTINGS, Topic.LIMITS, Topic.ACCESS}
+
 
 class Listener:
     """Handles the news of the store: see `Store.listen`."""
@@ -21,7 +24,8 @@ class Listener:
     def heed(self, news: list[News]) -> None:
         """Act on news, in their order."""
         for each in news:
-            self._heed(each)
+            if each.topic not in _OF_OTHERS:
+                self._heed(each)
 
     def _heed(self, news: News) -> None:
         if news.topic is Topic.OUTBOX:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from koco.store.engine.alone import Alone
 from koco.store.engine.group_commit import GroupCommit
 from koco.store.engine.protocol import Connection
 
@@ -21,7 +22,7 @@ class LongReaders(Protocol):
         """Wait for running reads; close the connections."""
 
 
-class BaseEngine:
+class BaseEngine(Alone):
     """The base of engines, which set `_commits` and both `_readers` when they are opened."""
 
     _commits: GroupCommit
@@ -29,6 +30,7 @@ class BaseEngine:
     _readers_apart: LongReaders
 
     def __init__(self) -> None:
+        super().__init__()
         self.require_room: Callable[[], None] = lambda: None
         self.on_news: Callable[[list[Any]], None] = lambda news: None
 

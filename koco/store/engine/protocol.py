@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from koco.store.members import Leader, Member
+
 T = TypeVar("T")
 
 #: The values of a statement, by the names that it has them under (`:name`).
@@ -110,6 +112,11 @@ class Connection(Protocol):
     dialect: Dialect
     #: What a change tells others once it is committed: see `Engine.on_news`.
     news: list[Any]
+    #: The fids of the executions of which a change has changed the row or the events: see
+    #: `Engine.on_touched`. There may be others among them.
+    touched: set[str]
+    #: Whether this process leads the store, and not another one: see `Engine.lead`.
+    leads: bool
 
     def execute(self, sql: str, values: Values = ..., /) -> Rows:
         """Execute a statement."""
@@ -138,6 +145,19 @@ class Engine(Protocol):
     require_room: Callable[[], None]
     #: Called on the loop with the news of committed changes, before their callers go on.
     on_news: Callable[[list[Any]], None]
+    #: In a shared store, all of these are called on the loop. First, with the fids of executions
+    #: of which another process has changed the row or the events. News of its changes go to
+    #: `on_news`, too.
+    on_touched: Callable[[list[str]], None]
+    #: Called if changes of other processes may have been missed: look everything up again.
+    on_gap: Callable[[], None]
+    #: Called once, if this process no longer leads. It can write nothing from then on.
+    on_deposed: Callable[[], None]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it as well."""
+        ...
 
     @property
     def location(self) -> str:
@@ -158,6 +178,9 @@ class Engine(Protocol):
 
     async def open(self) -> None:
         """Open it, migrate its tables, and keep every other control plane out.
+
+        A shared one is opened by several processes, of which none leads at first. One that has an
+        older koco's tables waits for its leader to end before it migrates them.
 
         Raises:
             ConflictError: another control plane has it, or a newer koco has written it.
@@ -241,4 +264,28 @@ class Engine(Protocol):
 
     def missing_bytes(self) -> int:
         """Return how much of the reserved room had to be given up (bytes)."""
+        ...
+
+    async def announce(self, *, url: str, node: str = "") -> None:
+        """Let others know where they reach this process: see `members`. `node` is its machine."""
+
+    async def lead(self, *, url: str = "") -> int:
+        """Wait until this process leads the store; return its epoch, which grows with each leader.
+
+        It returns at once unless the store is shared. A wait may be cancelled. Every change of a
+        leader is refused with `DeposedError` once another process leads, or once this one could
+        neither renew its claim nor ask for it for some seconds. `url` is for `leader`.
+
+        Raises:
+            DeposedError: it has led before, and no longer does.
+            StoreError: the server refuses.
+        """
+        ...
+
+    async def leader(self) -> Leader | None:
+        """Return who leads a shared store, or did so last."""
+        ...
+
+    async def members(self) -> list[Member]:
+        """Return the processes that have a shared store open, by name."""
         ...

@@ -33,6 +33,7 @@ from koco.store.model import (
     Policy,
     RunnerStart,
     Sight,
+    Topic,
     masked,
 )
 from koco.store.sql.repository import Repository
@@ -325,7 +326,12 @@ class Executions(Repository):
 
     async def forget_proofs(self) -> None:
         """Remove the executions that serve as proofs, with all their data."""
-        await self._write(lambda db: EXECUTIONS.delete(db, "WHERE flow = :flow", flow=PROOF))
+        gone = "DELETE FROM executions WHERE flow = :flow RETURNING fid"
+
+        def change(db: Connection) -> None:
+            db.touched.update(fid for (fid,) in db.execute(gone, {"flow": PROOF}).fetchall())
+
+        await self._write(change)
 
     async def index(self) -> bool:
         """Make some stored text searchable; False if all of it is."""
@@ -391,6 +397,9 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
     }
     [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
     execution = EXECUTIONS.read(row)
+    db.touched.add(fid)
+    if not db.leads:
+        ledger.tell(db, Topic.LAUNCHED, fid)
     db.execute(
         "INSERT INTO chunks (execution, first, last, body) VALUES (:id, 1, :last, :body)",
         {"id": execution.id, "last": first.total, "body": first.body},
@@ -576,6 +585,7 @@ def _delete(db: Connection, fid: str) -> bool:
             f"execution {fid} has not ended: it is {now.status}",
             hint=f"`koco cancel {fid} --wait` ends it",
         )
+    db.touched.add(fid)
     if not (events.remove_some(db, now.id) and recording.remove_some(db, now.id)):
         return False
     db.dialect.search.remove(db, now.id)

@@ -154,6 +154,7 @@ def _append(
         return Ack(last)
     events = _unseen(batch, last)
     if events.total:
+        db.touched.add(now.fid)
         if records:
             recording.record(db, now.id, records, seen=batch.count - events.total)
         last += events.total

@@ -122,6 +122,7 @@ def event(db: Connection, execution: int, seq: int) -> bytes | None:
 
 def insert(db: Connection, now: State, events: Lines) -> None:
     """Add events to an execution."""
+    db.touched.add(now.fid)
     last = now.last_seq + events.total
     db.execute(
         "INSERT INTO chunks (execution, first, last, body) VALUES (:id, :first, :last, :body)",
@@ -135,6 +136,7 @@ def insert(db: Connection, now: State, events: Lines) -> None:
 
 def note_used(db: Connection, now: State, used: Used) -> None:
     """Keep what an execution has used, as its process says. Its events are what it has stored."""
+    db.touched.add(now.fid)
     used = msgspec.structs.replace(used, stored_bytes=now.event_bytes)
     db.execute(
         "UPDATE executions SET used = :used WHERE id = :id", {"used": to_json(used), "id": now.id}
@@ -174,6 +176,7 @@ def release(
 
     `moves` means that its attempt goes on elsewhere. The time that it has left stays as it is.
     """
+    db.touched.add(now.fid)
     db.execute(
         "UPDATE executions SET status = :status, parked = :parked, runner = '',"
         " attempt = attempt + 1, moves = moves + :moves,"
@@ -188,6 +191,6 @@ def release(
     )
 
 
-def tell(db: Connection, topic: Topic, fid: str, key: str = "") -> None:
+def tell(db: Connection, topic: Topic, fid: str = "", key: str = "") -> None:
     """Tell the control plane, once the change is committed."""
     db.news.append(News(topic, fid, key))

@@ -93,6 +93,7 @@ def request_cancel(db: Connection, fid: str, grace_s: float) -> None:
     now = state(db, fid)
     if now is not None and (now.status is Status.QUEUED or now.is_parked):
         end(db, now, Status.CANCELLED, NONE)
+    db.touched.add(fid)
     db.execute(
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, :now),"
         " grace_s = :grace_s WHERE fid = :fid AND finished IS NULL",
@@ -145,8 +146,9 @@ def request_cancels(db: Connection, service: str, grace_s: float) -> list[str]:
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, :now),"
         f" grace_s = :grace_s WHERE id IN ({found}) RETURNING fid, status, parked",
         values,
-    )
-    return [fid for fid, status, parked in rows.fetchall() if status != "queued" and not parked]
+    ).fetchall()
+    db.touched.update(fid for fid, _, _ in rows)
+    return [fid for fid, status, parked in rows if status != "queued" and not parked]
 
 
 def end_waiting(db: Connection, service: str, most: int) -> list[str]:
@@ -228,7 +230,9 @@ def time_out(db: Connection, now_s: float) -> list[str]:
         " RETURNING fid",
         {"now": line.timestamp(now_s), "now_s": now_s},
     )
-    return [fid for (fid,) in rows.fetchall()]
+    late = [fid for (fid,) in rows.fetchall()]
+    db.touched.update(late)
+    return late
 
 
 def tries_again(now: State, *, because_of_error: bool = False) -> bool:

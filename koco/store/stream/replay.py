@@ -12,6 +12,7 @@ def count_death(db: Connection, now: State) -> int:
 
     Those before the latest recorded outcome do not count.
     """
+    db.touched.add(now.fid)
     [(outcomes,)] = db.execute(
         f"SELECT count(*) FROM steps WHERE {IS_RECORDED}", {"id": now.id}
     ).fetchall()
@@ -57,11 +58,10 @@ def forget_failed(db: Connection, now: State) -> str | None:
 
     Executions that the flow gave up are launched again if it calls them again.
     """
-    db.execute(
-        "UPDATE executions SET key = NULL WHERE key LIKE 'child:%'"
-        " AND (status = 'cancelled' OR cancel_requested IS NOT NULL)"
-        " AND fid IN (SELECT child FROM steps"
-        " WHERE execution = :id AND status = 'withdrawn' AND child IS NOT NULL)",
+    _forget_children(
+        db,
+        "(status = 'cancelled' OR cancel_requested IS NOT NULL) AND fid IN (SELECT child FROM"
+        " steps WHERE execution = :id AND status = 'withdrawn' AND child IS NOT NULL)",
         {"id": now.id},
     )
     failed = last_failed(db, now.id)
@@ -74,8 +74,9 @@ def forget_failed(db: Connection, now: State) -> str | None:
     db.execute(
         f"UPDATE messages SET taken = NULL WHERE execution = :id AND taken IN ({gone})", values
     )
-    db.execute(
-        "UPDATE executions SET key = NULL WHERE key LIKE 'child:%' AND fid IN (SELECT child FROM"
+    _forget_children(
+        db,
+        "fid IN (SELECT child FROM"
         " steps WHERE execution = :id AND position >= :position AND child IS NOT NULL)",
         values,
     )
@@ -87,3 +88,12 @@ def forget_failed(db: Connection, now: State) -> str | None:
     )
     db.execute("DELETE FROM steps WHERE execution = :id AND position >= :position", values)
     return key
+
+
+def _forget_children(db: Connection, where: str, values: dict[str, int]) -> None:
+    """Let a flow launch executions again that it has launched."""
+    forgotten = db.execute(
+        f"UPDATE executions SET key = NULL WHERE key LIKE 'child:%' AND {where} RETURNING fid",
+        values,
+    )
+    db.touched.update(fid for (fid,) in forgotten.fetchall())

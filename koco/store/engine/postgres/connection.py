@@ -118,6 +118,8 @@ class Connection:
     def __init__(self, raw: "psycopg.Connection[Any]") -> None:
         self.raw = raw
         self.news: list[Any] = []
+        self.touched: set[str] = set()
+        self.leads = True
         self._cursors = 0
 
     def execute(self, sql: str, values: protocol.Values = _NONE, /) -> protocol.Rows:

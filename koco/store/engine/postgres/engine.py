@@ -13,7 +13,7 @@ from koco.errors import KocoError
 from koco.store.engine import protocol
 from koco.store.engine.base import BaseEngine
 from koco.store.engine.group_commit import GroupCommit
-from koco.store.engine.postgres import copying, failures, schema, writer
+from koco.store.engine.postgres import copying, failures, rights, schema
 from koco.store.engine.postgres.connection import Connection, connect
 from koco.store.engine.postgres.readers import Readers
 from koco.store.engine.postgres.writer import Writer
@@ -54,9 +54,9 @@ class PostgresEngine(BaseEngine):
     async def open(self) -> None:
         """Connect, take the lock, migrate."""
         await self.check()
-        self._writer = Writer(self._connect, location=self.location)
+        self._writer = self._new_writer()
         try:
-            await asyncio.to_thread(self._writer.open, patience_s=_LOCK_PATIENCE_S)
+            await asyncio.to_thread(self._writer.open)
         except psycopg.Error as exc:
             raise self._not_opened(exc) from exc
         self._commits = GroupCommit(self._writer.commit, on_news=self._tell)
@@ -85,9 +85,9 @@ class PostgresEngine(BaseEngine):
         return await copying.copy(self._connect, to, look, location=self.location)
 
     def is_open(self) -> bool:
-        """Return whether some control plane has the lock."""
+        """Return whether some control plane has the locks."""
         with self._connection() as db:
-            return writer.is_locked(db)
+            return rights.is_taken(db)
 
     async def probe(self) -> int:
         """Commit a change without effect; return the version of the tables."""
@@ -120,6 +120,10 @@ class PostgresEngine(BaseEngine):
     def missing_bytes(self) -> int:
         """Return 0, because nothing is reserved."""
         return 0
+
+    def _new_writer(self) -> Writer:
+        right = rights.Alone(self.location, patience_s=_LOCK_PATIENCE_S)
+        return Writer(self._connect, right, location=self.location)
 
     def _connect(self) -> Connection:
         return connect(self._url)

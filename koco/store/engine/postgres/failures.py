@@ -22,10 +22,21 @@ _REFUSALS = {
 
 def is_of_connection(exc: BaseException) -> bool:
     """Whether the connection is the reason for an error, so that another one may help."""
+    if isinstance(exc, errors.IdleInTransactionSessionTimeout):
+        return True  # this process stood still in a transaction, and the server ended the session
     if not isinstance(exc, psycopg.OperationalError):
         return False
     state = exc.sqlstate or ""
     return not state or state.startswith(("08", "57P"))
+
+
+def is_down(exc: BaseException) -> bool:
+    """Whether no server answers at a place that is reached, so that nobody else has one either."""
+    if not isinstance(exc, psycopg.OperationalError):
+        return False
+    return isinstance(exc, errors.CannotConnectNow) or any(
+        said in str(exc) for said in ("Connection refused", "starting up", "shutting down")
+    )
 
 
 def translate(exc: psycopg.Error, location: str, *, what: str) -> KocoError:

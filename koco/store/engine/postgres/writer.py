@@ -1,32 +1,33 @@
 """The connection that writes: changes in transactions, which survive the loss of the connection.
 
-It holds the store's advisory lock, so nobody else writes as long as it can. A transaction whose
-connection is lost is run again with the next one. If it was lost during the commit, the server is
-asked first what became of it: it keeps the outcome of each transaction by its number. If another
-control plane has opened the store in between, nothing is written any more.
+Its right says by which locks nobody else writes meanwhile. A transaction whose connection is lost
+is run again with the next one. If it was lost during the commit, the server is asked first what
+became of it: it keeps the outcome of each transaction by its number. If another control plane has
+opened the store in between, or leads it now, nothing is written any more.
 """
 
 import logging
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
-from koco.errors import ConflictError, KocoError
+from koco.errors import KocoError
 from koco.store.engine.group_commit import Committed, Waiting
-from koco.store.engine.postgres import failures, schema
+from koco.store.engine.postgres import failures, wires
 from koco.store.engine.postgres.connection import Connection
-from koco.store.errors import StoreError
+from koco.store.engine.postgres.rights import Right, turn
+from koco.store.errors import DeposedError, StoreError
 
 log = logging.getLogger(__name__)
 
-#: The store's advisory lock: the letters `koco`, as a number.
-_LOCK = 0x6B6F636F
 #: How long changes wait for a server that is started again, and how long between two attempts
 #: (seconds).
 _PATIENCE_S, _PAUSE_S = 30.0, 0.1
-_BEGIN = "BEGIN; SELECT CAST(pg_current_xact_id() AS text)"
 
 
 class _UnansweredError(Exception):
@@ -39,47 +40,74 @@ class _UnansweredError(Exception):
         self.cause = cause
 
 
-class _HeldError(psycopg.OperationalError):
-    """Somebody else has the lock: perhaps this control plane's own lost connection."""
-
-
 class Writer:
-    """Own the writing connection, which `connect` makes."""
+    """Own the writing connection, which `connect` makes.
 
-    def __init__(self, connect: Callable[[], Connection], *, location: str) -> None:
+    `ending` returns the statements that end a transaction, with what it tells other processes.
+    `on_deposed` is called once, in the thread that notices it.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        right: Right,
+        *,
+        location: str,
+        ending: Callable[[Connection], str] = lambda db: "COMMIT",
+        on_deposed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connect = connect
+        self._right = right
         self._location = location
+        self._ending = ending
+        self._on_deposed = on_deposed
         self._db: Connection | None = None
-        self._opened = 0
+        self._wire: wires.Wire | None = None
+        #: Held while the connection is used, so that another one may take its place in between.
+        self._use = threading.Lock()
+        self._deposed: DeposedError | None = None
+        #: When it last noticed that no server answers (monotonic), and so nobody else has one.
+        self.down_at = 0.0
 
-    def open(self, *, patience_s: float) -> None:
-        """Connect, take the lock, and migrate the tables.
+    def open(self) -> None:
+        """Connect, take the locks, and migrate the tables.
 
         Raises:
-            ConflictError: another control plane has the lock, or a newer koco has written it.
+            ConflictError: another control plane has it, or a newer koco has written it.
             psycopg.Error: it cannot be opened.
         """
         db = self._connect()
         try:
-            until_s = time.monotonic() + patience_s
-            while not _lock(db):
-                if time.monotonic() > until_s:
-                    raise ConflictError(
-                        f"another control plane has {self._location} open",
-                        hint="`koco down` stops it; or give this one a database of its own",
-                    )
-                time.sleep(_PAUSE_S)
-            self._opened = schema.migrate(db)
+            self._right.enter(db)
         except BaseException:
             db.close()
             raise
-        self._db = db
+        self._keep(db)
+
+    def adopt(self, db: Connection, right: Right) -> None:
+        """Write with another connection from now on, and by another right."""
+        with self._use:
+            self._drop()
+            self._right = right
+            self._keep(db)
+
+    def depose(self, why: DeposedError) -> None:
+        """Write nothing any more. Whoever waits for the server gets this error."""
+        if self._deposed is None:
+            self._deposed = why
+            self._on_deposed()
+        if (wire := self._wire) is not None:
+            wire.cut()
+
+    @property
+    def deposed(self) -> DeposedError | None:
+        """Why it may not write any more, or None."""
+        return self._deposed
 
     def close(self) -> None:
-        """Give the lock back."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        """Give the locks back."""
+        with self._use:
+            self._drop()
 
     def commit(self, taken: list[Waiting]) -> Committed:
         """Commit changes in one transaction; return what became of each."""
@@ -87,19 +115,22 @@ class Writer:
         unanswered: _UnansweredError | None = None
         while True:
             try:
-                if unanswered is not None and self._was_committed(unanswered):
-                    return unanswered.committed
-                unanswered = None
-                return self._transaction(taken)
+                with self._using():
+                    if unanswered is not None and self._was_committed(unanswered):
+                        return unanswered.committed
+                    unanswered = None
+                    return self._transaction(taken)
             except _UnansweredError as exc:
                 unanswered, cause = exc, exc.cause
             except psycopg.Error as exc:
                 cause = exc
             except KocoError as exc:
+                if isinstance(exc, DeposedError):
+                    self.depose(exc)
                 return Committed([exc] * len(taken), [])
             if not failures.is_of_connection(cause) or time.monotonic() > until_s:
                 return Committed([self._failure(cause, unanswered)] * len(taken), [])
-            self._lose(cause)
+            self._note_lost(cause)
             time.sleep(_PAUSE_S)
 
     def _transaction(self, taken: list[Waiting]) -> Committed:
@@ -107,15 +138,18 @@ class Writer:
 
         Raises:
             _UnansweredError: it may have been committed.
+            DeposedError: another process leads.
             psycopg.Error: it was not committed.
         """
+        if self._deposed is not None:
+            raise self._deposed
         db = self._connected()
         db.news.clear()
+        db.touched.clear()
+        db.leads = self._right.leads
         # A change that is alone needs no savepoint.
         is_alone = len(taken) == 1
-        begun = db.begin(_BEGIN if is_alone else f"{_BEGIN}; SAVEPOINT change")
-        begun.nextset()
-        [(transaction,)] = begun.fetchall()
+        transaction = self._begun(db, "" if is_alone else "; SAVEPOINT change")
         results: list[Any] = []
         for each in taken:
             if results:
@@ -123,15 +157,33 @@ class Writer:
             results.append(self._attempt(db, each, is_alone=is_alone))
         if is_alone and isinstance(results[0], BaseException):
             return Committed(results, [])
-        news, db.news = db.news, []
+        news, committing = db.news, self._ending(db)
+        db.news = []
         committed = Committed(results, news)
         try:
-            ended = db.raw.execute("COMMIT")
+            ended = db.raw.execute(cast(Any, committing), prepare=False)
+            while ended.nextset():
+                pass
         except psycopg.Error as exc:
+            if not failures.is_of_connection(exc):
+                raise
             raise _UnansweredError(transaction, committed, exc) from exc
         if ended.statusmessage != "COMMIT":
             raise psycopg.InternalError(f"the transaction ended with {ended.statusmessage}")
         return committed
+
+    def _begun(self, db: Connection, then: str) -> str:
+        """Begin a transaction; return its number."""
+        begun = db.begin(self._right.begin + then)
+        for _ in range(self._right.skipped):
+            begun.nextset()
+        [row] = begun.fetchall()
+        try:
+            self._right.check(row)
+        except KocoError:
+            db.raw.execute("ROLLBACK")
+            raise
+        return str(row[0])
 
     def _attempt(self, db: Connection, each: Waiting, *, is_alone: bool) -> Any:
         """Return the result of a change, or its error; nothing of it is left then."""
@@ -149,40 +201,61 @@ class Writer:
             return exc
 
     def _was_committed(self, unanswered: _UnansweredError) -> bool:
-        # With the lock, which the lost session had: so it has ended, and its transaction, too.
-        row = self._connected().raw.execute(
-            "SELECT pg_xact_status(CAST(%s AS xid8))", (unanswered.transaction,)
-        )
-        [(status,)] = row.fetchall()
+        """Ask what became of a transaction, once it is certainly over."""
+        query = "SELECT pg_xact_status(CAST(%s AS xid8))"
+        if not self._right.is_shared:
+            rows = self._connected().raw.execute(query, (unanswered.transaction,)).fetchall()
+        else:
+            # Also a process that no longer leads asks: it may have led when it committed.
+            with closing(self._connect()) as db, turn(db):  # the lost transaction had its turn
+                rows = db.raw.execute(query, (unanswered.transaction,)).fetchall()
+        [(status,)] = rows
         log.warning("the transaction whose commit had no answer: %s", status)
         return bool(status == "committed")
 
     def _connected(self) -> Connection:
-        """Return the connection, or a new one with the lock if it was lost."""
+        """Return the connection, or a new one with the locks if it was lost."""
         if self._db is not None:
             return self._db
         db = self._connect()
         try:
-            if not _lock(db):
-                raise _HeldError("another control plane has it open")
-            [(opened,)] = db.raw.execute("SELECT opened FROM store").fetchall()
-            if opened != self._opened:
-                raise ConflictError(
-                    f"another control plane has written to {self._location} meanwhile",
-                    hint="`koco down`, then `koco up`: this one no longer knows what is true",
-                )
+            self._right.renew(db)
         except BaseException:
             db.close()
             raise
         log.warning("connected to %s again", self._location)
-        self._db = db
+        self._keep(db)
         return db
 
-    def _lose(self, cause: psycopg.Error) -> None:
+    def _keep(self, db: Connection) -> None:
+        self._db, self._wire = db, wires.Wire(db)
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Keep the connection from being replaced. Drop it if a failure leaves it useless."""
+        with self._use:
+            try:
+                yield
+            except BaseException:
+                if (db := self._db) is not None and (
+                    db.is_lost or db.raw.info.transaction_status is not TransactionStatus.IDLE
+                ):
+                    self._drop()
+                raise
+
+    def _drop(self) -> None:
         if self._db is not None:
-            log.warning("the connection to %s was lost: %s", self._location, cause)
             self._db.close()
             self._db = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _note_lost(self, cause: psycopg.Error) -> None:
+        if failures.is_down(cause):
+            self.down_at = time.monotonic()
+        else:
+            log.warning("the connection to %s was lost: %s", self._location, cause)
 
     def _failure(self, cause: psycopg.Error, unanswered: _UnansweredError | None) -> KocoError:
         if unanswered is None:
@@ -194,19 +267,3 @@ class Writer:
         )
         error.__cause__ = cause
         return error
-
-
-def is_locked(db: Connection) -> bool:
-    """Whether some control plane has the store's lock."""
-    query = (
-        "SELECT EXISTS (SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database"
-        " WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND granted"
-        " AND d.datname = current_database())"
-    )
-    [(found,)] = db.raw.execute(query, (_LOCK,)).fetchall()
-    return bool(found)
-
-
-def _lock(db: Connection) -> bool:
-    [(has_it,)] = db.raw.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchall()
-    return bool(has_it)

@@ -54,10 +54,12 @@ class Connection(sqlite3.Connection):
     """A connection, in which each statement is a transaction of its own unless one is begun."""
 
     dialect: protocol.Dialect = Dialect()
+    leads = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.news: list[Any] = []
+        self.touched: set[str] = set()
 
     def names_of(self, table: str) -> list[str]:
         """Return the names of a table's columns."""

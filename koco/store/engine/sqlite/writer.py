@@ -43,6 +43,7 @@ class Writer:
         """Commit changes in one transaction; return what became of each."""
         results = self._commit(taken)
         news, self._db.news = self._db.news, []
+        self._db.touched.clear()  # there is no other process to hear of them
         return Committed(results, news)
 
     def _commit(self, taken: list[Waiting]) -> list[Any]:
