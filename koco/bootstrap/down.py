@@ -26,12 +26,13 @@ def down() -> dict[str, Any]:
             raise KocoError("Ray has not ended koco's actors yet", hint="run `koco down` again")
         # The control plane ends first, because it would start new runners for those that end. There
         # are two if an upgrade was interrupted. Then the older one is in charge.
-        if controls := {name: present[name] for name in present if control_client.generation(name)}:
+        # Its other processes end with it, because one of them would take over.
+        if controls := {name: present[name] for name in present if control_client.place(name)}:
             if not ended:
                 # Closing is not required, because the store survives a killed process.
                 with contextlib.suppress(ray.exceptions.RayError):
-                    leader = min(controls, key=lambda name: control_client.generation(name) or 0)
-                    ray.get(controls[leader].close.remote(), timeout=10)
+                    oldest = min(controls, key=lambda name: control_client.place(name) or (0, 0))
+                    ray.get(controls[oldest].close.remote(), timeout=10)
             present = controls
         for name, actor in present.items():
             ray.kill(actor, no_restart=True)

@@ -1,6 +1,5 @@
 """Check a machine before a control plane starts on it: data directory, TLS files, ports."""
 
-import contextlib
 import errno
 import importlib.util
 import socket
@@ -9,11 +8,9 @@ import tempfile
 from pathlib import Path
 
 from koco.client import context_file
-from koco.client.url import is_loopback
+from koco.control.members import places
 from koco.errors import UsageError
 from koco.store import address
-
-_EVERYWHERE = ("0.0.0.0", "::")
 
 
 def folder(named: str | None) -> str:
@@ -89,7 +86,7 @@ def require_free(host: str, port: int) -> None:
         UsageError: the address is not this machine's, or the port is in use.
     """
     try:
-        _bind(host, port)
+        places.bind(host, port)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             what = f"port {port} of {host} on the head is in use"
@@ -97,36 +94,3 @@ def require_free(host: str, port: int) -> None:
         what = f"cannot listen on {host}:{port} on the head: {exc.strerror or exc}"
         hint = "`--host` must be an address of the head, or 0.0.0.0 for all"
         raise UsageError(what, hint=hint) from exc
-
-
-def for_nodes(host: str, port: int, *, node: str, is_encrypted: bool) -> tuple[str, bool]:
-    """Return the URL at which nodes reach the control plane, and whether it needs its own listener.
-
-    `node` is the head's address in the cluster. Nodes need their own listener if the main one is
-    encrypted, because each of them would have to be made to trust the certificate. They also need
-    it if the main one does not listen on `node`, for example only on a loopback address, which
-    means a different machine on each node.
-    """
-    is_everywhere = host in _EVERYWHERE
-    is_near = is_everywhere or host == node or (is_loopback(host) and is_loopback(node))
-    if is_near and not is_encrypted:
-        return f"http://{_in_url(node if is_everywhere else host)}:{port}", False
-    # A different address can use the same port. On the same address, try the next port.
-    wanted = port + 1 if is_near else port
-    with contextlib.suppress(OSError, OverflowError):
-        _bind(node, wanted)
-        return f"http://{_in_url(node)}:{wanted}", True
-    return f"http://{_in_url(node)}:{_bind(node, 0)}", True
-
-
-def _bind(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        found: int = probe.getsockname()[1]
-        return found
-
-
-def _in_url(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

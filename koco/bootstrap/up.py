@@ -8,15 +8,19 @@ import ray
 from ray.exceptions import RayError
 
 from koco import versions
-from koco.bootstrap import machine_check, plane_api, upgrade
+from koco.bootstrap import machine_check, members, plane_api, upgrade
 from koco.bootstrap.order import Order
 from koco.bootstrap.upgrade import Running
 from koco.control.access import head_key
 from koco.control.actor import ControlPlane
+from koco.control.members import places
 from koco.control.start import Start
 from koco.control.tracing import variables
+from koco.errors import UsageError
 from koco.sdk.process import control_client
 
+#: Keeps the first process on the head, because a store in a file is there.
+ON_HEAD = {"node:__internal_head__": 0.001}
 #: How long a control plane may take to answer after it has started (seconds).
 _READY_S = 90.0
 
@@ -27,31 +31,33 @@ def up(order: Order) -> dict[str, Any]:
     Raises:
         KocoError: it cannot be done.
     """
-    control, done = _control(order)
+    control, generation, done = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
     data_dir = ready["start"]["data_dir"]
     admitted = _admits(control, order, data_dir)
     if admitted and order.settings:
         signed = head_key.sign_request(data_dir, "configure", values=order.settings)
         ray.get(control.operate.remote(signed), timeout=30)
-    return {"ray": ray.__version__, "admitted": admitted, **done, **ready}
+    start = msgspec.convert(ready["start"], Start)
+    started = members.start(start, lambda number: _start_actor(start, generation, number))
+    return {"ray": ray.__version__, "admitted": admitted, "members": started, **done, **ready}
 
 
-def _control(order: Order) -> tuple[Any, dict[str, Any]]:
-    """Return the control plane's actor, as ordered, and `{started, replaced}`.
+def _control(order: Order) -> tuple[Any, int, dict[str, Any]]:
+    """Return the control plane's actor, as ordered, its generation, and `{started, replaced}`.
 
     `started` is whether there was none before. `replaced` is the version that it was upgraded
     from, or None.
     """
     there = upgrade.running(ready_s=_READY_S)
     if there is None:
-        return _start_actor(_options(order), 1), {"started": True, "replaced": None}
+        return _start_actor(_options(order), 1), 1, {"started": True, "replaced": None}
     start = _options(order, former=there.start)
     upgrade.refuse_elsewhere(there, start)
     if upgrade.is_asked(there, start) or _refuses(there, order):
-        return there.handle, {"started": False, "replaced": None}
+        return there.handle, there.generation, {"started": False, "replaced": None}
     new = upgrade.replace(there, lambda number: _start_actor(start, number), ready_s=_READY_S)
-    return new, {"started": False, "replaced": there.version}
+    return new, there.generation + 1, {"started": False, "replaced": there.version}
 
 
 def _admits(control: Any, order: Order, data_dir: str) -> bool:
@@ -89,6 +95,12 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
     were = msgspec.to_builtins(former) if former else {}
     wanted = {**order.defaults, **were, **order.asked}
     node = ray.util.get_node_ip_address()
+    store, api = machine_check.store(wanted.get("store")), int(wanted.get("api") or 1)
+    if api > 1 and not store:
+        raise UsageError(
+            f"a store in a file has one process, not {api}",
+            hint="`--store postgresql://…` names a database that several can use",
+        )
     cert, key = machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     host, port = wanted.get("host") or node, int(wanted["port"])
     if former is None or (host, port) != (former.host, former.port):
@@ -96,12 +108,11 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
     if former and (host, port, cert) == (former.host, former.port, former.tls_cert):
         node_url, is_apart = former.node_url, former.nodes_apart
     else:
-        node_url, is_apart = machine_check.for_nodes(
-            host, port, node=node, is_encrypted=cert is not None
-        )
+        node_url, is_apart = places.for_nodes(host, port, node=node, is_encrypted=cert is not None)
     return Start(
         data_dir=machine_check.folder(wanted.get("data_dir")),
-        store=machine_check.store(wanted.get("store")),
+        store=store,
+        api=api,
         host=host,
         port=port,
         url=wanted["url"],
@@ -115,20 +126,24 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
     )
 
 
-def _start_actor(start: Start, generation: int) -> Any:
-    """Start a control plane as an actor. If another call was faster, return that call's actor.
+def _start_actor(start: Start, generation: int, number: int = 0) -> Any:
+    """Start a process of a control plane as an actor: the first, or a member by its number.
+
+    If another call was faster, return that call's actor.
 
     Raises:
         StoreError: its store's database cannot be reached.
     """
-    if start.store:
+    if start.store and not number:
         from koco.bootstrap import store_check  # the repositories and the database's driver
 
         store_check.reach(start.store)
+    first = {"name": control_client.name(generation), "resources": ON_HEAD}
+    options = members.options(generation, number) if number else first
     return (
         ray.remote(ControlPlane)
         .options(
-            name=control_client.name(generation),
+            **options,
             namespace=control_client.NAMESPACE,
             lifetime="detached",
             get_if_exists=True,
@@ -136,8 +151,6 @@ def _start_actor(start: Start, generation: int) -> Any:
             max_concurrency=100_000,
             num_cpus=0,
             enable_task_events=False,
-            # On the head, because its store is there.
-            resources={"node:__internal_head__": 0.001},
             runtime_env=start.environment,
         )
         .remote(msgspec.msgpack.encode(start), plane_api.make_app, plane_api.only_for_nodes)

@@ -27,6 +27,7 @@ from koco.control.deploy.serve_apps import Applications
 from koco.control.deploy.start_watch import Watch
 from koco.control.events.spooler import Spooler
 from koco.control.events.step_records import StepRecords
+from koco.control.executions.acceptance import Acceptance
 from koco.control.executions.children import Children
 from koco.control.executions.files import Files
 from koco.control.executions.history import Histories
@@ -77,8 +78,16 @@ _INDEX_PAUSE_S = 0.02
 _INDEX_FAILED_S = 10.0
 
 
-async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks: Tasks) -> Parts:
-    """Return the parts over an open store; none of them is started.
+async def assemble(
+    store: Store,
+    start: Start,
+    *,
+    control: Any,
+    code: str,
+    tasks: Tasks,
+    leadership: Leadership,
+) -> Parts:
+    """Return the parts over an open store; what only a leader does is not begun.
 
     `control` is the actor that runners and tasks talk to, `code` the digest of koco's code, and
     `tasks` holds the background work that runs as long as the parts do.
@@ -99,8 +108,6 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
             tasks.spawn(each.end(owner))
 
     users = Users(store, passwords, attempts, end=streams.end, forget=forget)
-    tasks.keep(lambda: _collect(blobs, chunked, settings))
-    tasks.keep(lambda: _index(store))
     bundles = Bundles(blobs, store, secret=await store.secrets.own("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
     audit = Audit(store)
@@ -125,7 +132,7 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
 
     records = StepRecords(store, settings, blobs=blobs, box=vault.box)
     spooler = Spooler(store, settings, disk=disk, records=records)
-    tasks.keep(Retention(store, settings, audit, wake=spooler.wake).keep)
+    retention = Retention(store, settings, audit, wake=spooler.wake)
     waiters = Waiters()
     supervisor = Supervisor(
         store,
@@ -136,9 +143,9 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         waiters=waiters,
     )
     webhooks = Webhooks(store, settings, vault, url=start.url)
-    store.listen(Listener(supervisor, spooler, waiters, webhooks.sender).heed)
+    listener = Listener(supervisor, spooler, waiters, webhooks.sender, leadership=leadership)
+    store.listen(listener.heed)
     traces = Exporter(store, spooler)
-    tasks.keep(traces.keep)
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
     endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"), url=start.url)
@@ -160,9 +167,12 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
     )
     overview = Overview()
     urls = UrlInputs(Downloads(blobs), settings)
+    acceptance = Acceptance(
+        store, supervisor, catalog, spooler=spooler, settings=settings, leadership=leadership
+    )
     launches = Launches(
         store,
-        supervisor,
+        supervisor if leadership.is_alone else acceptance,
         catalog,
         endpoints=endpoints,
         files=files,
@@ -212,7 +222,13 @@ async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks
         leftovers=Leftovers(supervisor, overview.work),
         webhooks=webhooks,
         traces=traces,
-        leadership=Leadership(),
+        duties=(
+            lambda: _collect(blobs, chunked, settings),
+            lambda: _index(store),
+            retention.keep,
+            traces.keep,
+        ),
+        leadership=leadership,
         send=control.append.remote,
         settings=settings,
         streams=streams,

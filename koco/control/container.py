@@ -1,8 +1,9 @@
 """The parts of a running control plane, as the API sees them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
@@ -85,6 +86,8 @@ class Parts:
     leftovers: Leftovers
     webhooks: Webhooks
     traces: Exporter
+    #: The background work of the process that leads.
+    duties: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     #: Which process of this control plane leads.
     leadership: Leadership
     heartbeat_s: float = 10.0

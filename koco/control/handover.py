@@ -29,6 +29,16 @@ async def before(generation: int) -> list[Any]:
     return [handle for number, handle in found.items() if number < generation]
 
 
+async def end_members(generation: int) -> None:
+    """End the other processes of control planes of earlier generations, which may come to lead."""
+    import ray
+
+    found = await asyncio.to_thread(control_client.find_members)
+    for (number, _), handle in found.items():
+        if number < generation:
+            ray.kill(handle, no_restart=True)
+
+
 @asynccontextmanager
 async def take_over(
     former: list[Any], *, give_up: Callable[[], Awaitable[None]]

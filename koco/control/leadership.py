@@ -51,6 +51,10 @@ class Leadership:
                 hint="try again in a moment",
             )
 
+    async def find(self) -> str | None:
+        """Return the URL of the leader's API, or None if none leads now."""
+        return await self._find() if self._find else None
+
     async def url(self) -> str:
         """Return the URL of the leader's API. Wait for a leader if there is none.
 

@@ -1,13 +1,18 @@
-"""A control plane: its parts over one store, started again whenever its process is.
+"""A process of a control plane: its parts over one store, started again whenever it is.
 
 Ray restarts a dead actor by running `__init__` in a new process. Only the settings are carried
 over, because the store has the rest.
+
+If there is one process, it leads. Of several, the one that gets the store's lease does, and the
+others answer what they can; one that loses the lease ends, because what it has in memory is no
+longer true, and Ray starts it again.
 """
 
 import asyncio
 import contextlib
 import gc
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +22,13 @@ import msgspec
 import ray
 
 from koco import __version__, versions
-from koco.cluster import actor_names, runners
-from koco.control import assembly, handover, log_file, rpc
+from koco.control import assembly, duties, handover, log_file, rpc
 from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
 from koco.control.container import Parts
+from koco.control.following import Following
+from koco.control.leadership import Leadership
+from koco.control.members import folder, places
+from koco.control.members.leader import LeaderCalls
 from koco.control.server import store_wait
 from koco.control.server.listener import Listening
 from koco.control.server.local_calls import LocalCalls
@@ -30,7 +38,7 @@ from koco.control.tracing import variables
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk.process import control_client, local_socket
 from koco.store.errors import AwayError
-from koco.store.model import AuditEntry
+from koco.store.model import AuditEntry, News
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -40,6 +48,8 @@ log = logging.getLogger(__name__)
 _PORT_S = 5.0
 #: How long a control plane that must hand over may go on starting (seconds).
 _STARTING_S = 10.0
+#: How long the start of one of several processes waits for the lease (seconds).
+_LEADER_S = 2.0
 #: How long removing applications from Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
 
@@ -59,11 +69,18 @@ class Plane:
         self._only_for_nodes = only_for_nodes
         context = ray.get_runtime_context()
         self._control = context.current_actor
-        self._generation = control_client.generation(context.get_actor_name() or "") or 1
+        self._name = context.get_actor_name() or control_client.CONTROL
+        self._node = ray.util.get_node_ip_address()
+        self._generation, self._number = control_client.place(self._name) or (1, 0)
+        if self._number:
+            self._start_with = places.of_member(self._start_with, self._number, node=self._node)
         self._code = versions.code_digest()
-        self._head_key = HeadKey(Path(self._start_with.data_dir))
-        log_file.write_to(Path(self._start_with.data_dir) / "control.log")
+        self._data_dir = Path(self._start_with.data_dir)
+        self._head_key = HeadKey(self._data_dir)
+        suffix = f"-{self._number}" if self._number else ""
+        log_file.write_to(self._data_dir / f"control{suffix}.log")
         self._store: Store | None = None
+        self._leader_calls: LeaderCalls | None = None
         self._listening: Listening | None = None
         self._local_calls = LocalCalls(
             local_socket.path(), {"append": self.append, "ask": self.ask, "take": self.take}
@@ -79,7 +96,9 @@ class Plane:
 
     async def append(self, blob: bytes) -> bytes:
         """Commit events; see `Spooler.append`."""
-        return await (await self._parts()).spooler.append(blob)
+        parts = await self._parts()
+        passed = await self._pass_on(parts, "append", blob)
+        return bytes(passed) if passed is not None else await parts.spooler.append(blob)
 
     async def take(self, blob: bytes) -> bytes:
         """Return launches to a runner that asks for them; see `Handout.take`."""
@@ -89,6 +108,9 @@ class Plane:
         """Answer a flow's question; see `koco.control.rpc`."""
         while True:
             parts = await self._parts()
+            passed = await self._pass_on(parts, "ask", blob)
+            if passed is not None:
+                return bytes(passed)
             # The task ends with these parts, and the question is put to the next ones: a closed
             # store gives no answer, and the event it waits for may reach only the next parts.
             answering = self._tasks.spawn(rpc.answer(parts, blob))
@@ -132,6 +154,9 @@ class Plane:
                 entry.
         """
         parts = await self._parts()
+        passed = await self._pass_on(parts, "operate", blob)
+        if passed is not None:
+            return bool(passed)
         try:
             action, arguments = self._head_key.open_request(blob)
         except NotAllowedError as exc:
@@ -160,7 +185,8 @@ class Plane:
             await asyncio.wait_for(parts.endpoints.serve.sweep(lambda _: False), _FAREWELL_S)
         except (KocoError, TimeoutError) as exc:
             log.warning("Serve applications are left behind: %r", exc)
-        await parts.store.close()
+        if parts.leadership.is_alone:  # otherwise another process would come to lead
+            await parts.store.close()
 
     async def identity(self) -> dict[str, Any]:
         """Return, without waiting, what runs here: `{version, code, start, store, state}`.
@@ -199,7 +225,15 @@ class Plane:
         return self._started.done() and self._started.exception() is not None
 
     def _make_store(self) -> Store:
-        return Store.at(self._start_with.store or Path(self._start_with.data_dir) / "store.db")
+        if self._start_with.api > 1:
+            return Store.at(self._start_with.store, member=self._name)
+        return Store.at(self._start_with.store or self._data_dir / "store.db")
+
+    async def _pass_on(self, parts: Parts, method: str, blob: bytes) -> Any:
+        """Have the leader answer a call; return None if this process leads."""
+        if parts.leadership.leads or self._leader_calls is None:
+            return None
+        return await self._leader_calls.call(parts.leadership, method, blob)
 
     # starting and stopping
 
@@ -220,11 +254,12 @@ class Plane:
                 f"Ray's processes would run a different koco: {__version__} at {versions.HERE}",
                 hint="make the cluster's Python use this koco, or run `koco down` first",
             )
+        if former:
+            await handover.end_members(self._generation)
         # Listen from now on, because the port is free before the store is. Early requests wait.
         self._listening = Listening(*self._places())
         async with handover.take_over(former, give_up=self._close):
             self._has = await self._open(self._listening, must_listen=bool(former))
-        await self._local_calls.open()
         # All objects made so far stay. If the garbage collector scanned them each time, requests
         # would wait a tenth of a second for it.
         gc.freeze()
@@ -235,13 +270,17 @@ class Plane:
         store = self._make_store()
         await store.open()
         self._store = store
-        self._head_key.ensure()
+        leadership = Leadership()
+        if store.engine.is_shared:
+            self._leader_calls = LeaderCalls(store.engine, self._name)
+            leadership = Leadership(self._leader_calls.url)
         parts = await assembly.assemble(
             store,
             self._start_with,
             control=self._control,
             code=self._code,
             tasks=self._tasks,
+            leadership=leadership,
         )
         # Before anything starts, because runners and endpoints fetch their bundle from here at
         # once, and a refused connection would count as a failed environment.
@@ -250,26 +289,72 @@ class Plane:
                 f"something else listens on {self._start_with.host}:{self._start_with.port}",
                 hint="use another one with `--port`",
             )
-        await parts.supervisor.recover(
-            {
-                key: actor
-                for name, actor in (await runners.present()).items()
-                if (key := actor_names.parse_runner(name)) is not None
-            }
-        )
-        self._tasks.spawn(runners.kill_leftovers())
-        await parts.locks.recover()
-        await parts.waits.recover()
-        await parts.deployer.recover()
-        await parts.schedules.recover()
-        parts.payments.start()
-        parts.release_tokens.look_after(
-            lambda: parts.vault.releases_in_need(parts.supervisor.pools)
-        )
+        if leadership.is_alone:
+            self._head_key.ensure()
+            await self._lead(parts)
+            self._serve(parts, listening)
+            self._tasks.keep(parts.webhooks.sender.keep)
+            return parts
+        url = places.api_url(self._start_with, node=self._node)
+        await self._follow(parts)
+        await store.engine.announce(url=url, node=self._node)
         self._serve(parts, listening)
-        # Only now, because serving makes known who writes the messages of other protocols.
-        self._tasks.keep(parts.webhooks.sender.keep)
+        has_leader = await parts.leadership.find() is not None
+        coming = self._tasks.spawn(self._come_to_lead(parts, url))
+        if not has_leader:  # a control plane that has just been started: be ready once it leads
+            await asyncio.wait({coming}, timeout=_LEADER_S)
         return parts
+
+    async def _lead(self, parts: Parts) -> None:
+        """Take up what only the leader does, except for sending webhooks.
+
+        Those wait until the API is served, which makes known who writes the messages of other
+        protocols.
+        """
+        await duties.take_up(parts, self._tasks)
+        parts.leadership.leads = True
+        await self._local_calls.open()
+
+    async def _follow(self, parts: Parts) -> None:
+        """Keep up with what other processes commit."""
+        engine, following = parts.store.engine, Following(parts)
+        engine.on_deposed = self._end_deposed
+        engine.on_touched = following.on_touched
+        engine.on_gap = following.on_gap
+        hear = engine.on_news
+
+        def heed(news: list[News]) -> None:
+            hear(news)
+            following.heed(news)
+
+        parts.store.listen(heed)
+        await following.start()
+
+    async def _come_to_lead(self, parts: Parts, url: str) -> None:
+        """Wait for the lease and lead; a process that cannot go on then ends."""
+        if not await folder.is_shared(parts.store, self._data_dir, makes=not self._number):
+            log.error(
+                "this process never leads: %s is not the data directory of the control plane."
+                " Put it on storage that all nodes share",
+                self._data_dir,
+            )
+            return
+        self._head_key.ensure()
+        epoch = await parts.store.engine.lead(url=url)
+        log.info("this process leads, epoch %d", epoch)
+        try:
+            await self._lead(parts)
+            await parts.supervisor.catch_up()
+            self._tasks.keep(parts.webhooks.sender.keep)
+        except Exception:
+            log.exception("this process cannot lead")
+            self._end_deposed()
+
+    def _end_deposed(self) -> None:
+        """End this process, because another one leads now. Ray starts it again."""
+        log.warning("this process no longer leads; it ends")
+        logging.shutdown()
+        os._exit(1)
 
     async def _let_go(self, started: "asyncio.Task[Parts]") -> None:
         log.info("handing over")

@@ -12,6 +12,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     #: The URL of a PostgreSQL database, which has no password; otherwise the store is a file in the
     #: data directory.
     store: str = ""
+    #: How many processes the control plane has; more than one need a store in PostgreSQL.
+    api: int = 1
     host: str = "127.0.0.1"
     port: int
     #: The URL at which users reach the API.

@@ -18,12 +18,16 @@ _KEPT = {
     "url": "public_url",
     "data_dir": "data_dir",
     "store": "store",
+    "api": "processes",
     "tls_cert": "tls_cert",
     "tls_key": "tls_key",
 }
 
 #: Options that change the URL, unless the URL is given.
 _MOVES = ("host", "port", "tls_cert", "tls_key", "url")
+
+#: The most processes of a control plane. Each needs about ten connections to PostgreSQL.
+MOST_PROCESSES = 16
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 
@@ -54,6 +58,8 @@ def check(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         raise UsageError(
             f"{asked['port']} is not a port", hint="a port is a number from 1 to 65535"
         )
+    if not 1 <= asked.get("api", 1) <= MOST_PROCESSES:
+        raise UsageError(f"--api is a number of processes, from 1 to {MOST_PROCESSES}")
     if asked.get("url"):
         asked["url"] = url.check(asked["url"], "--public-url")
     if asked.get("store"):
@@ -132,7 +138,7 @@ def options_to_keep(start: Mapping[str, Any]) -> dict[str, Any]:
     They are kept even if somebody else requested them, because the next `koco up` must not begin
     another store.
     """
-    names = ("port", "data_dir", "store", "tls_cert", "tls_key")
+    names = ("port", "data_dir", "store", "api", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}
 
 

@@ -43,6 +43,10 @@ def command(
         str | None,
         Option(metavar="URL", help="A PostgreSQL database for the store, instead of a file."),
     ] = None,
+    api: Annotated[
+        int | None,
+        Option(metavar="N", help="How many processes the control plane has; needs --store."),
+    ] = None,
     tls_cert: Annotated[
         str | None, Option(metavar="FILE", help="The TLS certificate (PEM), on the head.")
     ] = None,
@@ -94,6 +98,7 @@ def command(
         "url": public_url,
         "data_dir": data_dir,
         "store": store,
+        "api": api,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }
@@ -125,6 +130,9 @@ def command(
         return
     if former := result.get("replaced"):
         output.note(f"upgraded the control plane in place, from koco {former}")
+    for member in result.get("members", ()):
+        if why := member["error"]:
+            output.note(f"process {member['name']} has not started yet: {why}")
     where = result["address"] if ray is None else result["dashboard"]
     output.note(f"Ray {result['ray']} at {where}, control plane {result['version']}")
     output.note(f"context {result['context']!r} is in {result['contexts']}")

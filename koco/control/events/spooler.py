@@ -239,11 +239,15 @@ class Spooler:
         for event in (*self._readers.get(fid, ()), *self._readers.get(ANY, ())):
             event.set()
 
+    def wake_all(self) -> None:
+        """Let all readers look, because there may be more of any execution."""
+        for fid in list(self._readers):
+            self.wake(fid)
+
     def dismiss(self) -> None:
         """End all followers. They reconnect, and another control plane has more for them."""
         self._is_dismissed = True
-        for fid in list(self._readers):
-            self.wake(fid)
+        self.wake_all()
 
     @property
     def is_dismissed(self) -> bool:

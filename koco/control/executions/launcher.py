@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -14,7 +14,6 @@ from koco.control.access import payload_checks
 from koco.control.access.asker import Asker
 from koco.control.executions import json_depth
 from koco.control.executions.files import Files
-from koco.control.executions.supervisor import Supervisor
 from koco.control.executions.url_inputs import UrlInputs
 from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog, Entry
@@ -38,13 +37,21 @@ KEY_LENGTH = 255
 _LIVE = "`koco resume FID --release live` resumes it on the live release"
 
 
+class Accepts(Protocol):
+    """Commits launches: the supervisor, for example."""
+
+    async def launch(self, new: NewExecution) -> Execution:
+        """Commit an execution as queued."""
+        ...
+
+
 class Launches:
     """Accepts launches of flows, with koco's own endpoint or with the service's."""
 
     def __init__(
         self,
         store: Store,
-        supervisor: Supervisor,
+        supervisor: Accepts,
         catalog: Catalog,
         *,
         endpoints: Endpoints,

@@ -235,6 +235,12 @@ class Supervisor:
         self._enter(execution)
         self._spooler.wake(fid)
 
+    async def catch_up(self) -> None:
+        """Put executions in line that other processes have accepted, if that was not heard."""
+        for execution in await self._store.executions.all_open():
+            if execution.status is Status.QUEUED and not _is_withdrawn(execution):
+                await self._enter_again(execution)
+
     def pump(self) -> None:
         """Give waiting executions of all pools to runners, starting with the longest wait."""
         waiting = [(since, pool) for pool in self.pools.values() if (since := pool.line.since)]

@@ -3,11 +3,14 @@
 An upgrade starts a new actor beside the old one, under the next name, and ends the old one once the
 new one has taken over. So when a caller learns that the actor has died, it looks for another one
 before it gives up.
+
+A control plane may have more processes, its members. Each takes every call, and passes on to the
+leader what only that can answer. So a caller needs any of them.
 """
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from koco.errors import UnreachableError
 from koco.sdk.process.references import let_go
@@ -15,10 +18,18 @@ from koco.sdk.process.references import let_go
 if TYPE_CHECKING:
     from koco.events.questions import A, Question
 
+K = TypeVar("K")
+
 #: The namespace of all of koco's actors.
 NAMESPACE = "koco"
 #: The first control plane's actor; its successors' names end with a number.
 CONTROL = "control"
+
+#: How the names of its other processes begin.
+_MEMBER = "member"
+
+#: After how many calls in a row to a process that is away another one is tried.
+_AWAY = 4
 
 #: How long the control plane may be gone before callers give up (seconds).
 GONE_S = 60.0
@@ -40,19 +51,57 @@ def generation(actor: str) -> int | None:
     return int(number) if stem == CONTROL and number.isdecimal() else None
 
 
+def member(generation: int, number: int) -> str:
+    """Return the actor name of one of a control plane's other processes, by its number from 1."""
+    return f"{_MEMBER}:{generation}:{number}"
+
+
+def parse_member(actor: str) -> tuple[int, int] | None:
+    """Return the generation and the number of a member by its actor's name; None for others."""
+    stem, *numbers = actor.split(":")
+    if stem != _MEMBER or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+        return None
+    return int(numbers[0]), int(numbers[1])
+
+
+def place(actor: str) -> tuple[int, int] | None:
+    """Return the generation of a control plane's process, and its number among the members.
+
+    The first process has the number 0. Returns None for the name of any other actor.
+    """
+    number = generation(actor)
+    return (number, 0) if number else parse_member(actor)
+
+
 def find_planes() -> dict[int, Any]:
-    """Return the existing control planes by generation, oldest first; blocks.
+    """Return the existing control planes by generation, oldest first, without members; blocks.
 
     There are two during an upgrade: the older one is in charge until it is ended.
     """
+    names = {number: each for each in _names() if (number := generation(each))}
+    return _found({number: names[number] for number in sorted(names)})
+
+
+def find_members() -> dict[tuple[int, int], Any]:
+    """Return the existing members of control planes by generation and number; blocks."""
+    names = {place: each for each in _names() if (place := parse_member(each))}
+    return _found({place: names[place] for place in sorted(names)})
+
+
+def _names() -> list[str]:
     import ray
 
     entries = ray.util.list_named_actors(all_namespaces=True)
-    names = [entry["name"] for entry in entries if entry["namespace"] == NAMESPACE]
-    found: dict[int, Any] = {}
-    for number in sorted(filter(None, map(generation, names))):
+    return [entry["name"] for entry in entries if entry["namespace"] == NAMESPACE]
+
+
+def _found(names: dict[K, str]) -> dict[K, Any]:
+    import ray
+
+    found: dict[K, Any] = {}
+    for key, actor in names.items():
         try:
-            found[number] = ray.get_actor(name(number), namespace=NAMESPACE)
+            found[key] = ray.get_actor(actor, namespace=NAMESPACE)
         except ValueError:
             continue  # it ended between the two calls
     return found
@@ -66,6 +115,8 @@ class Control:
 
     def __init__(self, handle: Any = None, *, gone_s: float = GONE_S) -> None:
         self._handle = handle
+        #: One that has been away for long: another one is looked for.
+        self._avoided: Any = None
         self._gone_s = gone_s
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,7 +132,7 @@ class Control:
             try:
                 if self._handle is None:
                     # In a thread: looking up an actor blocks while Ray's head is down.
-                    self._handle = await asyncio.to_thread(_find_leader)
+                    self._handle = await asyncio.to_thread(_find, self._avoided)
                 return bytes(await getattr(self._handle, method).remote(blob))
             except Exception as exc:  # noqa: BLE001 - `_pause_s` raises unknown errors again
                 pause_s = self._pause_s(exc, tries)
@@ -97,7 +148,7 @@ class Control:
                 # A local name, because another thread may reset the shared one.
                 handle = self._handle
                 if handle is None:
-                    handle = self._handle = _find_leader()
+                    handle = self._handle = _find(self._avoided)
                 return bytes(_get_quietly(getattr(handle, method).remote(blob)))
             except ray.exceptions.TaskCancelledError:
                 raise  # the caller itself was cancelled
@@ -113,9 +164,12 @@ class Control:
             raise exc
         let_go(exc)
         if isinstance(exc, ActorDiedError | _NoPlaneError):
-            self._handle = None
+            self._handle = self._avoided = None
             return tries.gone(exc)
-        return tries.away()  # it is restarting, or its store could not write
+        pause_s = tries.away()  # it is restarting, or its store could not write
+        if tries.is_long_away:
+            self._avoided, self._handle = self._handle or self._avoided, None
+        return pause_s
 
 
 def _get_quietly(ref: Any) -> Any:
@@ -143,11 +197,17 @@ class _Tries:
     def __init__(self, gone_s: float) -> None:
         self._gone_s = gone_s
         self._gone_since: float | None = None
-        self._count = 0
+        self._count = self._away = 0
+
+    @property
+    def is_long_away(self) -> bool:
+        """Whether so many calls in a row have failed that another process may do better."""
+        return self._away > 0 and self._away % _AWAY == 0
 
     def away(self) -> float:
         """Return the pause before the next call to an actor that exists."""
         self._gone_since = None
+        self._away += 1
         return self._next_s()
 
     def gone(self, exc: Exception) -> float:
@@ -163,14 +223,21 @@ class _Tries:
         return _PAUSES_S[min(self._count, len(_PAUSES_S)) - 1]
 
 
-def _find_leader() -> Any:
+def _find(avoided: Any) -> Any:
+    """Return a process of the control plane in charge, if possible not the avoided one."""
     try:
-        found = find_planes()
+        planes = find_planes()
+        members = find_members() if avoided is not None or not planes else {}
     except Exception as exc:  # Ray's head is down: the same as no answer
+        if avoided is not None:
+            return avoided  # which needs no head to answer
         raise _NoPlaneError(f"Ray's head does not list the actors: {exc}") from exc
-    if not found:
+    places = {**{(number, 0): each for number, each in planes.items()}, **members}
+    if not places:
         raise _NoPlaneError("there is no control plane")
-    return found[min(found)]
+    oldest = min(places)[0]
+    found = [places[place] for place in sorted(places) if place[0] == oldest]
+    return next((each for each in found if each != avoided), found[0])
 
 
 async def ask(question: "Question[A]", *, gone_s: float = 10.0) -> "A":

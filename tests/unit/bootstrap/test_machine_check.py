@@ -21,6 +21,7 @@ from koco.client import probe
 from koco.client.context_file import Context
 from koco.client.transport import Transport
 from koco.control.deploy import checks
+from koco.control.members import places
 from koco.errors import UnreachableError, UsageError
 from koco.versions import DISTRIBUTION
 from tests.support.certificates import make_certificate
@@ -81,22 +82,21 @@ def test_nodes_get_their_own_listener_if_needed() -> None:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     shared = {"node": "127.0.0.1", "is_encrypted": False}
-    assert machine_check.for_nodes("127.0.0.1", port, **shared) == (
+    assert places.for_nodes("127.0.0.1", port, **shared) == (
         f"http://127.0.0.1:{port}",
         False,
     )
-    assert machine_check.for_nodes("0.0.0.0", port, **shared) == (f"http://127.0.0.1:{port}", False)
+    assert places.for_nodes("0.0.0.0", port, **shared) == (f"http://127.0.0.1:{port}", False)
     for node in _addresses()[:1]:
         # On the head's loopback, and nodes are elsewhere: the same port of another address.
-        elsewhere = machine_check.for_nodes("127.0.0.1", port, node=node, is_encrypted=False)
+        elsewhere = places.for_nodes("127.0.0.1", port, node=node, is_encrypted=False)
         assert elsewhere == (f"http://{node}:{port}", True)
-    url, is_apart = machine_check.for_nodes("127.0.0.1", port, node="127.0.0.1", is_encrypted=True)
+    url, is_apart = places.for_nodes("127.0.0.1", port, node="127.0.0.1", is_encrypted=True)
     assert is_apart
     assert url.startswith("http://127.0.0.1:")
     assert url != f"http://127.0.0.1:{port}"
     assert (
-        machine_check.for_nodes("::1", port, node="::1", is_encrypted=False)[0]
-        == f"http://[::1]:{port}"
+        places.for_nodes("::1", port, node="::1", is_encrypted=False)[0] == f"http://[::1]:{port}"
     )
 
 

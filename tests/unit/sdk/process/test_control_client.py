@@ -35,3 +35,48 @@ def test_what_is_away_is_tried_for_ever_what_is_gone_is_not() -> None:
     with pytest.raises(UnreachableError):
         while True:
             tries.gone(LookupError())
+
+
+def test_members_have_names_of_their_own() -> None:
+    """They tell the generation and the number, and count as no control plane."""
+    assert control_client.parse_member(control_client.member(2, 3)) == (2, 3)
+    assert control_client.generation(control_client.member(2, 3)) is None
+    assert control_client.place("control:2") == (2, 0)
+    assert control_client.place(control_client.member(2, 3)) == (2, 3)
+    for other in ("member", "member:1", "member:x:1", "member:1:2:3", "members:1:2"):
+        assert control_client.place(other) is None
+
+
+def test_another_process_is_found_in_place_of_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the same generation, since the older one is in charge; the same one if it is alone."""
+    planes = {1: "control", 2: "control:2"}
+    members: dict[tuple[int, int], str] = {(1, 1): "one", (2, 1): "two"}
+    monkeypatch.setattr(control_client, "find_planes", lambda: planes)
+    monkeypatch.setattr(control_client, "find_members", lambda: members)
+    assert control_client._find(None) == "control"
+    assert control_client._find("control") == "one"
+    assert control_client._find("one") == "control"
+    del members[1, 1]
+    assert control_client._find("control") == "control"
+    planes.clear()
+    assert control_client._find(None) == "two"
+
+    def fail() -> dict[int, str]:
+        raise RuntimeError("Ray's head is down")
+
+    monkeypatch.setattr(control_client, "find_planes", fail)
+    assert control_client._find("control") == "control"
+    with pytest.raises(control_client._NoPlaneError):
+        control_client._find(None)
+
+
+def test_one_that_stays_away_is_avoided() -> None:
+    """After some calls, and again after as many more."""
+    tries = control_client._Tries(gone_s=60)
+    away = []
+    for _ in range(8):
+        tries.away()
+        away.append(tries.is_long_away)
+    assert away == [False, False, False, True] * 2

@@ -1,0 +1,46 @@
+"""Where the processes of a control plane listen, and how the others reach them."""
+
+import socket
+
+import pytest
+
+from koco.control.members import places
+from koco.control.start import Start
+
+
+def start(**options: object) -> Start:
+    given = {"data_dir": "/data", "port": 8400, "url": "http://koco.example", **options}
+    return Start(**given)  # type: ignore[arg-type]
+
+
+def test_a_member_listens_on_its_own_node() -> None:
+    """On the first one's port, if that is free there; users reach it at the common URL."""
+    port = places.bind("127.0.0.1", 0)
+    member = places.of_member(start(host="10.1.2.3", port=port), 1, node="127.0.0.1")
+    assert (member.host, member.port, member.url) == ("127.0.0.1", port, "http://koco.example")
+    assert member.node_url == f"http://127.0.0.1:{port}"
+    assert places.api_url(member, node="127.0.0.1") == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_on_the_same_machine_it_takes_another_port(host: str) -> None:
+    """The next ones belong to it by its number; if those are in use as well, any."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind((host, 0))
+        first.listen()
+        port = first.getsockname()[1]
+        member = places.of_member(start(host=host, port=port), 1, node="127.0.0.1")
+        assert member.host == host
+        assert member.port == port + 1
+        second.bind((host, port + 1))
+        second.listen()
+        member = places.of_member(start(host=host, port=port), 1, node="127.0.0.1")
+        assert member.port not in (port, port + 1)
+
+
+def test_processes_reach_each_other_by_an_address_of_the_cluster() -> None:
+    """Not by 0.0.0.0, and over TLS if the API speaks it."""
+    assert places.api_url(start(host="0.0.0.0"), node="10.0.0.7") == "http://10.0.0.7:8400"
+    encrypted = start(host="10.0.0.8", tls_cert="/cert.pem")
+    assert places.api_url(encrypted, node="10.0.0.8") == "https://10.0.0.8:8400"
+    assert places.api_url(start(host="::"), node="fd00::7") == "http://[fd00::7]:8400"
