@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -24,6 +25,8 @@ class Wire:
         self.cuts = 0
         #: Whether new connections are refused.
         self.is_down = False
+        #: Whether nothing passes any more, although all connections stay.
+        self.is_silent = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -54,6 +57,8 @@ class Wire:
                         break
                 elif not is_client and cut.is_set():
                     break  # the answer to it
+                while self.is_silent:
+                    time.sleep(0.01)
                 to.sendall(piece)
         for each in (source, to):
             with suppress(OSError):

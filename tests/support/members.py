@@ -1,8 +1,12 @@
-"""Processes of a shared store for tests: in this process, with what each has heard."""
+"""Processes of a shared store for tests: some in this process, and some of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from koco.store.model import News
@@ -52,3 +56,51 @@ async def until(is_so: Callable[[], object], *, most_s: float = 10.0) -> None:
     async with asyncio.timeout(most_s):
         while not is_so():
             await asyncio.sleep(0.005)
+
+
+class Process:
+    """A process of its own, which does what it is told: see `member_program`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.member_program", url, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        self.pid = self._process.pid
+
+    def tell(self, *words: object) -> None:
+        assert self._process.stdin is not None
+        print(*words, file=self._process.stdin, flush=True)
+
+    def hear(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def ask(self, *words: object) -> str:
+        """Tell it to do something, and return what comes of it."""
+        self.tell(*words)
+        answer = self.hear()
+        assert answer.startswith(str(words[0])), answer
+        return answer.removeprefix(str(words[0])).strip()
+
+    def send(self, which: signal.Signals) -> None:
+        os.kill(self.pid, which)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def processes(url: str, *names: str) -> Iterator[list[Process]]:
+    found = [Process(url, name) for name in names]
+    try:
+        for each in found:
+            assert each.hear() == "open"
+        yield found
+    finally:
+        for each in found:
+            each.end()

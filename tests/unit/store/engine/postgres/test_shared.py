@@ -193,6 +193,40 @@ def test_a_leader_whose_lock_was_taken_writes_nothing(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_each_transaction_of_a_leader_checks_its_epoch(tmp_path: Path) -> None:
+    """Even if its connection still has the lock."""
+    url = url_for(tmp_path)
+
+    async def main() -> None:
+        async with sharing(url, "a") as (a,):
+            await a.lead()
+            await launch(a.store)
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute("UPDATE koco.store SET opened = opened + 1")
+            with pytest.raises(DeposedError):
+                await launch(a.store)
+            await until(lambda: a.falls)
+            assert await a.store.executions.count_by_status() == {"queued": 1}
+
+    asyncio.run(main())
+
+
+def test_nobody_writes_to_tables_of_a_newer_koco(tmp_path: Path) -> None:
+    """One that was started meanwhile has migrated them."""
+    url = url_for(tmp_path)
+
+    async def main() -> None:
+        async with sharing(url, "a") as (a,):
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute("UPDATE koco.store SET version = 9999")
+            with pytest.raises(ConflictError, match="9999"):
+                await launch(a.store)
+            with pytest.raises(ConflictError, match="9999"):
+                await a.lead()
+
+    asyncio.run(main())
+
+
 def test_a_file_cannot_be_shared(tmp_path: Path) -> None:
     """The error says what can."""
     with pytest.raises(UsageError, match="only one process") as caught:
