@@ -3,7 +3,7 @@
 from koco.errors import ConflictError
 
 #: The version that this koco writes.
-LATEST = 9
+LATEST = 10
 
 
 def require_known(version: int) -> None:

@@ -66,6 +66,15 @@ class TextIndex(Protocol):
         """Return the value of `:match` that finds texts with all of these words."""
         ...
 
+    def find(
+        self, db: "Connection", match: str, low: int, high: int, most: int
+    ) -> tuple[list[int], int]:
+        """Return the highest ids of matching texts from `low` to below `high`.
+
+        The second value is how far it came: none that matches is missing from there to `high`.
+        """
+        ...
+
     def put(self, db: "Connection", texts: Iterable[tuple[int, str]]) -> None:
         """Index texts by execution. Executions that were deleted meanwhile are left out."""
 
@@ -96,6 +105,10 @@ class Dialect(Protocol):
 
     def numbers(self, name: str) -> str:
         """Return a table for `FROM` whose column `value` has the numbers of a JSON list `:name`."""
+        ...
+
+    def in_order(self, column: str) -> str:
+        """Return what keeps the rows of a join with `numbers` in their order, highest first."""
         ...
 
     def note_copied(self, db: "Connection") -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from koco.store.engine.protocol import Connection, Dialect
 from koco.store.executions import search
-from koco.store.executions.rows import EXECUTIONS, fetch
+from koco.store.executions.rows import EXECUTIONS, fetch_all
 from koco.store.executions.settled import Settled
 from koco.store.model import Execution, ExecutionPage, Filter, Sight
 from koco.store.sql import pages
@@ -61,8 +61,8 @@ class Source(NamedTuple):
     conditions: list[str]
     values: dict[str, Any]
 
-    def ids(self, db: Connection, low: int, high: int, limit: int) -> list[int]:
-        """Return the highest ids from `low` to below `high`."""
+    def ids(self, db: Connection, low: int, high: int, limit: int) -> tuple[list[int], int]:
+        """Return the highest ids from `low` to below `high`, and how far it came."""
         # Each part alone is in its index's order. All together would have to be sorted.
         part = (
             f"SELECT * FROM (SELECT {self.column} FROM {self.table} WHERE %s AND {self.column} >="
@@ -71,7 +71,22 @@ class Source(NamedTuple):
         statement = " UNION ALL ".join(part % condition for condition in self.conditions)
         values = {**self.values, "low": low, "high": high, "most": limit}
         rows = db.execute(f"{statement} ORDER BY 1 DESC LIMIT :most", values)
-        return [number for (number,) in rows]
+        ids = [number for (number,) in rows]
+        return ids, ids[-1] if len(ids) == limit else low
+
+
+#: All executions.
+EVERY_ONE = Source("executions", "id", [_NO_PROOF], {})
+
+
+class Matches(NamedTuple):
+    """The ids of executions that a search matches, as a source."""
+
+    match: str
+
+    def ids(self, db: Connection, low: int, high: int, limit: int) -> tuple[list[int], int]:
+        """Return the highest ids from `low` to below `high`, and how far it came."""
+        return db.dialect.search.find(db, self.match, low, high, limit)
 
 
 def page(
@@ -163,13 +178,12 @@ def _sources(
     *,
     flows: Sequence[str] | None,
     match: str | None,
-) -> list[Source]:
+) -> list[Source | Matches]:
     """Return the possible sources; those likely to have few ids come first."""
-    found: list[Source] = []
+    found: list[Source | Matches] = []
     user = wanted.user if sight.user is None else sight.user
     if match is not None:
-        index = dialect.search
-        found.append(Source(index.table, index.column, [index.condition], {"match": match}))
+        found.append(Matches(match))
     if wanted.parent is not None:
         table = dialect.by_index("executions", "executions_by_parent")
         found.append(Source(table, "id", ["parent = :parent"], {"parent": wanted.parent}))
@@ -180,7 +194,7 @@ def _sources(
         found.append(_by(dialect, "flow", flows, wanted.statuses))
     if wanted.statuses and user is None and flows is None and wanted.parent is None:
         found.append(_by(dialect, "status", wanted.statuses, ()))
-    return found or [Source("executions", "id", [_NO_PROOF], {})]
+    return found or [EVERY_ONE]
 
 
 def _by(dialect: Dialect, column: str, names: Sequence[str], statuses: Sequence[str]) -> Source:
@@ -198,12 +212,22 @@ def _by(dialect: Dialect, column: str, names: Sequence[str], statuses: Sequence[
     return Source(dialect.by_index("executions", index), "id", parts, values)
 
 
-def _best(db: Connection, sources: list[Source], low: int, high: int) -> Source:
-    """Return the source with the fewest ids, according to a sample."""
+def _best(db: Connection, sources: list[Source | Matches], low: int, high: int) -> Source | Matches:
+    """Return the source with the fewest ids, according to a sample.
+
+    Of those with many, that is the one whose ids are the farthest apart.
+    """
     if len(sources) == 1:
         return sources[0]
-    counts = [len(each.ids(db, low, high, _FEW)) for each in sources]
-    return sources[counts.index(min(counts))]
+    samples = [each.ids(db, low, high, _FEW) for each in sources]
+    top = max((ids[0] for ids, _ in samples if ids), default=low)
+
+    def density(sample: tuple[list[int], int]) -> tuple[bool, float]:
+        ids, reached = sample
+        is_all = reached <= low
+        return not is_all, len(ids) if is_all else len(ids) / (top + 1 - reached)
+
+    return sources[min(range(len(samples)), key=lambda number: density(samples[number]))]
 
 
 def numbered(
@@ -211,15 +235,20 @@ def numbered(
 ) -> list[Execution]:
     """Return the executions with some ids that match and are in sight, newest first."""
     scan = Scan(db, Source("executions", "id", [], {}), wanted, sight=sight, match=None)
-    rows = (fetch(db, number) for number in scan.fitting(ids))
-    return [EXECUTIONS.read(row) for row in rows if row]
+    return [EXECUTIONS.read(row) for row in fetch_all(db, scan.fitting(ids))]
 
 
 class Scan:
     """Scan a source. `rest` is the cursor to continue from if the time limit was reached."""
 
     def __init__(
-        self, db: Connection, source: Source, wanted: Filter, *, sight: Sight, match: str | None
+        self,
+        db: Connection,
+        source: Source | Matches,
+        wanted: Filter,
+        *,
+        sight: Sight,
+        match: str | None,
     ) -> None:
         self.rest: str | None = None
         self._db = db
@@ -244,11 +273,11 @@ class Scan:
         for name in tags:
             found.append(f"EXISTS (SELECT 1 FROM tags WHERE tag = :{name} AND execution = e.id)")
         index = db.dialect.search
-        if match is not None and source.table != index.table:
+        if match is not None and not isinstance(source, Matches):
             matching = f"SELECT 1 FROM {index.table} WHERE {index.condition}"
             found.append(f"EXISTS ({matching} AND {index.column} = e.id)")
         # Then the source's own condition is all of it.
-        self._is_exact = source.conditions == [_NO_PROOF] and len(found) == 1
+        self._is_exact = source == EVERY_ONE and len(found) == 1
         self._where = " AND ".join(found)
         self._values = {**values, **asked, **statuses, **tags, "match": match}
 
@@ -257,14 +286,10 @@ class Scan:
     ) -> Iterator[tuple[Execution, int]]:
         """Yield the matching executions with their sizes, newest first."""
         settled = settled or Settled()
-        while ids := self._source.ids(self._db, low, high, limit):
-            for number in ids if self._is_exact else self.fitting(ids):
-                if found := settled.read(self._db, number):
-                    yield found
-            high = ids[-1]
-            if len(ids) < limit:
-                return
-            if time.monotonic() > until_s:
+        while high > low:
+            ids, high = self._source.ids(self._db, low, high, limit)
+            yield from settled.read(self._db, ids if self._is_exact else self.fitting(ids))
+            if high > low and time.monotonic() > until_s:
                 self.rest = str(high)
                 return
             limit = min(limit * 4, _MANY)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from koco.store.engine.protocol import Connection
 from koco.store.executions.listing import BUDGET_S, Scan, Source
-from koco.store.executions.rows import EXECUTIONS, fetch
+from koco.store.executions.rows import EXECUTIONS, fetch_all
 from koco.store.model import Execution, Filter, Sight
 from koco.store.sql import pages
 
@@ -46,8 +46,9 @@ def page(
         found += [each for each in piece if each[1] in fitting]
         before = piece[-1][0] if piece else before
         is_late = time.monotonic() > until_s
-    rows = ((seq, fetch(db, execution)) for seq, execution in found[:limit])
-    items = [EXECUTIONS.read(row) for _, row in rows if row]
+    listed = [execution for _, execution in found[:limit]]
+    rows = {row[0]: row for row in fetch_all(db, sorted(listed, reverse=True))}
+    items = [EXECUTIONS.read(rows[number]) for number in listed if number in rows]
     if len(found) > limit:
         return RecentPage(items, str(found[limit - 1][0]), len(found))
     return RecentPage(items, None if is_whole else str(before), len(found))

@@ -3,9 +3,11 @@
 Lists mostly show these. A row is read and decoded once, and then found by its id.
 """
 
+from collections.abc import Iterator, Sequence
+
 from koco.events.model import Status
 from koco.store.engine.protocol import Connection
-from koco.store.executions.rows import EXECUTIONS, fetch
+from koco.store.executions.rows import EXECUTIONS, fetch_all
 from koco.store.model import Execution
 from koco.store.sql import pages
 
@@ -21,22 +23,27 @@ class Settled:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Execution, int]] = {}
 
-    def read(self, db: Connection, number: int) -> tuple[Execution, int] | None:
-        """Return an execution and its size (see `pages.size`), or None if it was deleted.
+    def read(self, db: Connection, ids: Sequence[int]) -> Iterator[tuple[Execution, int]]:
+        """Yield executions with their sizes (see `pages.size`), highest id first.
 
-        The id must be from the store: of a deleted execution, it may still be kept.
+        The ids must be in that order, and from the store: a deleted execution may still be kept.
         """
-        if (known := self._kept.get(number)) is not None:
-            return known
-        row = fetch(db, number)
-        if row is None:
-            return None
-        found = EXECUTIONS.read(row), pages.size(row)
-        if is_settled(found[0]) and found[1] <= LARGEST_BYTES:
+        known = {number: found for number in ids if (found := self._kept.get(number))}
+        rows = fetch_all(db, [number for number in ids if number not in known])
+        row = next(rows, None)
+        for number in ids:
+            if (found := known.get(number)) is not None:
+                yield found
+            elif row is not None and row[0] == number:
+                yield self._keep(EXECUTIONS.read(row), pages.size(row))
+                row = next(rows, None)
+
+    def _keep(self, execution: Execution, size: int) -> tuple[Execution, int]:
+        if is_settled(execution) and size <= LARGEST_BYTES:
             if len(self._kept) >= MOST:
                 self._kept = {}  # not one by one: the most recent ones are read again soon
-            self._kept[number] = found
-        return found
+            self._kept[execution.id] = (execution, size)
+        return execution, size
 
 
 def is_settled(execution: Execution) -> bool:

@@ -87,6 +87,10 @@ class Dialect:
         listed = f"json_array_elements_text(CAST(:{name} AS json)) AS listed"
         return f"(SELECT CAST(listed AS bigint) AS value FROM {listed})"
 
+    def in_order(self, column: str) -> str:
+        """Return an order. Large values are not read for it."""
+        return f"ORDER BY {column} DESC"
+
     def note_copied(self, db: protocol.Connection) -> None:
         """Let the next numbers follow the highest ones."""
         for table, name in IDENTITIES.items():

@@ -24,7 +24,14 @@ _TYPES = {
 }
 
 #: Step N migrates version N to N + 1. A step that has shipped is never edited.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    # Also the range of ids of each text, by which a search finds the newest: see `search`.
+    9: """
+        CREATE INDEX changes_of_deleted ON changes ("user", seq) WHERE fid IS NOT NULL;
+        UPDATE search SET words = words
+            || array_to_tsvector(ARRAY['@' || (execution >> 14), '@@' || (execution >> 19)]);
+    """,
+}
 
 
 def version_of(db: Connection) -> int:

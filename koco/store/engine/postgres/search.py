@@ -2,9 +2,15 @@
 
 Words are found here and not by the server's parser, so that the same ones are as with SQLite: runs
 of letters and digits, without regard to case and accents.
+
+The newest matches are wanted, but the index of words has no order, and nobody knows whether a word
+is in every text or in ten of millions. So each vector also has its range of ids as a word: `@7` is
+the seventh range of 16,384 ids, `@@7` that of 524,288. A search begins with the newest texts, which
+are read themselves, and goes back in ranges that grow as long as they have too few matches.
 """
 
 import re
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +20,13 @@ from koco.store.engine.protocol import Connection, Word
 _LAST_POSITION, _MOST_POSITIONS = 16383, 255
 #: A word is indexed up to this length (characters).
 _LONGEST = 400
+#: The ranges that are words: what marks them, and the logarithm of their size.
+_RANGES = (("@", 14), ("@@", 19))
+#: How many of the newest texts are read at least, how much farther each step goes back than the
+#: one before, and up to how many of the smaller ranges a step names.
+_NEWEST, _GROWTH, _NAMED = 8192, 8, 32
+#: Steps do not grow if they take longer than that, and none begins later (seconds).
+_STEP_S, _ALL_S = 0.02, 0.1
 #: What is neither a letter nor a digit: `_` counts as a word for `re`.
 _GAPS = re.compile(r"[\W_]+")
 
@@ -39,6 +52,23 @@ class TextIndex:
         """Return a `tsquery`. All words are quoted, so none is read as syntax."""
         return " & ".join(found for word in words if (found := _phrase(word)))
 
+    def find(
+        self, db: Connection, match: str, low: int, high: int, most: int
+    ) -> tuple[list[int], int]:
+        """Return the highest ids of matching texts, and how far it came."""
+        began_s = step_s = time.monotonic()
+        [(last,)] = db.execute("SELECT coalesce(max(execution), 0) FROM search").fetchall()
+        high, size = min(high, last + 1), max(_NEWEST, 8 * most)
+        found = _newest(db, match, max(low, high - size), high, most)
+        while len(found) < most and (high := high - size) > low:
+            now_s = time.monotonic()
+            if now_s - began_s > _ALL_S:
+                return found, high
+            size *= _GROWTH if now_s - step_s < _STEP_S else 1
+            step_s = now_s
+            found += _indexed(db, match, max(low, high - size), high, most - len(found))
+        return found, found[-1] if len(found) == most else low
+
     def put(self, db: Connection, texts: Iterable[tuple[int, str]]) -> None:
         """Index texts by execution."""
         db.executemany(
@@ -46,7 +76,7 @@ class TextIndex:
             " SELECT :id, CAST(:words AS tsvector)"
             " WHERE EXISTS (SELECT 1 FROM executions WHERE id = :id)"
             " ON CONFLICT (execution) DO UPDATE SET words = excluded.words",
-            [{"id": execution, "words": vector(text)} for execution, text in texts],
+            [{"id": number, "words": vector(text, number)} for number, text in texts],
         )
 
     def remove(self, db: Connection, execution: int) -> None:
@@ -54,17 +84,46 @@ class TextIndex:
         db.execute("DELETE FROM search WHERE execution = :id", {"id": execution})
 
 
-def vector(text: str) -> str:
-    """Return a text as a `tsvector`: its words with their positions."""
+def vector(text: str, execution: int) -> str:
+    """Return a text as a `tsvector`: its words with their positions, and its ranges."""
     found: dict[str, list[str]] = {}
     for position, word in enumerate(_words(text), 1):
         positions = found.setdefault(word, [])
         if position <= _LAST_POSITION and len(positions) < _MOST_POSITIONS:
             positions.append(str(position))
-    return " ".join(
+    words = [
         f"'{word}':{','.join(positions)}" if positions else f"'{word}'"
         for word, positions in found.items()
+    ]
+    return " ".join([*words, *(f"'{mark}{execution >> shift}'" for mark, shift in _RANGES)])
+
+
+def _newest(db: Connection, match: str, low: int, high: int, most: int) -> list[int]:
+    """Return the highest ids of matching texts in a range, each of whose texts is read."""
+    rows = db.execute(
+        "SELECT execution FROM search WHERE words @@ CAST(:match AS tsquery)"
+        " AND execution >= :low AND execution < :high ORDER BY execution DESC LIMIT :most",
+        {"match": match, "low": low, "high": high, "most": most},
     )
+    return [number for (number,) in rows]
+
+
+def _indexed(db: Connection, match: str, low: int, high: int, most: int) -> list[int]:
+    """Return the highest ids of matching texts in a range, found in the index of words."""
+    small, large = _RANGES
+    mark, shift = small if high - low <= _NAMED << small[1] else large
+    ranges = "|".join(
+        f"'{mark}{number}'" for number in range(low >> shift, (high - 1 >> shift) + 1)
+    )
+    # Materialized, so that the planner does not read texts in their order until enough match.
+    rows = db.execute(
+        "WITH found AS MATERIALIZED"
+        " (SELECT execution FROM search WHERE words @@ CAST(:match AS tsquery))"
+        " SELECT execution FROM found WHERE execution >= :low AND execution < :high"
+        " ORDER BY execution DESC LIMIT :most",
+        {"match": f"({match}) & ({ranges})", "low": low, "high": high, "most": most},
+    )
+    return [number for (number,) in rows]
 
 
 def _phrase(word: Word) -> str:

@@ -37,6 +37,10 @@ class Dialect:
         """Return a table of the numbers of a JSON list."""
         return f"json_each(:{name})"
 
+    def in_order(self, column: str) -> str:
+        """Return nothing: a join keeps the order of its first table. To sort reads all rows."""
+        return ""
+
     def note_copied(self, db: protocol.Connection) -> None:
         """Do nothing: the next number follows the highest."""
 

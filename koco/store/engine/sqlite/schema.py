@@ -581,6 +581,9 @@ MIGRATIONS: tuple[str, ...] = (
         WHERE execution IS NOT NULL;
     CREATE INDEX webhooks_by_maker ON webhooks (by);
     """,
+    """
+    CREATE INDEX changes_of_deleted ON changes ("user", seq) WHERE fid IS NOT NULL;
+    """,
 )
 
 

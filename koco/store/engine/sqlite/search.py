@@ -31,6 +31,18 @@ class TextIndex:
         """Return FTS5's match expression. All words are quoted, so none is read as syntax."""
         return " AND ".join(f'"{word.text}"{"*" * word.is_prefix}' for word in words)
 
+    def find(
+        self, db: Connection, match: str, low: int, high: int, most: int
+    ) -> tuple[list[int], int]:
+        """Return the highest ids of matching texts, and how far it came."""
+        rows = db.execute(
+            "SELECT rowid FROM search WHERE search MATCH :match AND rowid >= :low AND rowid < :high"
+            " ORDER BY rowid DESC LIMIT :most",
+            {"match": match, "low": low, "high": high, "most": most},
+        )
+        ids = [number for (number,) in rows]
+        return ids, ids[-1] if len(ids) == most else low
+
     def put(self, db: Connection, texts: Iterable[tuple[int, str]]) -> None:
         """Index texts by execution."""
         db.executemany(

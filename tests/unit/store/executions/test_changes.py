@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from koco.events.model import Status
+from koco.store.executions import changes
 from koco.store.model import (
     EVERYTHING,
     PROOF,
@@ -46,5 +49,30 @@ def test_has_each_execution_once_at_its_latest_change(check: Callable[[Check], N
         await store.executions.create(NewExecution(flow=PROOF, service="", release=0, inputs={}))
         await store.executions.forget_proofs()
         assert len(await told(cursor)) == 3
+
+    check(body)
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_a_user_sees_their_own_changes_page_by_page(
+    check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """However many executions they have: all changes are looked through, or only theirs."""
+    monkeypatch.setattr(changes, "_FEW", few)
+
+    async def body(store: Store) -> None:
+        made = [await ended(store, user=("ada", "bob")[number % 2]) for number in range(9)]
+        for each in (made[2], made[3]):
+            await store.executions.delete(each.fid)
+        seen: list[str] = []
+        cursor, is_last = None, False
+        while not is_last:
+            page = await store.changes.page(cursor=cursor, sight=Sight("ada"), limit=2)
+            seen += [each.fid for each in page.items]
+            cursor, is_last = page.next, page.is_last
+        assert seen == [made[number].fid for number in (0, 4, 6, 8, 2)]
+        # And nothing after the end.
+        page = await store.changes.page(cursor=cursor, sight=Sight("ada"))
+        assert page.items == []
 
     check(body)

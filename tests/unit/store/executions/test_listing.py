@@ -224,6 +224,32 @@ def test_a_page_ends_at_its_time_limit(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_reads_the_source_whose_executions_are_the_farthest_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If both have too many to count."""
+    monkeypatch.setattr(listing, "_FEW", 3)
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            for number in range(20):
+                tags = ["often"] + ["rare"] * (number % 4 == 0) + ["once"] * (number == 0)
+                await ended(store, tags=tags)
+            by_tag = {
+                tag: listing.Source("tags", "execution", ["tag = :tag"], {"tag": tag})
+                for tag in ("often", "rare", "once", "none")
+            }
+            for best, others in (
+                ("rare", ["often"]),
+                ("once", ["often", "rare"]),
+                ("none", by_tag),
+            ):
+                sources = [by_tag[tag] for tag in (*others, best)]
+                assert listing._best(store.engine._reader, sources, 0, 2**62) == by_tag[best]
+
+    asyncio.run(main())
+
+
 def test_filters_by_time_even_if_the_clock_was_set_back(
     check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

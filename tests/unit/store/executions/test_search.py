@@ -14,13 +14,13 @@ from koco.errors import (
     TimedOutError,
     UsageError,
 )
+from koco.store.engine.postgres import search as vectors
+from koco.store.engine.protocol import Connection
 from koco.store.engine.sqlite import readers
 from koco.store.engine.sqlite.search import TextIndex
 from koco.store.errors import NoSearchError
-from koco.store.executions import search
-from koco.store.model import (
-    Filter,
-)
+from koco.store.executions import listing, search
+from koco.store.model import EVERYTHING, Filter
 from koco.store.store import Store
 from tests.support.stores import (
     Check,
@@ -126,5 +126,78 @@ def test_refuses_only_searches_if_there_is_no_index(tmp_path: Path) -> None:
             assert await fids(store, user="") == [mine.fid]
             assert not await store.executions.index()
             await store.executions.delete(mine.fid)
+
+    asyncio.run(main())
+
+
+#: Ids that are near and far from each other, so that a search goes back in steps.
+SPREAD = (1, 2, 16_383, 16_384, 700_000, 700_001, 1_048_576, 9_000_000, 9_000_001)
+
+
+async def spread(store: Store) -> list[str]:
+    """Make executions with such ids; return their fids, the newest first."""
+    made = [await ended(store, inputs={"topic": f"report {number}"}) for number in SPREAD]
+    while await store.executions.index():
+        pass
+
+    def move(db: Connection) -> None:
+        for each, number in zip(reversed(made), reversed(SPREAD), strict=True):
+            db.dialect.search.remove(db, each.id)
+            values = {"new": number, "old": each.id}
+            db.execute("DELETE FROM chunks WHERE execution = :old", {"old": each.id})
+            db.execute("UPDATE executions SET id = :new WHERE id = :old", values)
+            db.execute("UPDATE changes SET execution = :new WHERE execution = :old", values)
+            db.dialect.search.put(db, [(number, f"report {number}")])
+
+    await store.engine.write(move)
+    return [each.fid for each in reversed(made)]
+
+
+def test_finds_the_newest_first_however_far_back_they_are(check: Callable[[Check], None]) -> None:
+    """In pages of any size, also a single old one."""
+
+    async def body(store: Store) -> None:
+        expected = await spread(store)
+        for limit in (1, 2, 4, 50):
+            found: list[str] = []
+            cursor: str | None = None
+            while True:
+                page = await store.executions.page(
+                    Filter(search="report"), limit=limit, cursor=cursor
+                )
+                found += [each.fid for each in page.items]
+                if (cursor := page.next) is None:
+                    break
+            assert found == expected
+        for number, fid in zip(SPREAD, reversed(expected), strict=True):
+            assert await fids(store, search=f"report {number}") == [fid]
+        assert await fids(store, search="report none") == []
+
+    check(body)
+
+
+def test_a_search_that_takes_long_ends_with_a_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's goes back step by step, and its pages go on where the last one ended."""
+    monkeypatch.setattr(vectors, "_ALL_S", -1.0)
+
+    async def main() -> None:
+        async with opened("postgresql", tmp_path) as store:
+            expected = await spread(store)
+            cursor, found, pages = None, [], 0
+            while pages == 0 or cursor is not None:
+                page = listing.page(
+                    store.engine._writer._db,
+                    Filter(search="report"),
+                    sight=EVERYTHING,
+                    limit=50,
+                    cursor=cursor,
+                    budget_s=-1.0,
+                )
+                found += [each.fid for each in page.items]
+                cursor, pages = page.next, pages + 1
+            assert found == expected
+            assert pages > 3
 
     asyncio.run(main())

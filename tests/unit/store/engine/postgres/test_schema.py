@@ -2,12 +2,15 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 
 from koco.store import version
 from koco.store.engine.postgres import schema, tables
+from koco.store.engine.postgres.connection import connect
+from koco.store.engine.postgres.search import vector
 from koco.store.engine.sqlite.schema import migrate
 from tests.support import postgres
 
@@ -73,3 +76,20 @@ def test_has_the_tables_and_indexes_of_sqlite(tmp_path: Path) -> None:
 def test_there_is_a_step_for_each_version() -> None:
     """Like with SQLite. This engine began with one of them."""
     assert sorted(schema.MIGRATIONS) == list(range(schema._FIRST, version.LATEST))
+
+
+def test_texts_of_the_first_version_are_found_by_their_range(tmp_path: Path) -> None:
+    """As those that are indexed now."""
+    url = postgres.databases().url(tmp_path)
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute("DROP SCHEMA koco CASCADE; CREATE SCHEMA koco")
+    with closing(connect(url)) as db:
+        schema._execute(db, f"{tables.STORE} {tables.TABLES}")
+        db.raw.execute("UPDATE store SET version = 9")
+        db.raw.execute("INSERT INTO search VALUES (40000, CAST($$'one':1 'two':2$$ AS tsvector))")
+        schema.migrate(db)
+        found = db.raw.execute(
+            "SELECT words = CAST(%s AS tsvector) FROM search", (vector("one two", 40000),)
+        )
+        assert found.fetchone() == (True,)
+        assert schema.version_of(db) == version.LATEST
