@@ -116,6 +116,15 @@ class RunnerActor:
             self._place = presence.node, Process(presence.pid, presence.started)
         return presence
 
+    async def turn_to(self, control: Any) -> None:
+        """Let the runner turn to this process of the control plane, which leads now.
+
+        A runner of an older koco does so by itself, once its calls fail.
+        """
+        if hasattr(self._handle, "turn_to"):
+            node = ray.get_runtime_context().get_node_id()
+            await self._call_until_reached(lambda: self._handle.turn_to.remote(control, node))
+
     async def launch(self, launch: Launch) -> None:
         """Start an execution in the runner."""
         # JSON, unlike the other calls, because its integers have any size, as in Python.

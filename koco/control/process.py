@@ -27,7 +27,7 @@ from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setti
 from koco.control.container import Parts
 from koco.control.following import Following
 from koco.control.leadership import Leadership
-from koco.control.members import folder, places
+from koco.control.members import folder, places, silent
 from koco.control.members.leader import LeaderCalls
 from koco.control.server import store_wait
 from koco.control.server.listener import Listening
@@ -311,7 +311,7 @@ class Plane:
         Those wait until the API is served, which makes known who writes the messages of other
         protocols.
         """
-        await duties.take_up(parts, self._tasks)
+        await duties.take_up(parts, self._tasks, control=self._control)
         parts.leadership.leads = True
         await self._local_calls.open()
 
@@ -346,6 +346,7 @@ class Plane:
             await self._lead(parts)
             await parts.supervisor.catch_up()
             self._tasks.keep(parts.webhooks.sender.keep)
+            await silent.end(parts.store.engine, self._name)
         except Exception:
             log.exception("this process cannot lead")
             self._end_deposed()

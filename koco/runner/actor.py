@@ -32,6 +32,10 @@ class Runner:
         """Return this runner's `Presence`."""
         return await self._executor.attach()
 
+    async def turn_to(self, control: Any, node: str) -> None:
+        """Turn to another process of the control plane, which leads now, on the node of this id."""
+        self._executor.turn_to(control, node)
+
     async def hold(self) -> None:
         """Stay pending until `end` is called."""
         await self._executor.hold()

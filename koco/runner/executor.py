@@ -146,6 +146,11 @@ class Executor:
             )
         )
 
+    def turn_to(self, control: Any, node: str) -> None:
+        """Turn to the process of the control plane that leads now, on the node of this id."""
+        self._control.turn_to(control)
+        self._socket.turn_to(is_near=node == ray.get_runtime_context().get_node_id())
+
     async def hold(self) -> None:
         """Stay pending until `end` is called.
 

@@ -117,10 +117,21 @@ class Control:
         self._handle = handle
         #: One that has been away for long: another one is looked for.
         self._avoided: Any = None
+        #: The calls that wait for an answer.
+        self._waiting: set[asyncio.Task[bytes]] = set()
         self._gone_s = gone_s
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Control, (self._handle,)
+
+    def turn_to(self, handle: Any) -> None:
+        """Call this process from now on, also for what another one has not answered yet.
+
+        Call it on the event loop of the calls.
+        """
+        self._handle, self._avoided = handle, None
+        for each in tuple(self._waiting):
+            each.cancel()
 
     async def call(self, method: str, blob: bytes) -> bytes:
         """Call an idempotent method of the actor; return its answer.
@@ -129,14 +140,31 @@ class Control:
         """
         tries = _Tries(self._gone_s)
         while True:
+            handle = self._handle
             try:
-                if self._handle is None:
+                if handle is None:
                     # In a thread: looking up an actor blocks while Ray's head is down.
-                    self._handle = await asyncio.to_thread(_find, self._avoided)
-                return bytes(await getattr(self._handle, method).remote(blob))
+                    handle = self._handle = await asyncio.to_thread(_find, self._avoided)
+                return await self._answer(getattr(handle, method).remote(blob))
+            except asyncio.CancelledError:
+                if handle is self._handle or _is_cancelled():
+                    raise
+                continue  # it has turned to another process
             except Exception as exc:  # noqa: BLE001 - `_pause_s` raises unknown errors again
                 pause_s = self._pause_s(exc, tries)
             await asyncio.sleep(pause_s)
+
+    async def _answer(self, ref: Any) -> bytes:
+        async def wait() -> bytes:
+            return bytes(await ref)
+
+        waiting = asyncio.create_task(wait())
+        self._waiting.add(waiting)
+        try:
+            return await waiting
+        finally:
+            waiting.cancel()
+            self._waiting.discard(waiting)
 
     def call_sync(self, method: str, blob: bytes) -> bytes:
         """Do the same as `call`, blocking."""
@@ -170,6 +198,12 @@ class Control:
         if tries.is_long_away:
             self._avoided, self._handle = self._handle or self._avoided, None
         return pause_s
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task itself was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _get_quietly(ref: Any) -> Any:

@@ -130,13 +130,21 @@ class LocalSocket:
         self._connection: _Connection | None = None
         self._turn = asyncio.Lock()
         self._again_at = 0.0
+        self._is_near = True
+
+    def turn_to(self, *, is_near: bool) -> None:
+        """Leave the present connection; use another one only if the leader is on this node."""
+        self._is_near, self._again_at = is_near, 0.0
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.transport.abort()
 
     async def call(self, method: str, blob: bytes) -> bytes | None:
         """Return a method's answer; None if the actor has to be called instead.
 
         The method may have been carried out even then, so it must be safe to repeat.
         """
-        if len(blob) > MOST_BYTES:
+        if len(blob) > MOST_BYTES or not self._is_near:
             return None
         connection = self._connection
         if connection is None or connection.is_lost:

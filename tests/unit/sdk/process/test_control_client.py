@@ -1,5 +1,7 @@
 """How the control plane's actor is called and found: names, and when those who call give up."""
 
+import asyncio
+
 import pytest
 
 from koco.cluster import actor_names
@@ -80,3 +82,36 @@ def test_one_that_stays_away_is_avoided() -> None:
         tries.away()
         away.append(tries.is_long_away)
     assert away == [False, False, False, True] * 2
+
+
+def test_what_waits_turns_to_another_process() -> None:
+    """It is asked again there; a caller that gives up stays given up."""
+
+    class Handle:
+        def __init__(self, answer: bytes | None) -> None:
+            self.asked: list[bytes] = []
+            self._answer = answer
+            self.ask = self  # handle.ask.remote(blob)
+
+        async def remote(self, blob: bytes) -> bytes:
+            self.asked.append(blob)
+            if self._answer is None:
+                await asyncio.Event().wait()
+            return self._answer or b""
+
+    async def body() -> None:
+        silent, other = Handle(None), Handle(b"yes")
+        control = control_client.Control(silent)
+        waiting = asyncio.create_task(control.call("ask", b"?"))
+        given_up = asyncio.create_task(control.call("ask", b"!"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        control.turn_to(other)
+        assert await waiting == b"yes"
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        assert (silent.asked, other.asked) == ([b"?", b"!"], [b"?"])
+
+    asyncio.run(body())
