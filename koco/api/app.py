@@ -9,6 +9,7 @@ from koco.api import node_app, protocol_app
 from koco.api.agents.a2a import app as a2a
 from koco.api.agents.mcp import routes as mcp
 from koco.api.agents.mip003 import app as mip003
+from koco.api.forwarding import app as forwarding
 from koco.api.http import errors, proxy, rendered, request_id
 from koco.api.http.audit import record
 from koco.api.kodosumi import app as kodosumi
@@ -105,7 +106,9 @@ def create_app(parts: Parts) -> Litestar:
     served = mip003.wrap(served, state)
     # Outermost, because litestar's own middleware does not see requests without a route.
     identified = request_id.wrap(served, counters.observe)
-    app.asgi_handler = proxy.wrap(identified, parts.settings)
+    whole = proxy.wrap(identified, parts.settings)
+    is_alone = parts.leadership.is_alone
+    app.asgi_handler = whole if is_alone else forwarding.wrap(whole, parts)
     return app
 
 

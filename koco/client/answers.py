@@ -931,6 +931,18 @@ class LeftOver(TypedDict):
     detached: bool
 
 
+class Process(TypedDict):
+    """One of several processes of the control plane."""
+
+    name: str
+    url: str
+    node: str
+    pid: int
+    version: str
+    started: str
+    leads: bool
+
+
 class Overview(TypedDict):
     """The state of the control plane, the cluster and the executions."""
 
@@ -942,3 +954,4 @@ class Overview(TypedDict):
     mortal: NotRequired[dict[str, int]]
     settings: NotRequired[dict[str, str | float | bool | list[str] | None] | None]
     left: NotRequired[list[LeftOver] | None]
+    processes: NotRequired[list[Process]]

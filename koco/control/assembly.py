@@ -141,6 +141,7 @@ async def assemble(
         settings=settings,
         remains=LastWords(store, spooler, vault).of,
         waiters=waiters,
+        leadership=leadership,
     )
     webhooks = Webhooks(store, settings, vault, url=start.url)
     listener = Listener(supervisor, spooler, waiters, webhooks.sender, leadership=leadership)

@@ -6,6 +6,7 @@ the others answer what the store alone can answer, accept launches, and pass on 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from koco.errors import KocoError, UnreachableError
 
@@ -25,19 +26,49 @@ class OnlyLeaderError(KocoError):
 class Leadership:
     """Whether this process leads, and where the leader is."""
 
-    def __init__(self, find: Callable[[], Awaitable[str | None]] | None = None) -> None:
-        """`find` returns the URL of the leader's API, or None if none leads now.
+    def __init__(
+        self,
+        find: Callable[[], Awaitable[str | None]] | None = None,
+        *,
+        forget: Callable[[], None] = lambda: None,
+        secret: bytes = b"",
+        tls_cert: str | None = None,
+    ) -> None:
+        """Without `find`, this process is the only one.
 
-        Without it, this process is the only one.
+        `find` returns the URL of the leader's API, or None if none leads now; after `forget`, it
+        looks anew.
         """
         self._find = find
-        #: Whether this process leads. It never stops doing so: a process that is deposed ends.
-        self.leads = find is None
+        #: Makes `find` look anew, because the leader does not answer.
+        self.forget = forget
+        #: What the processes of this control plane, and nobody else, know.
+        self.secret = secret
+        #: The certificate of their APIs.
+        self.tls_cert = tls_cert
+        self._leads = asyncio.Event()
+        if find is None:
+            self._leads.set()
 
     @property
     def is_alone(self) -> bool:
         """Whether there are no other processes."""
         return self._find is None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads. It never stops doing so: one that is deposed ends."""
+        return self._leads.is_set()
+
+    def begin(self) -> None:
+        """Lead from now on."""
+        self._leads.set()
+
+    async def comes(self, within_s: float) -> bool:
+        """Wait until this process leads; return whether it does."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._leads.wait(), within_s)
+        return self.leads
 
     def require(self, what: str) -> None:
         """Refuse what only the leader can do.
@@ -61,10 +92,8 @@ class Leadership:
         Raises:
             UnreachableError: there has been none for too long.
         """
-        if self._find is None:
-            raise UnreachableError("this process is the only one of its control plane")
         until_s = asyncio.get_running_loop().time() + _PATIENCE_S
-        while (url := await self._find()) is None:
+        while (url := await self.find()) is None:
             if asyncio.get_running_loop().time() > until_s:
                 raise UnreachableError(
                     f"no process of the control plane has led for {_PATIENCE_S:g} s",

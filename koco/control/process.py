@@ -273,7 +273,12 @@ class Plane:
         leadership = Leadership()
         if store.engine.is_shared:
             self._leader_calls = LeaderCalls(store.engine, self._name)
-            leadership = Leadership(self._leader_calls.url)
+            leadership = Leadership(
+                self._leader_calls.url,
+                forget=self._leader_calls.forget,
+                secret=await store.secrets.own("members"),
+                tls_cert=self._start_with.tls_cert,
+            )
         parts = await assembly.assemble(
             store,
             self._start_with,
@@ -312,7 +317,7 @@ class Plane:
         protocols.
         """
         await duties.take_up(parts, self._tasks, control=self._control)
-        parts.leadership.leads = True
+        parts.leadership.begin()
         await self._local_calls.open()
 
     async def _follow(self, parts: Parts) -> None:

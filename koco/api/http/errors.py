@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from koco.api.http import audit, auth, problem_details, request_id
+from koco.api.http import audit, auth, only_leader, problem_details, request_id
 from koco.api.openapi.shapes import Problem
 from koco.errors import (
     EndpointError,
@@ -40,6 +40,7 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
     audit.note_code(request, error.code)
+    only_leader.note(request.scope, error)
     # Some errors need headers: for an upload, the offset to continue from.
     headers = dict(getattr(error, "headers", None) or {})
     if error.http_status in (429, 503):

@@ -21,6 +21,7 @@ from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.health import problems
 from koco.control.settings import Settings
 from koco.errors import KocoError
+from koco.store.engine.protocol import Engine
 from koco.store.model import EVERYTHING, Release
 
 #: How long Serve may take to report its applications (seconds).
@@ -99,6 +100,18 @@ class ServiceStatus(Shape):
     drift: str | None
 
 
+class Process(Shape):
+    """One of several processes of the control plane."""
+
+    name: Annotated[str, text("member:1:1")]
+    url: Annotated[str, text("http://10.0.0.5:8400")]
+    node: Annotated[str, text("10.0.0.5")]
+    pid: int
+    version: Annotated[str, text("0.1.0")]
+    started: shapes.Time
+    leads: bool
+
+
 class Overview(Shape):
     """The state of the control plane, the cluster, the services and the executions."""
 
@@ -118,6 +131,9 @@ class Overview(Shape):
     left: Annotated[
         list[LeftOver] | None,
         Meta(description="Ray tasks and actors of ended executions; null if Ray does not say"),
+    ]
+    processes: Annotated[
+        list[Process], Meta(description="the control plane's processes, if it has several")
     ]
 
 
@@ -162,7 +178,16 @@ async def show_status(request: Request) -> Overview:
         executions=await parts.store.executions.count_by_status(request.auth.sight),
         mortal=await parts.store.executions.count_mortal(request.auth.sight),
         left=await _left(parts, request.auth),
+        processes=await _processes(parts.store.engine),
     )
+
+
+async def _processes(engine: Engine) -> list[Process]:
+    leader = await engine.leader()
+    return [
+        Process.of(each, leads=leader is not None and leader.member == each.name)
+        for each in await engine.members()
+    ]
 
 
 async def _left(parts: Parts, caller: Caller) -> list[LeftOver] | None:

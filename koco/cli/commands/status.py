@@ -7,7 +7,7 @@ from koco.cli import connection
 from koco.cli.arguments import Contexts
 from koco.cli.parameters import Option
 from koco.cli.terminal import output, schedule_text, times
-from koco.client.answers import LeftOver, Node, Overview, Ray
+from koco.client.answers import LeftOver, Node, Overview, Process, Ray
 from koco.plurals import counted
 from koco.sizes import GB, format_size
 
@@ -80,6 +80,7 @@ def _lines(status: Overview) -> list[tuple[str, str]]:
             "",
             f"up since {times.at(plane['started'])}, {counted(plane['restarts'] or 0, 'restart')}",
         ),
+        *(("", _process(each)) for each in status.get("processes") or ()),
         ("ray", f"{_versions(ray)}, {counted(len(ray['nodes']), 'node')}"),
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
@@ -108,6 +109,11 @@ def _lines(status: Overview) -> list[tuple[str, str]]:
     for at, left in enumerate(status.get("left") or ()):
         lines.append(("" if at else "left in Ray", _left_over(left)))
     return lines
+
+
+def _process(process: Process) -> str:
+    leads = ", leads" if process["leads"] else ""
+    return f"{process['name']} at {process['url']}, process {process['pid']}{leads}"
 
 
 def _left_over(left: LeftOver) -> str:

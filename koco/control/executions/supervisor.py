@@ -18,6 +18,7 @@ from koco.control import clock, fair_turns
 from koco.control.events.spooler import Spooler
 from koco.control.executions.deadlines import Deadlines
 from koco.control.executions.waiting.waiters import Waiters
+from koco.control.leadership import Leadership
 from koco.control.runners import reattach
 from koco.control.runners.concurrency import Load, durable_flows, limits_of, policy_of
 from koco.control.runners.handout import Handout
@@ -70,6 +71,7 @@ class Supervisor:
         settings: Settings | None = None,
         remains: Remains | None = None,
         waiters: Waiters | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         self._store = store
         self._spooler = spooler
@@ -80,6 +82,7 @@ class Supervisor:
         self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
         self._remains = remains
+        self._leadership = leadership or Leadership()
         self.pools: dict[tuple[str, int], Pool] = {}
         self._settings = settings or Settings()
         self.overrides = Overrides(store)
@@ -268,7 +271,13 @@ class Supervisor:
         return runner.actor if runner else None
 
     def why(self, execution: Execution) -> str | None:
-        """Return why an execution waits, or what its runner does if the runner does not answer."""
+        """Return why an execution waits, or what its runner does if the runner does not answer.
+
+        Raises:
+            OnlyLeaderError: it waits, and this process does not lead.
+        """
+        if execution.status is Status.QUEUED:
+            self._leadership.require("it alone knows why an execution waits")
         pool = self._pool_of.get(execution.fid)
         if pool is None:
             return None
