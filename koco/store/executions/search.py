@@ -34,8 +34,9 @@ _TOKEN = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
 
 class Piece(NamedTuple):
-    """A piece to index: texts by execution, and the index's position afterwards."""
+    """A piece to index: texts by execution, and the index's position before and after it."""
 
+    before: tuple[int, int]
     texts: list[tuple[int, str]]
     upto: int
     above: int
@@ -84,27 +85,38 @@ def gather(db: Connection) -> Piece | None:
     """Return the next executions to index: first new ones, then old ones; None at the end."""
     if not db.dialect.search.exists(db):
         return None
-    upto, above = db.execute("SELECT upto, above FROM indexed").fetchone()
+    upto, above = before = tuple(db.execute("SELECT upto, above FROM indexed").fetchone())
     values = {"upto": upto, "above": above, "most": _PIECE}
     select = "SELECT seq, execution FROM changes WHERE"
     new = db.execute(f"{select} seq > :upto ORDER BY seq LIMIT :most", values).fetchall()
     if new:
         texts, last = _texts(db, new)
-        return Piece(texts, last, above)
+        return Piece(before, texts, last, above)
     old = db.execute(f"{select} seq <= :above ORDER BY seq DESC LIMIT :most", values).fetchall()
     if old:
         texts, last = _texts(db, old)
-        return Piece(texts, upto, last - 1)
-    return Piece([], upto, 0) if above else None
+        return Piece(before, texts, upto, last - 1)
+    return Piece(before, [], upto, 0) if above else None
 
 
 def enter(db: Connection, piece: Piece) -> None:
-    """Index a piece, except for executions deleted meanwhile."""
-    db.dialect.search.put(db, piece.texts)
-    db.execute(
-        "UPDATE indexed SET upto = :upto, above = :above",
-        {"upto": piece.upto, "above": piece.above},
+    """Index a piece, except for executions deleted meanwhile.
+
+    If another process has indexed something meanwhile, its texts may be newer: it does nothing.
+    """
+    was_upto, was_above = piece.before
+    moved = db.execute(
+        "UPDATE indexed SET upto = :upto, above = :above"
+        " WHERE upto = :was_upto AND above = :was_above",
+        {
+            "upto": piece.upto,
+            "above": piece.above,
+            "was_upto": was_upto,
+            "was_above": was_above,
+        },
     )
+    if moved.rowcount:
+        db.dialect.search.put(db, piece.texts)
 
 
 def _texts(db: Connection, changes: list[tuple[int, int]]) -> tuple[list[tuple[int, str]], int]:

@@ -14,6 +14,7 @@ from koco.errors import (
     TimedOutError,
     UsageError,
 )
+from koco.events.model import Kind, Status
 from koco.store.engine.postgres import search as vectors
 from koco.store.engine.protocol import Connection
 from koco.store.engine.sqlite import readers
@@ -24,6 +25,8 @@ from koco.store.model import EVERYTHING, Filter
 from koco.store.store import Store
 from tests.support.stores import (
     Check,
+    batch,
+    begun,
     ended,
     fids,
     opened,
@@ -201,3 +204,29 @@ def test_a_search_that_takes_long_ends_with_a_cursor(
             assert pages > 3
 
     asyncio.run(main())
+
+
+def test_a_slow_indexer_does_not_hide_what_another_one_has_indexed(
+    check: Callable[[Check], None],
+) -> None:
+    """Several processes of a shared store may index at the same time."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        slow = await store.engine.scan(search.gather)
+        assert slow is not None
+        end = batch(execution.fid, 1, "first", runner="r1", status=Status.FINISHED, kind=Kind.FINAL)
+        await store.events.append([end])
+        while await store.executions.index():
+            pass
+        await ended(store, result="second")
+        other = await store.engine.scan(search.gather)
+        assert other is not None
+        for piece in (slow, other):
+            await store.engine.write(lambda db, piece=piece: search.enter(db, piece))
+        later = await store.engine.scan(search.gather)
+        assert later is None
+        assert await fids(store, search="first")
+        assert await fids(store, search="second")
+
+    check(body)

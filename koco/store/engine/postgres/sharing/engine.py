@@ -1,6 +1,7 @@
 """The engine for a database that several processes share, of which one leads."""
 
 import asyncio
+import logging
 import secrets
 from contextlib import closing, suppress
 
@@ -14,6 +15,8 @@ from koco.store.engine.postgres.sharing.listener import Listener
 from koco.store.engine.postgres.sharing.reign import Reign
 from koco.store.engine.postgres.writer import Writer
 from koco.store.members import Leader, Member
+
+log = logging.getLogger(__name__)
 
 
 class SharedEngine(PostgresEngine):
@@ -113,7 +116,10 @@ class SharedEngine(PostgresEngine):
             look=lambda: self.read(roster.epoch),
             down_at=lambda: self._writer.down_at,
         )
-        await reign.last()
+        try:
+            await reign.last()
+        except Exception:
+            log.exception("the claim to lead cannot be renewed")
         self._writer.depose(rights.deposed(self.location))
 
     def _fall(self) -> None:

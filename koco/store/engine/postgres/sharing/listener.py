@@ -18,6 +18,8 @@ from koco.store.engine.postgres.wires import Wire
 
 log = logging.getLogger(__name__)
 
+#: How long the server waits for this process to read what it is told (ms).
+_UNREAD_MS = 60_000
 #: How long two attempts to connect are apart (seconds).
 _PAUSE_S = 0.2
 
@@ -64,7 +66,9 @@ class Listener:
         db = self._connect()
         try:
             db.raw.add_notify_handler(lambda each: self._payloads.append(each.payload))
-            db.raw.execute(f"LISTEN {signals.CHANNEL}")
+            # If this process stands still for long, its session must not: the server keeps what
+            # it has not been told.
+            db.raw.execute(f"SET tcp_user_timeout TO {_UNREAD_MS}; LISTEN {signals.CHANNEL}")
             self._identity.register(db)
             return db, Wire(db)
         except BaseException:
@@ -114,7 +118,10 @@ class Listener:
             if self._payloads:
                 payloads, self._payloads = self._payloads, []
                 self._tell(signals.heard(payloads, self._by))
-            readable.poll()
+            else:
+                readable.poll()
+            # Again after each that brought something: an encrypted connection may hold more, which
+            # the socket does not show.
             pg.consume_input()
 
     def _tell(self, heard: signals.Heard) -> None:

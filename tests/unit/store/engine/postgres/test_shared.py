@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from koco.errors import ConflictError, UsageError
+from koco.store import transfer
 from koco.store.engine.postgres import engine, rights
 from koco.store.errors import DeposedError
 from koco.store.model import News, Topic
@@ -223,6 +224,26 @@ def test_nobody_writes_to_tables_of_a_newer_koco(tmp_path: Path) -> None:
                 await launch(a.store)
             with pytest.raises(ConflictError, match="9999"):
                 await a.lead()
+
+    asyncio.run(main())
+
+
+def test_a_shared_database_can_be_backed_up_while_it_is_used(tmp_path: Path) -> None:
+    """A copy has nothing of its processes, and neither has one into another store."""
+
+    async def main() -> None:
+        async with sharing(url_for(tmp_path), "a", "b") as (a, b):
+            await a.lead()
+            made = await launch(b.store)
+            await b.store.copy(tmp_path / "copy.db")
+        copied = Store.at(tmp_path / "copy.db")
+        await copied.open()
+        assert await copied.executions.get(made.fid) == made
+        await copied.close()
+        source, target = Store.at(url_for(tmp_path)), Store.at(tmp_path / "other.db")
+        counts = await transfer.between(source.engine, target.engine)
+        assert counts["executions"] == 1
+        assert not {"leader", "members"} & set(counts)
 
     asyncio.run(main())
 
