@@ -75,7 +75,9 @@ def _on_head(order: dict[str, Any]) -> dict[str, Any]:
 def extras_of(order: dict[str, Any]) -> set[str]:
     """Return koco's extras that an ordered control plane needs."""
     options = {**order.get("defaults", {}), **order.get("asked", {})}
-    return {"ray", "postgresql"} if options.get("store") else {"ray"}
+    is_s3 = str(options.get("blobs") or "").startswith("s3://")
+    needs = {"postgresql": bool(options.get("store")), "s3": is_s3}
+    return {"ray", *(extra for extra, is_needed in needs.items() if is_needed)}
 
 
 def missing_packages(requirements: list[str], extras: Collection[str] = ("ray",)) -> list[str]:

@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import RayError
 
 from koco import versions
-from koco.bootstrap import machine_check, members, plane_api, upgrade
+from koco.bootstrap import blobs_check, machine_check, members, plane_api, upgrade
 from koco.bootstrap.order import Order
 from koco.bootstrap.upgrade import Running
 from koco.control.access import head_key
@@ -109,9 +109,11 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
         node_url, is_apart = former.node_url, former.nodes_apart
     else:
         node_url, is_apart = places.for_nodes(host, port, node=node, is_encrypted=cert is not None)
+    data_dir = machine_check.folder(wanted.get("data_dir"))
     return Start(
-        data_dir=machine_check.folder(wanted.get("data_dir")),
+        data_dir=data_dir,
         store=store,
+        blobs=blobs_check.place(wanted.get("blobs"), data_dir),
         api=api,
         host=host,
         port=port,

@@ -97,7 +97,7 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
     """Refuse to move the store, because the running control plane would lose access to it.
 
     Raises:
-        ConflictError: `start` has another data directory, or another store.
+        ConflictError: `start` has another data directory, another store, or other blobs.
     """
     if start.data_dir != there.start.data_dir:
         raise ConflictError(
@@ -109,6 +109,13 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
             f"the control plane has its store in {there.start.store or there.start.data_dir}",
             hint="run `koco down` first, then `koco up` with `--store`: it begins with what that"
             " one holds",
+        )
+    if start.blobs != there.start.blobs:
+        raise ConflictError(
+            "the control plane keeps its blobs in"
+            f" {there.start.blobs or there.start.data_dir + '/blobs'}",
+            hint="run `koco down`, then `koco blobs copy` takes them to the other place, then"
+            " `koco up` with `--blobs`",
         )
 
 

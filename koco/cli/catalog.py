@@ -63,6 +63,7 @@ COMMANDS = {
     "secret unset": "Remove a secret.",
     "backup": "Write a backup of a running control plane to a file.",
     "store copy": "Copy a store into a database of PostgreSQL, or back into a file.",
+    "blobs copy": "Copy bundles and files to another directory or bucket.",
     "limits": "Show the limits of flows, or override those of one.",
     "config list": "List the control plane's settings.",
     "config get": "Print the value of a setting.",
@@ -107,6 +108,10 @@ GROUPS = {
     "secret": """Manage secrets: API keys, passwords and tokens that services need.
 
     Example: koco secret set OPENAI_API_KEY
+    """,
+    "blobs": """Move the control plane's bundles and files.
+
+    Example: koco blobs copy --from ~/.koco/local/blobs --to s3://my-bucket/koco
     """,
     "store": """Move the control plane's store.
 

@@ -15,7 +15,7 @@ PANELS = {
         *("files", "export", "delete", "webhook"),
     ),
     "Access": ("login", "logout", "context", "key", "user", "secret", "audit"),
-    "Settings": ("config", "limits", "schema", "completion", "backup", "store"),
+    "Settings": ("config", "limits", "schema", "completion", "backup", "store", "blobs"),
 }
 
 #: The title above commands that no panel names.

@@ -881,6 +881,12 @@ class StoreFacts(TypedDict):
     size_bytes: Size
 
 
+class BlobFacts(TypedDict):
+    """The location of bundles and files."""
+
+    path: str
+
+
 class Load(TypedDict):
     """The number of running and waiting executions of a flow."""
 
@@ -949,6 +955,7 @@ class Overview(TypedDict):
     control_plane: ControlPlane
     ray: Ray
     store: StoreFacts
+    blobs: NotRequired[BlobFacts]
     services: list[ServiceStatus]
     executions: dict[str, int]
     mortal: NotRequired[dict[str, int]]

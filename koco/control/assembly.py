@@ -54,6 +54,7 @@ from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.start import Start
+from koco.control.storage.blob_stores import address
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
@@ -100,7 +101,8 @@ async def assemble(
     disk = Disk(data_dir, settings, store.engine)
     store.engine.require_room = disk.require_room
     tasks.keep(disk.keep)
-    blobs = Blobs(data_dir, store, settings, disk)
+    kept = address.make(start.blobs, data_dir)
+    blobs = Blobs(data_dir, store, settings, disk, kept=kept)
     chunked = ChunkedUploads(data_dir, blobs, settings, disk)
 
     def forget(owner: str) -> None:

@@ -32,6 +32,7 @@ from koco.control.server.listener import configured
 from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
+from koco.control.storage.blob_stores.protocol import BlobStore
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
@@ -115,13 +116,15 @@ def _check(answer: httpx.Response) -> None:
 
 
 @contextmanager
-def serving(data_dir: Path, *, max_file_mb: float = 16) -> Iterator[Api]:
-    """Serve the files of a data directory to the keys `ada` and `bob`."""
+def serving(
+    data_dir: Path, *, max_file_mb: float = 16, kept: BlobStore | None = None
+) -> Iterator[Api]:
+    """Serve the files of a data directory, or blobs kept elsewhere, to the keys `ada` and `bob`."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     api = Api("", None, loop, data_dir)
-    server = api.call(_start(api, max_file_mb))
+    server = api.call(_start(api, max_file_mb, kept))
     try:
         yield api
     finally:
@@ -131,7 +134,7 @@ def serving(data_dir: Path, *, max_file_mb: float = 16) -> Iterator[Api]:
         loop.close()
 
 
-async def _start(api: Api, max_file_mb: float) -> Any:
+async def _start(api: Api, max_file_mb: float, kept: BlobStore | None) -> Any:
     store = Store.at(api.data_dir / "store.db")
     await store.open()
     for name in ("ada", "bob"):
@@ -142,7 +145,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     settings = Settings(max_file_mb=max_file_mb)
     disk = Disk(api.data_dir, settings, store.engine)
     store.engine.require_room = disk.require_room
-    blobs = Blobs(api.data_dir, store, settings, disk)
+    blobs = Blobs(api.data_dir, store, settings, disk, kept=kept)
     spooler = Spooler(store, settings, disk=disk)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     nothing: Any = None  # no runner is ever started here

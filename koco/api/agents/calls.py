@@ -255,8 +255,7 @@ class Calls:
         """
         if file.size_bytes > most_bytes:
             raise LimitError(f"{file.path} has more than {most_bytes} bytes")
-        pieces: AsyncIterator[bytes] = self.parts.files.blobs.read(file.sha256)
-        return b"".join([piece async for piece in pieces])
+        return await self.parts.files.blobs.content(file.sha256)
 
     def url(self, path: str) -> str:
         """Return the URL of a path of this control plane: see `url_of`."""

@@ -197,6 +197,7 @@ class _Document:
     ) -> Iterator[list[type[KocoError]]]:
         """Yield the kinds of errors that a route can answer, those of a status together."""
         kinds: list[type[KocoError]] = [KocoError, DamagedError, StoreError]
+        kinds += [errors.UnreachableError]  # the storage of blobs, if it is elsewhere
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:

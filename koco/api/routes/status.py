@@ -67,6 +67,12 @@ class StoreFacts(Shape):
     size_bytes: int
 
 
+class BlobFacts(Shape):
+    """The location of bundles and files."""
+
+    path: Annotated[str, text("s3://my-bucket/koco")]
+
+
 class FlowLoad(Shape):
     """The number of running and waiting executions of a flow, and its limits."""
 
@@ -118,6 +124,7 @@ class Overview(Shape):
     control_plane: ControlPlane
     ray: Ray
     store: StoreFacts
+    blobs: BlobFacts
     services: list[ServiceStatus]
     settings: Settings
     executions: dict[str, int]
@@ -170,6 +177,7 @@ async def show_status(request: Request) -> Overview:
         ),
         ray=Ray.of(cluster, nodes=[Node.of(each, alive=each.is_alive) for each in cluster.nodes]),
         store=StoreFacts(parts.store.engine.location, await parts.store.engine.size_bytes()),
+        blobs=BlobFacts(parts.files.blobs.kept.location),
         services=[
             _service(parts, release, endpoints, unplaced, drift, unseen=unseen)
             for release in (*live, *closed, *first, *draining)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from koco import __version__, versions
 from koco.bootstrap import local_head as cluster
@@ -19,6 +19,9 @@ from koco.client.context_file import LOCAL, Context
 from koco.errors import AnswerError, KocoError, NotAllowedError, UsageError
 from koco.events.model import FINAL
 from koco.plurals import counted
+
+if TYPE_CHECKING:
+    from koco.control.storage.blob_stores.protocol import BlobStore
 
 #: Time for the remaining processes of a dead head to end on their own (seconds).
 _REMAINS_S = 1.0
@@ -55,6 +58,7 @@ def up(
         telemetry = variables.digest(variables.asked(os.environ))
         is_asked_anew = (
             values
+            or _has_new_keys(here)
             or recover_admin
             or options.differs(asked, here)
             or options.is_other_key(known)
@@ -95,6 +99,17 @@ def down() -> dict[str, Any]:
         }
 
 
+def _has_new_keys(here: Mapping[str, Any]) -> bool:
+    """Return whether the environment has other keys for S3 than the control plane uses."""
+    if not str(here.get("blobs", "")).startswith("s3://"):
+        return False
+    from koco.control.storage.blob_stores import s3_access  # few need it
+
+    new = s3_access.of_environment(os.environ)
+    data_dir = Path(here.get("data_dir") or driver_process.data_dir())
+    return bool(new) and new != s3_access.kept(data_dir)
+
+
 def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context | None) -> bool:
     """Restore a backup into the data directory that the control plane will start with.
 
@@ -113,7 +128,8 @@ def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Contex
     usual = str(driver_process.data_dir())
     named = asked.get("data_dir") or remembered.get("data_dir") or usual
     data_dir = Path(machine_check.folder(named))
-    head, former = restoring.restore(file, data_dir, replaces=replaces)
+    kept = _blobs_elsewhere(asked.get("blobs", remembered.get("blobs")), data_dir)
+    head, former = restoring.restore(file, data_dir, replaces=replaces, kept=kept)
     if former:
         output.note(f"the former store is now in {former}")
     output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
@@ -123,6 +139,15 @@ def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Contex
         f"the context {LOCAL!r} has no key of the backup: its admin key is replaced by a new one"
     )
     return True
+
+
+def _blobs_elsewhere(place: str | None, data_dir: Path) -> "BlobStore | None":
+    """Return the place of blobs if it is not the data directory."""
+    from koco.bootstrap import blobs_check  # only if something has to start
+    from koco.control.storage.blob_stores import address  # as above
+
+    checked = blobs_check.place(place, str(data_dir))
+    return address.make(checked, data_dir) if checked else None
 
 
 def _admits(data_dir: Path, key: str) -> bool:
@@ -206,13 +231,15 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     Raises:
         UsageError: they cannot be met.
         StoreError: the store's database cannot be reached.
+        BlobsAwayError: the storage of blobs does not answer.
     """
-    from koco.bootstrap import machine_check  # only if something has to start
+    from koco.bootstrap import blobs_check, machine_check  # only if something has to start
 
     remembered = known.cluster if known else {}
     wanted = options.combine(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
     machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
-    machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
+    data_dir = machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
+    blobs_check.place(wanted.get("blobs"), data_dir)
     if store := machine_check.store(wanted.get("store")):
         from koco.bootstrap import store_check  # the driver of the database
 

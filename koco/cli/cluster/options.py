@@ -18,6 +18,7 @@ _KEPT = {
     "url": "public_url",
     "data_dir": "data_dir",
     "store": "store",
+    "blobs": "blobs",
     "api": "processes",
     "tls_cert": "tls_cert",
     "tls_key": "tls_key",
@@ -64,12 +65,22 @@ def check(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         asked["url"] = url.check(asked["url"], "--public-url")
     if asked.get("store"):
         asked["store"] = address.check(asked["store"])
+    if asked.get("blobs"):
+        asked["blobs"] = _check_blobs(asked["blobs"], is_here=is_here)
     if asked.get("tls_cert") == "":
         asked.setdefault("tls_key", "")  # the two are set and unset together
     for name in ("data_dir", "tls_cert", "tls_key"):
         if is_here and asked.get(name):
             asked[name] = str(context_file.expand_path(asked[name]).absolute())
     return asked
+
+
+def _check_blobs(place: str, *, is_here: bool) -> str:
+    if "://" in place:
+        from koco.control.storage.blob_stores import address as blobs_address  # few need it
+
+        return blobs_address.check(place)
+    return str(context_file.expand_path(place).absolute()) if is_here else place
 
 
 def check_ca(path: str | None) -> str | None:
@@ -133,12 +144,13 @@ def combine(
 
 
 def options_to_keep(start: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that the context keeps of a running control plane: the place of its store.
+    """Return the options that the context keeps of a running control plane: the places of its store
+    and its blobs.
 
     They are kept even if somebody else requested them, because the next `koco up` must not begin
     another store.
     """
-    names = ("port", "data_dir", "store", "api", "tls_cert", "tls_key")
+    names = ("port", "data_dir", "store", "blobs", "api", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}
 
 

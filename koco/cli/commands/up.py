@@ -43,6 +43,13 @@ def command(
         str | None,
         Option(metavar="URL", help="A PostgreSQL database for the store, instead of a file."),
     ] = None,
+    blobs: Annotated[
+        str | None,
+        Option(
+            metavar="DIR|URL",
+            help="Another directory, or s3://BUCKET/PREFIX, for bundles and files.",
+        ),
+    ] = None,
     api: Annotated[
         int | None,
         Option(metavar="N", help="How many processes the control plane has; needs --store."),
@@ -99,6 +106,7 @@ def command(
         "data_dir": data_dir,
         "store": store,
         "api": api,
+        "blobs": blobs,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }

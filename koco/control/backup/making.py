@@ -24,6 +24,8 @@ from koco.events import line
 from koco.store.store import Store
 
 _PIECE_BYTES = 512 * 1024
+#: How many blobs are looked up at once.
+_SIDE_BY_SIDE = 16
 
 #: The beginning of the names of copies of the store in the data directory.
 _COPY = "backup-"
@@ -31,11 +33,11 @@ _COPY = "backup-"
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A member to be written: a file, or content that is small."""
+    """A member to be written: a file, a blob by its name, or content that is small."""
 
     name: str
     size_bytes: int
-    source: Path | bytes
+    source: Path | str | bytes
 
 
 class Backups:
@@ -65,22 +67,32 @@ class Backups:
             with self._disk.promised(await self._store.engine.size_bytes()):
                 names = await self._store.copy(copy)
             stack.callback(copy.unlink)
-            for part in await asyncio.to_thread(self._gather, copy, names):
+            blobs = await self._find(names)
+            for part in await asyncio.to_thread(self._gather, copy, blobs):
                 yield archive.header(part.name, part.size_bytes)
-                async for piece in _content(part):
+                async for piece in _content(part, self._blobs):
                     yield piece
                 yield archive.padding(part.size_bytes)
             yield archive.CLOSE
 
-    def _gather(self, copy: Path, names: list[str]) -> list[_Part]:
+    async def _find(self, names: list[str]) -> list[_Part]:
+        """Return the blobs of some names. Those are left out that do not exist any more."""
+        turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def find(name: str) -> _Part | None:
+            async with turns:
+                size_bytes = await self._blobs.kept.size(name)
+            # A release that nobody can go back to any more has lost its bundle.
+            return None if size_bytes is None else _Part(archive.BLOBS + name, size_bytes, name)
+
+        return list(filter(None, await asyncio.gather(*map(find, names))))
+
+    def _gather(self, copy: Path, blobs: list[_Part]) -> list[_Part]:
         hashes = {archive.STORE: _sha256(copy)}
         files = [_file(archive.STORE, copy)]
         if (key := self._data_dir / KEY_FILE).exists():
             files.append(_file(archive.KEY, key))
             hashes[archive.KEY] = _sha256(key)
-        # A release that nobody can go back to any more has lost its bundle.
-        paths = ((name, self._blobs.path(name)) for name in names)
-        blobs = [_file(archive.BLOBS + name, path) for name, path in paths if path.is_file()]
         rest = [*files, *blobs, _small(archive.END, archive.End(sha256=hashes))]
         head = archive.Head(
             format=archive.FORMAT,
@@ -94,17 +106,26 @@ class Backups:
         return [_small(archive.HEAD, head), *rest]
 
 
-async def _content(part: _Part) -> AsyncIterator[bytes]:
+async def _content(part: _Part, blobs: Blobs) -> AsyncIterator[bytes]:
+    """Yield a member's content, as much as its header says."""
     if isinstance(part.source, bytes):
         yield part.source
         return
     left = part.size_bytes
-    with await asyncio.to_thread(part.source.open, "rb") as file:
-        while left:
-            piece = await asyncio.to_thread(file.read, min(_PIECE_BYTES, left))
-            if not piece:
-                raise KocoError(f"{part.source} became shorter while it was read")
-            left -= len(piece)
+    source = part.source
+    pieces = await blobs.open(source) if isinstance(source, str) else _of_file(source)
+    async for piece in pieces:
+        if len(piece) > left:
+            break
+        left -= len(piece)
+        yield piece
+    if left:
+        raise KocoError(f"{part.source} changed while it was read")
+
+
+async def _of_file(path: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
             yield piece
 
 

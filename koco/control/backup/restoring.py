@@ -4,7 +4,9 @@ Everything is unpacked and checked beside its place first. The store comes to it
 whatever interrupts a restore leaves no data directory that looks complete and is not.
 """
 
+import asyncio
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -14,6 +16,7 @@ from pathlib import Path
 from koco.control.backup import archive
 from koco.control.backup.archive import BackupError, Head, Member
 from koco.control.storage import digests
+from koco.control.storage.blob_stores.protocol import BlobStore
 from koco.disk_sync import sync
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.store.store import Store
@@ -26,25 +29,29 @@ _REPLACED = (
 )
 
 
-def restore(backup: Path, data_dir: Path, *, replaces: bool) -> tuple[Head, Path | None]:
+def restore(
+    backup: Path, data_dir: Path, *, replaces: bool, kept: BlobStore | None = None
+) -> tuple[Head, Path | None]:
     """Fill a data directory from a backup. Return its head, and where the former store is now.
 
-    A former store is only moved away, and only if this `replaces` it.
+    A former store is only moved away, and only if this `replaces` it. Blobs are added to those
+    that are `kept` elsewhere, if so: the former ones stay there, and are collected some day.
 
     Raises:
         ConflictError: a control plane runs there, or there is a store that may not be replaced.
         BackupError: the file is not a complete backup, or a newer koco has written it.
         UsageError: it cannot be read.
+        BlobsAwayError: blobs are kept elsewhere, and it does not answer.
         KocoError: the disk is full. Nothing has changed then.
     """
     _require_free(data_dir, replaces=replaces)
     unpacked = data_dir / f"restoring-{secrets.token_hex(4)}"
     try:
-        (unpacked / "blobs").mkdir(parents=True, mode=0o700)
+        (unpacked if kept else unpacked / "blobs").mkdir(parents=True, mode=0o700)
         unpacked.chmod(0o700)
-        head = archive.read(backup, lambda member: _unpack(member, unpacked))
+        head = archive.read(backup, lambda member: _unpack(member, unpacked, kept))
         _check(backup, unpacked, head)
-        former = _move_away(data_dir)
+        former = _move_away(data_dir, keeps_blobs=kept is None)
         _move_in(unpacked, data_dir)
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -69,22 +76,46 @@ def _require_free(data_dir: Path, *, replaces: bool) -> None:
         )
 
 
-def _unpack(member: Member, to: Path) -> None:
+def _unpack(member: Member, to: Path, kept: BlobStore | None) -> None:
     """Write a member below a folder. Its name is one of the format's, whatever the file says."""
     if member.name in (archive.STORE, archive.KEY):
         path = to / member.name
     elif member.name.startswith(archive.BLOBS):
         sha256 = digests.check(member.name.removeprefix(archive.BLOBS))
+        if kept is not None:
+            _pass_on(member, sha256, to / "blob", kept)
+            return
         path = to / "blobs" / sha256[:2] / sha256
         path.parent.mkdir(exist_ok=True, mode=0o700)
     else:
         raise BackupError(f"{member.name!r} does not belong in a backup")
+    _write(member, path)
+
+
+def _write(member: Member, path: Path) -> str:
+    """Write a member's content into a new file; return its SHA-256."""
+    digest = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         for piece in member.pieces:
+            digest.update(piece)
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _pass_on(member: Member, sha256: str, path: Path, kept: BlobStore) -> None:
+    """Add a blob to those that are kept elsewhere, unless it is there already."""
+
+    async def add() -> None:
+        if await kept.size(sha256) != member.size_bytes:
+            await kept.add(sha256, path)
+
+    # What is not the blob is refused when all of it has been read.
+    if _write(member, path) == sha256:
+        asyncio.run(add())
+    path.unlink(missing_ok=True)
 
 
 def _check(backup: Path, unpacked: Path, head: Head) -> None:
@@ -94,9 +125,10 @@ def _check(backup: Path, unpacked: Path, head: Head) -> None:
     require_known(head.store)
 
 
-def _move_away(data_dir: Path) -> Path | None:
+def _move_away(data_dir: Path, *, keeps_blobs: bool) -> Path | None:
     """Move what is there into a folder beside it; return that, or None if there was nothing."""
-    there = [path for name in _REPLACED if (path := data_dir / name).exists()]
+    named = [name for name in _REPLACED if keeps_blobs or name != "blobs"]
+    there = [path for name in named if (path := data_dir / name).exists()]
     if not there:
         return None
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -110,7 +142,7 @@ def _move_away(data_dir: Path) -> Path | None:
 
 
 def _move_in(unpacked: Path, data_dir: Path) -> None:
-    for folder in (*unpacked.glob("blobs/*"), unpacked / "blobs", unpacked):
+    for folder in (*unpacked.glob("blobs/*"), *unpacked.glob("blobs"), unpacked):
         sync(folder)
     for name in ("blobs", archive.KEY, archive.STORE):
         if (path := unpacked / name).exists():

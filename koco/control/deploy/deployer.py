@@ -197,7 +197,7 @@ class Deployer:
                 f"release {found.number} of {service} {what}",
                 hint=f"`koco releases {service}` lists the others",
             )
-        self._require_bundle(found)
+        await self._require_bundle(found)
         return found
 
     async def former(self, service: str) -> Release | None:
@@ -219,8 +219,8 @@ class Deployer:
             r for r in await self._store.releases.with_status("starting") if r.service == service
         ]
 
-    def _require_bundle(self, release: Release) -> None:
-        if not self._bundles.has(release.bundle):
+    async def _require_bundle(self, release: Release) -> None:
+        if not await self._bundles.has(release.bundle):
             commit = (release.origin.commit or "")[:12]
             again = f"deploy commit {commit} again" if commit else "deploy that code again"
             raise ConflictError(

@@ -114,6 +114,6 @@ class Environments:
         runtime = release.manifest.runtime
         installer, lines = "pip", list[str]()
         if runtime.installs:
-            bundle = self._bundles.path(release.bundle)
+            bundle = await self._bundles.file(release.bundle)
             installer, lines = await asyncio.to_thread(packages.to_install, bundle, runtime)
         return installer, [*self._base.get("pip", ()), *lines]

@@ -173,7 +173,7 @@ class Probations:
         former = await self._store.releases.former(broken.service)
         if former is None or former.fingerprint == broken.fingerprint:
             return None
-        return former if self._bundles.has(former.bundle) else None
+        return former if await self._bundles.has(former.bundle) else None
 
     def _tell(self, broken: Release, message: str) -> None:
         self._troubles[broken.service] = f"release {broken.number} is broken: {message}"

@@ -157,14 +157,16 @@ class Spooler:
         return acks
 
     async def _commit_stored(
-        self, batches: list[Batch], stored: Sequence[Sequence[Recorded] | NoRoomError]
+        self, batches: list[Batch], stored: Sequence[Sequence[Recorded] | KocoError]
     ) -> list[Ack]:
         """Commit the batches whose large results have room; refuse only the others."""
         acks = [Ack(0)] * len(batches)
         fitting: dict[int, Sequence[Recorded]] = {}
         for at, records in enumerate(stored):
-            if isinstance(records, NoRoomError):
-                why = f"the result of a step waits for room: {records.message}"
+            if isinstance(records, KocoError):
+                is_full = isinstance(records, NoRoomError)
+                waits = "waits for room" if is_full else "cannot be stored yet"
+                why = f"the result of a step {waits}: {records.message}"
                 self._note_refused(batches[at].fid, why)
             else:
                 fitting[at] = records

@@ -5,14 +5,17 @@ is taken out, large results become blobs, and if the service asks for it, result
 batch without records costs a search for their mark and nothing else.
 """
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 import msgspec
 
 from koco.control.events import record_bounds
 from koco.control.settings import Settings
+from koco.control.storage.blob_stores.protocol import BlobsAwayError
 from koco.control.storage.blobs import Blobs
 from koco.errors import KocoError, LimitError, NoRoomError, UsageError
 from koco.events import line
@@ -93,18 +96,18 @@ class StepRecords:
     @asynccontextmanager
     async def stored(
         self, batches: Sequence[tuple[Batch, Sequence[Recorded]]]
-    ) -> AsyncIterator[Sequence[Sequence[Recorded] | NoRoomError]]:
+    ) -> AsyncIterator[Sequence[Sequence[Recorded] | KocoError]]:
         """Put large results into blobs, and keep these while the block commits their names.
 
-        Yields the records of each batch as they are stored, or why there is no room for them.
+        Yields the records of each batch as they are stored, or why they cannot be stored now.
         """
         blobs = self._blobs
         if blobs is None or not any(_is_large(each) for _, records in batches for each in records):
             yield [records for _, records in batches]
             return
-        # Held during the commit, because a blob that no row names may be collected.
-        async with blobs.settling:
-            yield [await _placed(blobs, batch, records) for batch, records in batches]
+        # Spared until the commit, because a blob that no row names may be collected.
+        async with AsyncExitStack() as spared:
+            yield [await _placed(blobs, batch, records, spared) for batch, records in batches]
 
     def _require_size(self, record: StepRecord) -> None:
         size_bytes = len(record.result or b"")
@@ -131,19 +134,10 @@ class StepRecords:
         return await self._box()
 
 
-async def read_blob(blobs: Blobs, sha256: str) -> bytes:
-    """Return the whole content of a blob.
-
-    Raises:
-        NotFoundError: it was removed from the data directory by hand.
-    """
-    return b"".join([piece async for piece in blobs.read(sha256)])
-
-
 async def _placed(
-    blobs: Blobs, batch: Batch, records: Sequence[Recorded]
-) -> Sequence[Recorded] | NoRoomError:
-    """Put a batch's large results into blobs; return its records, or why there is no room."""
+    blobs: Blobs, batch: Batch, records: Sequence[Recorded], spared: AsyncExitStack
+) -> Sequence[Recorded] | KocoError:
+    """Put a batch's large results into blobs; return its records, or why it must wait."""
     is_end = batch.status is not None and batch.status.is_final
     placed: list[Recorded] = []
     for each in records:
@@ -151,9 +145,13 @@ async def _placed(
         if result is None or not _is_large(each):
             placed.append(each)
             continue
+        digest = await asyncio.to_thread(hashlib.sha256, result)
+        sha256 = digest.hexdigest()
+        await spared.enter_async_context(blobs.spare(sha256))
+        size_bytes = len(batch.body)
         try:
-            sha256 = await blobs.put(result, events_bytes=len(batch.body), is_last=batch.is_last)
-        except NoRoomError as exc:
+            await blobs.put(sha256, result, events_bytes=size_bytes, is_last=batch.is_last)
+        except (NoRoomError, BlobsAwayError) as exc:
             if is_end:
                 continue  # its flow has not seen the outcome, and must be able to end
             return exc

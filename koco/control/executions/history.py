@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from koco.control.events.step_records import Box, read_blob
+from koco.control.events.step_records import Box
 from koco.control.storage.blobs import Blobs
 from koco.errors import NotFoundError, TooManyError
 from koco.events.steps import Past, PastStep, StepStatus, encode_past
@@ -51,7 +51,7 @@ class Histories:
         found = await self._store.steps.result(execution.id, key)
         data = found.result
         if found.blob is not None:
-            data = await read_blob(self._blobs, found.blob)
+            data = await self._blobs.content(found.blob)
         if data is None:
             raise NotFoundError(f"the step {key!r} of {execution.fid} has no outcome")
         return base64.b64encode(self._opener().open(data, key)).decode()
@@ -87,7 +87,7 @@ class Histories:
     async def _in_full(self, found: ExportedStep) -> ExportedStep:
         if found.step.blob is None:
             return found
-        result = await read_blob(self._blobs, found.step.blob)
+        result = await self._blobs.content(found.step.blob)
         step = msgspec.structs.replace(found.step, blob=None)
         return found._replace(step=step, result=result)
 

@@ -391,7 +391,7 @@ async def _held(bundles: Bundles | None, release: Release | None) -> AsyncIterat
     if bundles is None or release is None:
         yield
         return
-    if not bundles.has(release.bundle):
+    if not await bundles.has(release.bundle):
         raise ConflictError(
             f"the code of release {release.number} of {release.service} has been removed",
             hint=f"{_LIVE}; `koco up --set keep_releases=N` keeps more of them",

@@ -246,14 +246,36 @@ async def _store(parts: Parts) -> list[Finding]:
 async def _disk(parts: Parts) -> list[Finding]:
     data_dir = parts.data_dir
     free = shutil.disk_usage(data_dir).free
-    held = await asyncio.to_thread(_folder_size, data_dir / "blobs")
-    what = f"{format_size(free)} free at {data_dir}; bundles and files take {held}"
+    held = ""
+    if _has_blobs(parts):
+        size = await asyncio.to_thread(_folder_size, data_dir / "blobs")
+        held = f"; bundles and files take {size}"
+    what = f"{format_size(free)} free at {data_dir}{held}"
     if trouble := parts.disk.trouble:
-        return [Finding("disk", FAILED, f"{trouble}; bundles and files take {held}", _NO_ROOM)]
+        return [Finding("disk", FAILED, f"{trouble}{held}", _NO_ROOM)]
     if free >= _LITTLE_BYTES:
         return [Finding("disk", OK, what)]
     hint = "make room there: uploads are refused first, then events wait (disk_reserve_mb)"
     return [Finding("disk", WARNING, what, hint)]
+
+
+def _has_blobs(parts: Parts) -> bool:
+    """Return whether blobs are in the data directory."""
+    return parts.files.blobs.kept.location == str(parts.data_dir / "blobs")
+
+
+async def _blobs(parts: Parts) -> list[Finding]:
+    kept = parts.files.blobs.kept
+    if _has_blobs(parts):
+        return []
+    await kept.check()
+    live = await parts.store.releases.with_status("live")
+    gone = [each.service for each in live if await kept.size(each.bundle) is None]
+    if gone:
+        what = f"the code of live releases is not in {kept.location}: {', '.join(gone)}"
+        hint = "`koco blobs copy` takes it there from where it was, or deploy them again"
+        return [Finding("blobs", FAILED, what, hint)]
+    return [Finding("blobs", OK, f"can be written and read: {kept.location}")]
 
 
 def _folder_size(folder: Path) -> str:
@@ -390,6 +412,7 @@ _LOOKS: dict[str, Look] = {
     "control plane": _control_plane,
     "store": _store,
     "disk": _disk,
+    "blobs": _blobs,
     "ray": _ray,
     "environments": _environments,
     "executions": _queue,

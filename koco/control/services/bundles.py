@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from koco.control.storage import digests
 from koco.control.storage.blobs import Blobs
 from koco.errors import NotFoundError
 from koco.manifest.differences import File
@@ -43,19 +44,21 @@ class Bundles:
         #: again.
         self._since = secrets.token_hex(4)
 
-    def path(self, sha256: str) -> Path:
-        """Return a bundle's file.
+    async def file(self, sha256: str) -> Path:
+        """Return a bundle's file, or a copy of it that is to be read soon.
 
         Raises:
             NotFoundError: There is no such bundle.
+            BlobsAwayError: The storage of blobs does not answer.
         """
-        if not self.has(sha256):
-            raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
-        return self._blobs.path(sha256)
+        try:
+            return await self._blobs.file(sha256)
+        except NotFoundError as exc:
+            raise _missing(sha256) from exc
 
-    def has(self, sha256: str) -> bool:
+    async def has(self, sha256: str) -> bool:
         """Return True if a bundle is here."""
-        return self._blobs.path(sha256).is_file()
+        return await self._blobs.has(sha256)
 
     async def check(self, sha256: str) -> None:
         """Refuse a bundle that is not safe to unpack; see `bundle_listing.check`.
@@ -63,15 +66,16 @@ class Bundles:
         Raises:
             NotFoundError: There is no such bundle.
         """
-        await asyncio.to_thread(_check, self.path(sha256), self._blobs.largest_bytes)
+        path = await self.file(sha256)
+        await asyncio.to_thread(_check, path, self._blobs.largest_bytes)
 
     async def files(self, sha256: str) -> list[File]:
         """Return the files in a bundle. Raises NotFoundError if there is no such bundle."""
-        return await asyncio.to_thread(_listing, self.path(sha256))
+        return await asyncio.to_thread(_listing, await self.file(sha256))
 
     async def names(self, sha256: str) -> list[str]:
         """Return the paths in a bundle. Raises NotFoundError if there is no such bundle."""
-        return await asyncio.to_thread(bundle_listing.names, self.path(sha256))
+        return await asyncio.to_thread(bundle_listing.names, await self.file(sha256))
 
     async def state(self, sha256: str, *, by: str = "") -> tuple[int, bool]:
         """Return how much of a bundle is here (bytes), and True if it is complete.
@@ -79,10 +83,10 @@ class Bundles:
         An incomplete upload belongs to the user `by`. A complete bundle stays for at least
         another day, because somebody is about to use it.
         """
-        path = self._blobs.path(sha256)
         async with self._blobs.settling:
-            if path.is_file() and await self._store.releases.have_bundle(sha256):
-                await self._store.uploads.add(UPLOADER, sha256, path.stat().st_size)
+            size_bytes = await self._blobs.kept.size(digests.check(sha256))
+            if size_bytes is not None and await self._store.releases.have_bundle(sha256):
+                await self._store.uploads.add(UPLOADER, sha256, size_bytes)
         return await self._blobs.state(UPLOADER, sha256, by=by)
 
     async def receive(
@@ -113,10 +117,10 @@ class Bundles:
             NotFoundError: It is not here, or is no bundle but for example a user's file.
         """
         async with self._blobs.settling:
-            self.path(sha256)
             is_bundle = await self._store.uploads.renew(UPLOADER, sha256) is not None
-            if not (is_bundle or await self._store.releases.have_bundle(sha256)):
-                raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
+            is_bundle = is_bundle or await self._store.releases.have_bundle(sha256)
+            if not (is_bundle and await self.has(sha256)):
+                raise _missing(sha256)
             yield
 
     def url(self, sha256: str) -> str:
@@ -144,16 +148,16 @@ class Bundles:
         except NotFoundError:
             url = f"{self._url}/bundles/{signature}/{name}.zip"
             return late_bundle.placeholder(BUNDLE_MARK, url)
-        return self.path(release.bundle)
+        return await self.file(release.bundle)
 
-    def signed_path(self, signature: str, sha256: str) -> Path:
+    async def signed_file(self, signature: str, sha256: str) -> Path:
         """Return a bundle's file to a caller that knows its signature.
 
         Raises:
             NotFoundError: There is no such bundle, or the signature is wrong.
         """
         self._require_signed(signature, sha256)
-        return self.path(sha256)
+        return await self.file(sha256)
 
     def _require_signed(self, signature: str, name: str) -> None:
         # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
@@ -162,6 +166,10 @@ class Bundles:
 
     def _sign(self, sha256: str) -> str:
         return hmac.new(self._secret, sha256.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _missing(sha256: str) -> NotFoundError:
+    return NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
 
 
 @lru_cache(_REMEMBERED)

@@ -1,39 +1,44 @@
-"""Blobs on disk, by their SHA-256, and the uploads that become blobs.
+"""Blobs, by their SHA-256, and the uploads that become blobs.
 
 An upload is a part file, one for each user and blob, to which pieces are appended. If a connection
 breaks or the process dies, its part stays, and the next request continues it. Once a part is
-complete, its hash is checked, and it is made durable and renamed, so a blob exists as a whole or
-not at all. All disk access happens in threads, because events must not wait for it. Unfinished
-uploads count against a quota of the uploader, and are removed when nothing more arrives.
+complete, its hash is checked, and it becomes a blob (`koco.control.storage.blob_stores`), so a blob
+exists as a whole or not at all. All disk access happens in threads, because events must not wait
+for it. Unfinished uploads count against a quota of the uploader, and are removed when nothing more
+arrives. They are of one process: at another one, an upload begins anew.
 """
 
 import asyncio
 import contextlib
-import errno
 import hashlib
-import os
+import math
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from koco.control.settings import Settings
 from koco.control.storage import digests
-from koco.control.storage.disk import Disk, no_room
+from koco.control.storage.blob_stores.copies import Copies, require_hash
+from koco.control.storage.blob_stores.directory import Directory
+from koco.control.storage.blob_stores.protocol import BlobStore, missing
+from koco.control.storage.disk import Disk
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.disk_sync import sync
-from koco.errors import ConflictError, LimitError, NotFoundError, UnauthorizedError, UsageError
+from koco.errors import ConflictError, LimitError, UnauthorizedError, UsageError
 from koco.events import line
 from koco.sizes import MB
 from koco.store.store import Store
 
 #: How long unreferenced blobs are kept (seconds).
 _KEEP_S = 24 * 3600.0
+#: How long it is remembered that a blob exists, where to ask takes a request (seconds).
+_SEEN_S = 60.0
 #: How many blobs one transaction looks up.
-_BATCH = 1000
+_BATCH = 100
 
 
 class OffsetError(ConflictError):
@@ -54,22 +59,35 @@ class BusyError(OffsetError):
 
 
 class Blobs:
-    """The blobs and parts in a data directory."""
+    """The blobs of a control plane, and the parts in its data directory."""
 
-    def __init__(self, data_dir: Path, store: Store, settings: Settings, disk: Disk) -> None:
-        self._blobs = data_dir / "blobs"
+    def __init__(
+        self,
+        data_dir: Path,
+        store: Store,
+        settings: Settings,
+        disk: Disk,
+        *,
+        kept: BlobStore | None = None,
+    ) -> None:
+        """Blobs are in `kept`; by default they are files in the data directory."""
+        self.kept = kept or Directory(data_dir / "blobs")
+        self._copies = Copies(data_dir / "copies", self.kept, disk)
         self._parts = data_dir / "parts"
         self._store = store
         self._settings = settings
         self._disk = disk
         self._open: dict[str, Part] = {}
-        #: Held while a blob is created or referenced, and while garbage is found and removed.
+        #: The parts that are becoming blobs.
+        self._finishing: dict[str, asyncio.Task[None]] = {}
+        #: Held while a blob is referenced, and while garbage is found and removed.
         self.settling = asyncio.Lock()
-        for directory in (self._blobs, self._parts):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for former in (data_dir / "bundles").glob("*.zip"):
-            _move(former, self.path(former.stem))  # the location of bundles in older versions
-        shutil.rmtree(data_dir / "bundles", ignore_errors=True)
+        #: The blobs that are being added, which nothing refers to yet.
+        self._spared: Counter[str] = Counter()
+        #: Until when (monotonic seconds) blobs are known to exist.
+        self._seen: dict[str, float] = {}
+        self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _take_over_bundles(data_dir / "bundles", self.kept)
         #: Uploads of all kinds. Here a part has its size or, during an upload, the announced one.
         self.unfinished = Unfinished(settings)
         self._sizes = self.unfinished.sizes
@@ -84,22 +102,38 @@ class Blobs:
         """The size limit of a file (bytes)."""
         return self._settings.max_file_mb * MB
 
-    def path(self, sha256: str) -> Path:
-        """Return the path of a blob, which need not exist.
+    async def has(self, sha256: str) -> bool:
+        """Return whether a blob exists."""
+        now = time.monotonic()
+        if now < self._seen.get(sha256, -math.inf):
+            return True
+        found = await self.kept.size(digests.check(sha256)) is not None
+        if found and self.kept.path(sha256) is None:
+            self._seen = {name: at for name, at in self._seen.items() if at > now}
+            self._seen[sha256] = now + _SEEN_S
+        return found
+
+    async def file(self, sha256: str) -> Path:
+        """Return a file with the content of a blob, to be read soon.
 
         Raises:
-            UsageError: `sha256` is not a SHA-256.
+            NotFoundError: there is no such blob.
+            KocoError: see `Copies.of`.
         """
-        return self._blobs / digests.check(sha256)[:2] / sha256
+        size_bytes = await self.kept.size(digests.check(sha256))
+        if size_bytes is None:
+            raise missing(sha256, self.kept.location)
+        path = self.kept.path(sha256)
+        return path or await self._copies.of(sha256, size_bytes=size_bytes)
 
     async def state(self, user: str, sha256: str, *, by: str = "") -> tuple[int, bool]:
         """Return how much of a user's blob has arrived (bytes), and whether it is complete.
 
         `by` is the uploader, if that is not the user: an unfinished part belongs to the uploader.
         """
-        path = self.path(sha256)
+        digests.check(sha256)
         size = await self._store.uploads.renew(user, sha256)
-        if size is not None and path.is_file():
+        if size is not None and await self.kept.size(sha256) is not None:
             return size, True
         name = upload_name(by or user, sha256)
         # A mere question creates nothing, because anybody with a key may ask for any hash.
@@ -127,11 +161,13 @@ class Blobs:
             TooManyError: the uploader's unfinished uploads have reached the limit of number or
                 size.
             NoRoomError: the disk is full, or will be once the other uploads are complete.
+            BlobsAwayError: the storage of blobs does not answer. The part stays complete, and the
+                next request, with no more bytes, tries again.
             UsageError: the body has more than `length` bytes; or the hash is wrong, and the part
                 was removed.
         """
         self.check_length(length)
-        name = upload_name(by or user, self.path(sha256).name)
+        name = upload_name(by or user, digests.check(sha256))
         part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
@@ -152,7 +188,7 @@ class Blobs:
             with self._disk.promised(length - part.size) as promise:
                 await take(part, body, length, promise)
             if part.size == length:
-                await self._finish(part, user, sha256)
+                await self._finish_once(name, part, user, sha256)
             return part.size
         finally:
             part.is_busy = False
@@ -199,25 +235,26 @@ class Blobs:
             self._open.pop(name, None)
             self._sizes.pop(name, None)
 
-    async def put(self, data: bytes, *, events_bytes: int = 0, is_last: bool = False) -> str:
-        """Store a large part of an event as a blob; return its SHA-256.
+    async def put(
+        self, sha256: str, data: bytes, *, events_bytes: int = 0, is_last: bool = False
+    ) -> None:
+        """Store a large part of an event as a blob.
 
-        Hold `settling` from before this call until something in the store names the blob.
-        `Disk.apart` says how much of the disk it may use.
+        Use `spare` from before this call until something in the store names the blob. `Disk.apart`
+        says how much of the disk it may use.
 
         Raises:
             NoRoomError: the disk is full.
+            BlobsAwayError: the storage of blobs does not answer.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
-        if await asyncio.to_thread(_renew, self.path(sha256), len(data)):
-            return sha256  # it was put when its event was first sent, which had no room
-        part = Part(self._parts / secrets.token_hex(32))
-        try:
-            with self._disk.apart(len(data), events_bytes=events_bytes, is_last=is_last):
-                await asyncio.to_thread(_write, part, data, sha256, self.path(sha256))
-        finally:
-            part.path.unlink(missing_ok=True)
-        return sha256
+        if await self.kept.renew(sha256, len(data)):
+            return  # it was put when its event was first sent, which had no room
+        with contextlib.ExitStack() as room:
+            if self.kept.path(sha256) is not None:
+                room.enter_context(
+                    self._disk.apart(len(data), events_bytes=events_bytes, is_last=is_last)
+                )
+            await self.kept.put(sha256, data)
 
     def check_length(self, length: int) -> None:
         """Check the size of a file (bytes).
@@ -248,11 +285,40 @@ class Blobs:
                 paths.append(path)
         await asyncio.to_thread(_remove, paths)
 
+    async def _finish_once(self, name: str, part: Part, user: str, sha256: str) -> None:
+        """Make a blob of a part, also if the request ends meanwhile; the next one waits for it."""
+        task = self._finishing.get(name)
+        if task is None:
+            task = asyncio.create_task(self._finish(part, user, sha256))
+            self._finishing[name] = task
+            task.add_done_callback(lambda done: self._note_finished(name, done))
+        await asyncio.shield(task)
+
+    def _note_finished(self, name: str, task: "asyncio.Task[None]") -> None:
+        self._finishing.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # perhaps nobody waits for it any more
+
     async def _finish(self, part: Part, user: str, sha256: str) -> None:
         await asyncio.to_thread(part.settle, sha256)
-        async with self.settling:
-            await asyncio.to_thread(_move, part.path, self.path(sha256))
-            await self._store.uploads.add(user, sha256, part.size)
+        async with self.spare(sha256):
+            await self.kept.add(sha256, part.path)
+            async with self.settling:
+                await self._store.uploads.add(user, sha256, part.size)
+        await asyncio.to_thread(part.path.unlink, missing_ok=True)
+
+    @contextlib.asynccontextmanager
+    async def spare(self, sha256: str) -> AsyncIterator[None]:
+        """Keep a blob that is being added, while the block has something refer to it."""
+        self._spared[sha256] += 1
+        try:
+            async with self.settling:
+                pass  # those that are being removed now were chosen before
+            yield
+        finally:
+            self._spared[sha256] -= 1
+            if not self._spared[sha256]:
+                del self._spared[sha256]
 
     async def collect(self) -> int:
         """Remove parts that have been idle for long, and unreferenced blobs.
@@ -269,20 +335,25 @@ class Blobs:
                 path.unlink(missing_ok=True)  # in the loop: no request can begin to append
                 count += 1
         before = time.time() - _KEEP_S
-        blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
-        for at in range(0, max(len(blobs), 1), _BATCH):
-            names = [path.name for path in blobs[at : at + _BATCH]]
-            async with self.settling:
-                if self._holds:
-                    break
-                unnamed = await self._store.uploads.find_unused(
-                    names,
-                    before=line.timestamp(before),
-                    keep_releases=self._settings.keep_releases,
-                )
-                await asyncio.to_thread(_remove, map(self.path, unnamed))
-            count += len(unnamed)
+        count += await self._collect([], before)  # the records of uploads, even without a blob
+        async for names in self.kept.old(before):
+            for at in range(0, len(names), _BATCH):
+                count += await self._collect(names[at : at + _BATCH], before)
         return count
+
+    async def _collect(self, names: list[str], before: float) -> int:
+        """Remove those of some old blobs that nothing refers to; return how many."""
+        async with self.settling:
+            if self._holds:
+                return 0
+            unnamed = await self._store.uploads.find_unused(
+                names, before=line.timestamp(before), keep_releases=self._settings.keep_releases
+            )
+            unnamed = [name for name in unnamed if name not in self._spared]
+            for name in unnamed:
+                self._seen.pop(name, None)
+            await self.kept.remove(unnamed, before=before)
+            return len(unnamed)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -296,17 +367,22 @@ class Blobs:
         finally:
             self._holds -= 1
 
-    def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
-        """Return the bytes of a blob from `start` on, in pieces.
+    async def open(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """Return the bytes of a blob from `start` on, in pieces. See `BlobStore.open`."""
+        return await self.kept.open(digests.check(sha256), start=start)
+
+    async def content(self, sha256: str) -> bytes:
+        """Return the whole content of a blob that is not large.
 
         Raises:
-            NotFoundError: the blob was removed from the data directory by hand.
+            NotFoundError: there is no such blob.
+            BlobsAwayError: the storage of blobs does not answer.
+            KocoError: somebody has changed it.
         """
-        try:
-            file = self.path(sha256).open("rb")
-        except FileNotFoundError as exc:
-            raise NotFoundError(f"the blob {sha256} is not in the data directory") from exc
-        return _pieces(file, start)
+        data = b"".join([piece async for piece in await self.open(sha256)])
+        found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        require_hash(found, sha256, self.kept.location)
+        return data
 
 
 async def _gathered(body: AsyncIterator[bytes]) -> AsyncIterator[tuple[list[bytes], int]]:
@@ -322,40 +398,16 @@ async def _gathered(body: AsyncIterator[bytes]) -> AsyncIterator[tuple[list[byte
     yield pieces, size_bytes
 
 
-async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(start)
-        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-            yield piece
-
-
-def _move(part: Path, blob: Path) -> None:
-    blob.parent.mkdir(exist_ok=True, mode=0o700)
-    part.replace(blob)
-    sync(blob.parent)
-    sync(blob.parent.parent)
-
-
-def _write(part: Part, data: bytes, sha256: str, blob: Path) -> None:
-    try:
-        part.append([data])
-        part.settle(sha256)
-        _move(part.path, blob)
-    except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise no_room(exc.strerror or str(exc)) from exc
-
-
-def _renew(blob: Path, size_bytes: int) -> bool:
-    """Keep a blob from being collected for a while; return whether it exists."""
-    try:
-        if blob.stat().st_size != size_bytes:
-            return False
-        os.utime(blob)
-    except FileNotFoundError:
-        return False
-    return True
+def _take_over_bundles(folder: Path, kept: BlobStore) -> None:
+    """Move bundles from where older versions had them, if blobs are files, as they were then."""
+    for former in folder.glob("*.zip"):
+        if (path := kept.path(former.stem)) is None:
+            return
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        former.replace(path)
+        sync(path.parent)
+        sync(path.parent.parent)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(paths: Iterable[Path]) -> None:

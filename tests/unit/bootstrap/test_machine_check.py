@@ -209,6 +209,14 @@ def test_installs_psycopg_where_the_store_is_a_database() -> None:
     assert job.extras_of({"defaults": {"store": url}, "asked": {"store": ""}}) == {"ray"}
 
 
+def test_installs_obstore_where_blobs_are_in_a_bucket() -> None:
+    """A directory needs nothing more."""
+    lacking = ["no-such-client>=1; extra == 's3'"]
+    extras = job.extras_of({"asked": {"blobs": "s3://bucket/koco"}})
+    assert job.missing_packages(lacking, extras) == ["no-such-client>=1"]
+    assert job.extras_of({"asked": {"blobs": "/mnt/shared"}}) == {"ray"}
+
+
 def test_a_store_is_a_file_or_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database needs psycopg on the head; the error says how to install it."""
     url = "postgresql://koco@db/koco"

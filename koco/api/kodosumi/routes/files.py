@@ -30,7 +30,7 @@ async def read_file(request: Request, fid: str) -> Response[Any]:
             for file in files
         ]
         return Response(sorted(shown, key=lambda each: str(each["path"])))
-    answer = stream_file(request, files[0])
+    answer = await stream_file(request, files[0])
     name = quote(place.rpartition("/")[2], safe="")
     shown_as = f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
     answer.headers["Content-Disposition"] = shown_as

@@ -40,7 +40,7 @@ async def fetch_bundle(request: Request, signature: str, name: str) -> Response[
     """Return a bundle to a node, which has no key but knows the signed URL."""
     bundles, stem = request.parts.bundles, name.removesuffix(".zip")
     if "." not in stem:
-        path = bundles.signed_path(signature, stem)
+        path = await bundles.signed_file(signature, stem)
         return File(path, media_type="application/zip", filename=name)
     found = await bundles.of_release(signature, stem)
     if isinstance(found, bytes):

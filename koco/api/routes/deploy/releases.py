@@ -1,5 +1,6 @@
 """Releases of services: deploy, roll back, and list them."""
 
+import asyncio
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -23,6 +24,7 @@ from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Shape, Time, text
 from koco.control.deploy import checks
 from koco.control.deploy.deployer import READY_S
+from koco.control.storage.blob_stores.protocol import BlobsAwayError
 from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import key_literals, load
@@ -64,14 +66,17 @@ class ListedRelease(Shape):
     available: Annotated[bool, Meta(description="whether a rollback can go back to it")]
 
     @classmethod
-    def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
+    async def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
         """Return a release as the caller may see it."""
         error = release.error
         if error and error.detail and not is_owner(request):
             hint = error.hint or ABOUT_TRACEBACKS
             error = ReleaseFailure(message=error.message, hint=hint)
-        # Without its bundle nothing can go back to it.
-        available = request.parts.bundles.has(release.bundle)
+        try:
+            # Without its bundle nothing can go back to it.
+            available = await request.parts.bundles.has(release.bundle)
+        except BlobsAwayError:
+            available = False  # as long as nobody can fetch its bundle
         return cls.of(release, error=error, available=available, **others)
 
 
@@ -101,7 +106,7 @@ class Release(ListedRelease):
     ) = UNSET
 
     @classmethod
-    def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
+    async def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
         """Return a release as the caller may see it: only those who may deploy see keys in it."""
         manifest = load.to_data(release.manifest)
         flows = [
@@ -111,7 +116,7 @@ class Release(ListedRelease):
         if not is_owner(request):
             manifest = key_literals.mask((), manifest)
         defaults = {"unchanged": False, "waits_for": UNSET, "doing": UNSET}
-        return super().render(
+        return await super().render(
             request, release, manifest=manifest, flows=flows, **{**defaults, **others}
         )
 
@@ -233,7 +238,8 @@ async def list_releases(
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
-    return Page([ListedRelease.render(request, release) for release in page.items], page.next)
+    shown = await asyncio.gather(*(ListedRelease.render(request, each) for each in page.items))
+    return Page(shown, page.next)
 
 
 @get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
@@ -247,9 +253,9 @@ async def show_release(request: Request, service: str, number: int, wait: float 
     deployer = request.parts.deployer
     release = await deployer.wait(service, number, seconds=seconds)
     if release.status != "starting":
-        return Release.render(request, release)
+        return await Release.render(request, release)
     waits_for, doing = await deployer.waits_for(release), await deployer.doing(release)
-    return Release.render(request, release, waits_for=waits_for, doing=doing)
+    return await Release.render(request, release, waits_for=waits_for, doing=doing)
 
 
 async def _refuse_more_secrets(request: Request, manifest: Manifest) -> None:
@@ -278,7 +284,7 @@ async def _answer(
         await request.parts.deployer.repair(release)
     code = 202 if release.status == "starting" else 200
     headers = {"Location": f"/v1/services/{release.service}/releases/{release.number}"}
-    answer = Release.render(request, release, unchanged=unchanged)
+    answer = await Release.render(request, release, unchanged=unchanged)
     return Response(answer, status_code=code, headers=headers)
 
 

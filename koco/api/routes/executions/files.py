@@ -107,10 +107,11 @@ async def read_file(request: Request, fid: str) -> RevocableStream:
     """Return a file's content; with `Range`, from a byte on."""
     execution = await auth.find_execution(request, fid)
     path = file_paths.path(_path(request))
-    return stream_file(request, await request.parts.store.files.get(execution.id, path))
+    file = await request.parts.store.files.get(execution.id, path)
+    return await stream_file(request, file)
 
 
-def stream_file(request: Request, file: File) -> RevocableStream:
+async def stream_file(request: Request, file: File) -> RevocableStream:
     """Return the answer with a file's content, or with the part that the request's range names."""
     headers = {
         "ETag": f'"{file.sha256}"',
@@ -129,7 +130,7 @@ def stream_file(request: Request, file: File) -> RevocableStream:
     headers["Content-Length"] = str(file.size_bytes - start)
     return RevocableStream(
         request,
-        request.parts.files.blobs.read(file.sha256, start=start),
+        await request.parts.files.blobs.open(file.sha256, start=start),
         status_code=status,
         media_type="application/octet-stream",
         headers=headers,

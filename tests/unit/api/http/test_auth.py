@@ -387,14 +387,14 @@ def test_a_limited_key_restores_no_removed_secrets(api: Api) -> None:
     api.call(_two_releases(api, "two", (["A", "B"], ["A"])))
     with api.http("two-only") as client:
         answer = client.post("/v1/services/two/rollback", json={"number": 1})
-    api.parts.files.blobs.path(SHA256).unlink()
+    api.parts.files.blobs.kept.path(SHA256).unlink()
     assert answer.status_code == 403, answer.text
     assert "secrets: B" in answer.json()["detail"]
 
 
 async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) -> None:
     store = api.parts.store
-    blob = api.parts.files.blobs.path(SHA256)
+    blob = api.parts.files.blobs.kept.path(SHA256)
     blob.parent.mkdir(exist_ok=True)
     blob.touch()
     for named in secrets:
@@ -440,7 +440,7 @@ def test_a_secret_is_kept_for_older_releases_that_are_in_use(api: Api) -> None:
         await api.parts.vault.put("A", "value", by="ada")
 
     api.call(launch())
-    api.parts.files.blobs.path(SHA256).unlink()
+    api.parts.files.blobs.kept.path(SHA256).unlink()
     api.admit("deployer", "deploy")
     with api.http("deployer") as client:
         answer = client.delete("/v1/secrets/A")

@@ -1,6 +1,7 @@
 """`koco up` on this machine, up to the order to the process that uses Ray."""
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from koco.client.context_file import LOCAL, Context
 from koco.control.backup import archive
 from koco.errors import KocoError
 from koco.store.store import Store
-from tests.support import postgres
+from tests.support import object_storage, postgres
 from tests.support.api_server import serving
 from tests.unit.conftest import Cli
 
@@ -64,6 +65,55 @@ def test_a_store_may_be_a_database(
     assert (refused.code, len(orders)) == (2, 1)
     assert "~/.pgpass" in refused.err
     assert "sesame" not in refused.err
+
+
+def test_blobs_may_be_in_a_bucket(
+    cli: Cli,
+    backup: Path,
+    orders: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is tried before anything starts, and its keys are kept in the data directory."""
+    place = f"s3://{object_storage.BUCKET}/koco"
+    with object_storage.serving(tmp_path) as storage:
+        for name, value in storage.variables.items():
+            monkeypatch.setenv(name, value)
+        ran = cli(*FREE, "--blobs", f"{place}/")
+        assert orders[0]["asked"]["blobs"] == place, ran.err
+        assert object_storage.SECRET not in str(orders[0])
+        kept = driver_process.data_dir() / "s3.json"
+        assert object_storage.SECRET in kept.read_text()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        data = str(tmp_path / "new")
+        cli(*FREE, "--blobs", place, "--restore", str(backup), "--data-dir", data)
+        assert len(orders) == 2 and not (tmp_path / "new" / "blobs").exists()
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        refused = cli(*FREE, "--blobs", place)
+        assert (refused.code, len(orders)) == (2, 2)
+        assert "does not accept the secret key (SignatureDoesNotMatch)" in refused.err
+        assert object_storage.SECRET in kept.read_text()
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", object_storage.SECRET)
+        refused = cli(*FREE, "--blobs", "s3://missing-bucket/koco")
+        assert (refused.code, "has no such bucket" in refused.err) == (2, True)
+    away = cli(*FREE, "--blobs", place)
+    assert (away.code, "cannot be reached" in away.err, len(orders)) == (3, True, 2)
+
+
+def test_blobs_may_be_in_another_directory(
+    cli: Cli, orders: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which koco can write to; without its library, a bucket is refused."""
+    cli(*FREE, "--blobs", str(tmp_path / "shared"))
+    assert orders[0]["asked"]["blobs"] == str(tmp_path / "shared")
+    (tmp_path / "file").write_text("")
+    refused = cli(*FREE, "--blobs", str(tmp_path / "file" / "blobs"))
+    assert (refused.code, "cannot keep blobs in" in refused.err) == (2, True)
+    refused = cli(*FREE, "--blobs", "s3://key:sesame@bucket")
+    assert (refused.code, "sesame" in refused.err, len(orders)) == (2, False, 1)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused = cli(*FREE, "--blobs", "s3://bucket")
+    assert (refused.code, "koco-deploy[s3]" in refused.err) == (2, True)
 
 
 def know(key: str) -> None:

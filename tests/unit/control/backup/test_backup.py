@@ -114,7 +114,7 @@ async def _check_tallies(data_dir: Path) -> None:
 def test_no_blob_is_removed_while_a_backup_is_read(api: Api, tmp_path: Path) -> None:
     """Even if nothing refers to it any more. Afterwards it goes."""
     _, sha256 = fill(api)
-    path = api.parts.files.blobs.path(sha256)
+    path = api.parts.files.blobs.kept.path(sha256)
 
     async def body() -> bytes:
         pieces = api.parts.backups.pieces()
@@ -143,7 +143,7 @@ def test_a_reader_that_leaves_leaves_nothing(api: Api) -> None:
 
     api.call(body())
     assert not [*api.data_dir.glob("backup-*")]
-    _age(api.parts.files.blobs.path(sha256))
+    _age(api.parts.files.blobs.kept.path(sha256))
     assert api.call(api.parts.files.blobs.collect()) == 1
 
 
@@ -254,7 +254,7 @@ def test_an_interrupted_download_leaves_no_file(
     """Neither one that looks whole nor a part."""
     fill(ours)
 
-    async def broken(part: Any) -> AsyncIterator[bytes]:
+    async def broken(part: Any, _: Any) -> AsyncIterator[bytes]:
         if part.name.startswith("blobs/"):
             raise KocoError("the disk is gone")
         yield part.source if isinstance(part.source, bytes) else part.source.read_bytes()

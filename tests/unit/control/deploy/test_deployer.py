@@ -484,7 +484,7 @@ def test_an_impossible_rollback_says_why(tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="release 1 of svc is the live one"):
             await w.deployer.target("svc", 1)
         await w.live("two")
-        w.bundles.path(first.bundle).unlink()
+        (await w.bundles.file(first.bundle)).unlink()
         with pytest.raises(ConflictError, match=r"bundle of release 1 .* collected") as refused:
             await w.deployer.target("svc", 1)
         assert "deploy commit abcdef again" in str(refused.value.hint)
@@ -507,7 +507,7 @@ def test_unneeded_bundles_are_collected(tmp_path: Path) -> None:
 
         async def collected() -> list[int]:
             await w.blobs.collect()
-            return [r.number for r in releases if not w.bundles.has(r.bundle)]
+            return [r.number for r in releases if not await w.bundles.has(r.bundle)]
 
         assert await collected() == [], "all were brought today"
         age(w, days=2)
@@ -528,14 +528,14 @@ def test_a_bundle_is_not_collected_during_a_deploy(tmp_path: Path) -> None:
         age(w, days=2)
         assert (await w.bundles.state(first.bundle))[1]
         await w.blobs.collect()
-        assert w.bundles.has(first.bundle)
+        assert await w.bundles.has(first.bundle)
         async with w.bundles.hold(first.bundle):
             age(w, days=2)
             collecting = asyncio.create_task(w.blobs.collect())
             await asyncio.sleep(0.05)
-            assert w.bundles.has(first.bundle), "while it is made a release"
+            assert await w.bundles.has(first.bundle), "while it is made a release"
         await collecting
-        assert not w.bundles.has(first.bundle)
+        assert not await w.bundles.has(first.bundle)
         with pytest.raises(NotFoundError, match="no bundle"):
             await w.deployer.deploy(MANIFEST, bundle=first.bundle, by="ada")
 
@@ -568,7 +568,7 @@ def test_adopts_the_bundles_of_an_earlier_koco(tmp_path: Path) -> None:
         (tmp_path / "bundles" / f"{sha256}.zip").write_bytes(b"old")
         await w.store.releases.create("s", bundle=sha256, fingerprint="", manifest=MANIFEST, by="")
         w.begin(tmp_path)
-        assert w.bundles.path(sha256).read_bytes() == b"old"
+        assert (await w.bundles.file(sha256)).read_bytes() == b"old"
         assert await w.bundles.state(sha256) == (3, True)
 
     world(tmp_path, body)
@@ -786,7 +786,7 @@ def test_history_has_pages_newest_first(tmp_path: Path) -> None:
 def age(w: World, *, days: float) -> None:
     """Let everything that was brought be as old as that."""
     then = time.time() - days * 86_400
-    for path in w.blobs.path("0" * 64).parent.parent.glob("??/*"):
+    for path in w.blobs.kept.path("0" * 64).parent.parent.glob("??/*"):
         os.utime(path, (then, then))
     w.store.engine._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))
 

@@ -11,6 +11,8 @@ import pytest
 from koco.control.events.chunk_reader import Wanted
 from koco.control.events.step_records import ENCRYPTED
 from koco.control.services.secrets import KEY_FILE, SecretError
+from koco.control.storage.blob_stores.directory import Directory
+from koco.control.storage.blob_stores.protocol import BlobsAwayError
 from koco.errors import TooManyError
 from koco.events import line, steps, wire
 from koco.events.model import Kind, Status
@@ -65,6 +67,27 @@ Body = Callable[[Plane], Awaitable[None]]
 @pytest.fixture
 def check(tmp_path: Path) -> Callable[[Body], None]:
     return lambda body: over_store(tmp_path, lambda store: body(Plane(store)))
+
+
+def test_a_large_result_waits_for_storage_that_is_away(check: Callable[[Body], None]) -> None:
+    """Its batch is not acknowledged, so its runner sends it again; others are not held up."""
+
+    async def body(w: Plane) -> None:
+        class Away(Directory):
+            async def put(self, sha256: str, data: bytes) -> None:
+                raise BlobsAwayError("the bucket does not answer")
+
+        execution, other = await w.running(), await w.running()
+        line_ = steps.encode_line(record(result=b"x" * (MB + 1)))
+        here, w.blobs.kept = w.blobs.kept, Away(w.path / "blobs")
+        assert (await w.send(execution.fid, line_)).last == 0
+        assert "cannot be stored yet: the bucket" in (w.spooler.why(execution.fid) or "")
+        assert (await w.send(other.fid, steps.encode_line(record()))).last == 1
+        w.blobs.kept = here
+        assert (await w.send(execution.fid, line_)).last == 1
+        assert (await w.store.steps.get(execution.id, "fetch:0")).blob is not None
+
+    check(body)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +170,7 @@ def test_large_results_are_blobs(check: Callable[[Body], None]) -> None:
         assert (past.result, past.is_apart) == (None, True)
         step = await w.store.steps.get(execution.id, "fetch:0")
         assert step.blob is not None
-        assert w.blobs.path(step.blob).read_bytes() == large
+        assert w.blobs.kept.path(step.blob).read_bytes() == large
         assert step.size_bytes == len(large)
         unused = await w.store.uploads.find_unused([step.blob], before="9", keep_releases=1)
         assert unused == []
@@ -201,7 +224,7 @@ def test_encrypts_if_the_service_asks_for_it(check: Callable[[Body], None], tmp_
         assert events.count(ENCRYPTED) == 3
         step = await w.store.steps.get(execution.id, "fetch:1")
         assert (step.arguments, step.preview) == (ENCRYPTED, ENCRYPTED)
-        assert b"plain" not in w.blobs.path(step.blob or "").read_bytes()
+        assert b"plain" not in w.blobs.kept.path(step.blob or "").read_bytes()
         first, _ = (await w.past(execution)).steps
         assert first.result == small
         history = await w.export(execution)

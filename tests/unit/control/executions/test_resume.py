@@ -130,7 +130,7 @@ def test_refuses_what_cannot_be_resumed(check: Callable[[Body], None]) -> None:
         with pytest.raises(ConflictError, match="has not ended"):
             await w.launches.resume(running, user="ada")
         release = await w.store.releases.get("svc", 1)
-        w.bundles.path(release.bundle).unlink()
+        (await w.bundles.file(release.bundle)).unlink()
         with pytest.raises(ConflictError, match="code of release 1 of svc has been removed"):
             await w.launches.resume(former, user="ada")
         await w.launches.resume(former, user="ada", live=True)

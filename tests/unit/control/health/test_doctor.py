@@ -17,6 +17,7 @@ from koco.cluster.serve import name_of
 from koco.control.executions.leftovers import Leftovers
 from koco.control.health import doctor
 from koco.control.health.doctor import Doctor, Finding
+from koco.control.storage.blob_stores.directory import Directory
 from koco.control.storage.disk import Disk
 from koco.errors import KocoError
 from koco.events.questions import EndWork
@@ -43,8 +44,11 @@ def parts(w: World, **more: Any) -> Any:
     async def nodes() -> list[placement.Node]:
         return [NODE]
 
+    data_dir = Path(w.store.engine.location).parent
+    kept = Directory(data_dir / "blobs")
     found = {
         "store": w.store,
+        "files": SimpleNamespace(blobs=SimpleNamespace(kept=kept)),
         "disk": Disk(Path(w.store.engine.location).parent, w.settings, w.store.engine),
         "spooler": w.spooler,
         "supervisor": w.supervisor,
@@ -52,7 +56,7 @@ def parts(w: World, **more: Any) -> Any:
         "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
-        "data_dir": Path(w.store.engine.location).parent,
+        "data_dir": data_dir,
         "started": "2026-01-31T00:00:00.000000Z",
     }
     found |= more

@@ -59,7 +59,7 @@ def upload(total: int, name: str = "a.txt") -> Upload:
 
 async def content_of(own: Any, upload_id: str) -> bytes:
     _, found = await own.uploads.finish("ada", upload_id)
-    data = own.blobs.path(found.sha256).read_bytes()
+    data = own.blobs.kept.path(found.sha256).read_bytes()
     assert (hashlib.sha256(data).hexdigest(), len(data)) == (found.sha256, found.size_bytes)
     return bytes(data)
 

@@ -57,7 +57,7 @@ def fetch(tmp_path: Path, settings: Settings) -> Fetch:
                     assert blobs.unfinished.sizes == {}
                 assert await store.uploads.renew("ada", found.sha256) == found.size_bytes
                 assert await store.uploads.renew("bob", found.sha256) is None
-                content = blobs.path(found.sha256).read_bytes()
+                content = blobs.kept.path(found.sha256).read_bytes()
                 assert hashlib.sha256(content).hexdigest() == found.sha256
                 return found
             finally:

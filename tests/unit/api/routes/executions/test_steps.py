@@ -105,7 +105,7 @@ def test_an_export_that_fails_looks_like_no_history(
             client.get(path)
         api.sql(f"{lost} 'fetch:0'")
         answer = client.get(path)
-        assert (answer.status_code, "not in the data" in answer.json()["detail"]) == (404, True)
+        assert (answer.status_code, "is not in" in answer.json()["detail"]) == (404, True)
 
 
 def test_a_resume_is_for_its_owner_and_admins(api: Api) -> None:
