@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from koco.errors import KocoError, UsageError
-from koco.store import address
+from koco.store import address, transfer
 from koco.store.audit import Audit
 from koco.store.engine.protocol import Engine
 from koco.store.engine.sqlite.engine import SqliteEngine
@@ -98,8 +98,15 @@ class Store:
         return await self.engine.copy(to, named_blobs)
 
     async def open(self) -> None:
-        """Open it, migrate its tables, and keep every other control plane out; see `Engine`."""
+        """Open it, migrate its tables, and keep every other control plane out; see `Engine`.
+
+        Raises:
+            ConflictError: a copy into it was interrupted. For others see `Engine.open`.
+        """
         await self.engine.open()
+        if await self.engine.read(transfer.is_part):
+            await self.engine.close()
+            raise transfer.unfinished(self.engine.location)
 
     async def close(self) -> None:
         """Finish pending changes and release it."""

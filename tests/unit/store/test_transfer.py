@@ -1,14 +1,21 @@
 """A store is copied into another one, of whichever engine: every row, and all that follows."""
 
 import asyncio
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from koco.errors import ConflictError
 from koco.events.model import Status
-from koco.store import transfer
+from koco.store import address, transfer
 from koco.store.engine import rows
 from koco.store.engine.protocol import Connection
 from koco.store.engine.sqlite import schema
@@ -16,6 +23,8 @@ from koco.store.errors import StoreError
 from koco.store.model import Answer, Filter, Key, NewExecution
 from koco.store.store import Store
 from koco.store.webhook_model import Webhook
+from tests.bench.measures import history
+from tests.support import postgres
 from tests.support.stores import (
     KINDS,
     SHA,
@@ -121,25 +130,160 @@ def test_refuses_a_store_that_has_rows(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_copy_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row is compared before the commit."""
+@pytest.mark.parametrize(("source", "target"), BOTH_WAYS)
+def test_a_copy_goes_on_where_it_was_interrupted(
+    source: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each piece. Meanwhile nothing else can be done with it, and no row is copied twice."""
+    monkeypatch.setattr(rows, "_ROWS", 2)
+    added: list[str] = []
+    add = rows.add
+
+    def falter(target: Connection, piece: rows.Piece) -> None:
+        add(target, piece)
+        if len(added) % 2:
+            added.append("")
+            raise StoreError("the network is gone")
+        added.append(piece.position)
+
+    monkeypatch.setattr(rows, "add", falter)
     (tmp_path / "a").mkdir()
-    copy_all = rows.copy_all
-
-    def falsely(source: Connection, target: Connection) -> None:
-        copy_all(source, target)
-        target.execute("UPDATE chunks SET first = first + 1 WHERE first > 3")
-
-    monkeypatch.setattr(rows, "copy_all", falsely)
+    (tmp_path / "b").mkdir()
 
     async def main() -> None:
-        async with opened("sqlite", tmp_path / "a") as old, opened("postgresql", tmp_path) as new:
+        async with opened(source, tmp_path / "a") as old:
             await fill(old)
-            with pytest.raises(StoreError, match="the table chunks differ"):
-                await transfer.copy(old.engine, new.engine)
-            assert await new.executions.count_by_status() == {}
+            engine = KINDS[target](tmp_path / "b").engine
+            tries = 0
+            while True:
+                tries += 1
+                await engine.open()
+                try:
+                    counts = await transfer.copy(old.engine, engine)
+                    break
+                except StoreError as exc:
+                    assert "the network is gone" in str(exc)
+                finally:
+                    await engine.close()
+                with pytest.raises(ConflictError, match="only a part of a store"):
+                    await KINDS[target](tmp_path / "b").open()
+            done = [each for each in added if each]
+            assert len(done) == len(set(done))
+            assert tries > 20
+            assert counts["executions"] == 4
+            async with opened(target, tmp_path / "b") as new:
+                assert (await new.executions.page()).items == (await old.executions.page()).items
 
     asyncio.run(main())
+
+
+def test_refuses_a_part_of_another_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one of the same store, if it has been used in between."""
+    monkeypatch.setattr(rows, "end", lambda _: (_ for _ in ()).throw(StoreError("interrupted")))
+    for name in "abc":
+        (tmp_path / name).mkdir()
+
+    async def main() -> None:
+        engine = KINDS["postgresql"](tmp_path / "c").engine
+        await engine.open()
+        async with opened("sqlite", tmp_path / "a") as old, opened("sqlite", tmp_path / "b") as two:
+            await fill(old)
+            await launch(two)
+            with pytest.raises(StoreError, match="interrupted"):
+                await transfer.copy(old.engine, engine)
+            with pytest.raises(ConflictError, match="a part of a copy of another store"):
+                await transfer.copy(two.engine, engine)
+            await launch(old)
+            with pytest.raises(ConflictError, match="before it was used again"):
+                await transfer.copy(old.engine, engine)
+            with pytest.raises(ConflictError, match="only a part of a store"):
+                await transfer.copy(engine, two.engine)
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_copy_that_differs_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row is compared before it can be used."""
+    (tmp_path / "a").mkdir()
+    end = rows.end
+
+    def falsely(target: Connection) -> None:
+        end(target)
+        target.execute("UPDATE chunks SET first = first + 1 WHERE first > 3")
+
+    monkeypatch.setattr(rows, "end", falsely)
+
+    async def main() -> None:
+        engine = KINDS["postgresql"](tmp_path).engine
+        await engine.open()
+        async with opened("sqlite", tmp_path / "a") as old:
+            await fill(old)
+            with pytest.raises(StoreError, match="the table chunks differ"):
+                await transfer.copy(old.engine, engine)
+        await engine.close()
+        with pytest.raises(ConflictError, match="only a part of a store"):
+            await KINDS["postgresql"](tmp_path).open()
+
+    asyncio.run(main())
+
+
+@pytest.mark.timeout(120)
+def test_a_copy_survives_kills(tmp_path: Path) -> None:
+    """The same command goes on, while a second one beside it is refused."""
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as db:
+        schema.migrate(db)
+    history.fill(str(tmp_path / "a.db"), 1.8e9, count=10_000)
+    source, target = str(tmp_path / "a.db"), postgres.databases().url(tmp_path)
+    reached = ""
+    for kill in range(3):
+        copying = start(source, target)
+        reached = eventually(lambda: position(target), differs_from=reached)
+        if kill == 1:
+            copying.send_signal(signal.SIGSTOP)
+            refused = start(source, target)
+            assert "another control plane has" in refused.communicate(timeout=60)[1]
+            assert refused.returncode == 2
+        assert copying.poll() is None, copying.communicate()
+        copying.kill()
+        copying.communicate()
+    copying = start(source, target)
+    assert "10000 executions" in copying.communicate(timeout=60)[1]
+    assert copying.returncode == 0
+
+    async def main() -> None:
+        old, new = (Store.at(address.place(place)) for place in (source, target))
+        await old.open()
+        await new.open()
+        wanted = await old.executions.page(limit=100)
+        assert (await new.executions.page(limit=100)).items == wanted.items
+        for store in (old, new):
+            await store.close()
+
+    asyncio.run(main())
+
+
+def start(source: str, target: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "koco", "store", "copy", "--from", source, "--to", target]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def position(url: str) -> str:
+    """Return the position of a copy into a store that another process has open."""
+    with psycopg.connect(url, options="-c search_path=koco") as db:
+        found = db.execute("SELECT cursor FROM cursors WHERE name = 'copy:position'").fetchone()
+    return found[0] if found else ""
+
+
+def eventually(look: Callable[[], str], *, differs_from: str) -> str:
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        if (found := look()) not in ("", differs_from):
+            return found
+        time.sleep(0.01)
+    pytest.fail("nothing was copied")
 
 
 def test_copies_all_tables() -> None:

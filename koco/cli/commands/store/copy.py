@@ -16,15 +16,20 @@ def command(
         str, Option("--from", metavar="FILE|URL", help="The store: its file or database.")
     ],
     target: Annotated[
-        str, Option("--to", metavar="FILE|URL", help="A new file, or an empty database.")
+        str,
+        Option(
+            "--to",
+            metavar="FILE|URL",
+            help="A new file, or an empty database.",
+        ),
     ],
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Copy a store into a database of PostgreSQL, or back into a file.
 
-    Stop the control plane first, with `koco down`. All rows are compared before the copy is
-    committed: if anything fails, the target stays empty. `koco up --store URL` then starts with
-    it. The files of executions stay in the data directory.
+    Stop the control plane first, with `koco down`. If the copy is interrupted, the same command
+    goes on with it. At the end, all rows are compared. `koco up --store URL` then starts with it.
+    The files of executions stay in the data directory.
 
     Example: koco store copy --from ~/.koco/local/store.db --to postgresql://koco@db/koco
     """
