@@ -151,6 +151,7 @@ class Files:
                     query={},
                     headers={"Range": f"bytes={at}-"},
                     silence_s=_SILENCE_S,
+                    follows=True,
                 ) as incoming:
                     _require_same(incoming, file)
                     for chunk in incoming.pieces(local_files.CHUNK_BYTES):

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
-from koco.client import answers, bounded_body, known_servers, shape_check, trace_headers
+from koco.client import (
+    answers,
+    bounded_body,
+    known_servers,
+    redirects,
+    shape_check,
+    trace_headers,
+)
 from koco.client.context_file import Context, key_of_environment
 from koco.client.http.failures import (
     BrokenError,
@@ -66,6 +73,7 @@ _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust
 #: The path that takes passwords instead of keys.
 _LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out anyway: see `koco ps -a`"
+_HINT_STORAGE = "the files are there; `koco config set blobs_redirect=false` avoids the way"
 _HINT_ODD = "does that URL belong to something else?"
 
 #: The maximum number of pages of one list: a server could send pages without end.
@@ -107,6 +115,7 @@ class Transport:
 
     def __init__(self, context: Context, **options: Unpack[Options]) -> None:
         self.url = context.url
+        self._ca = context.ca
         self._is_gone = options.get("is_gone")
         self._login_hint = _login_hint(context)
         self._on_skew = options.get("on_skew")
@@ -256,11 +265,13 @@ class Transport:
         method: str = "GET",
         content: bytes | None = None,
         takes_refusals: str | None = None,
+        follows: bool = False,
     ) -> Iterator["Incoming"]:
         """Give the answer to one request, with its body still to be read. Never repeats it.
 
         A refusal is an answer, too, if its media type is `takes_refusals`: then another protocol
-        than koco's own is spoken.
+        than koco's own is spoken. If it `follows` redirects, the body may come from the storage of
+        files: see `redirects`.
 
         Raises:
             UnreachableError: now or while the body is read: the caller may try again.
@@ -275,11 +286,26 @@ class Transport:
         with self._translating_errors(), self._http.send(request, pace) as response:
             self._check_version(response)
             kind = (response.headers.get("Content-Type") or "").partition(";")[0]
+            location = response.headers.get("Location")
+            if follows and response.status == redirects.STATUS and location:
+                self.has_answered = True
+                with self._follow(location, headers, pace) as found:
+                    bounded_body.require_plain(found)
+                    yield Incoming(found, pace, response.headers)
+                return
             if not 200 <= response.status < 300 and kind != takes_refusals:
                 raise self._make_error(Answer.of(response, Room()))
             bounded_body.require_plain(response)
             self.has_answered = True
             yield Incoming(response, pace)
+
+    @contextmanager
+    def _follow(self, location: str, headers: Mapping[str, str], pace: Pace) -> Iterator[Response]:
+        server = redirects.place(location, of=self.url)
+        trust = functools.partial(make_ssl_context, self._ca)
+        with self._translating_errors(url=server, hint=_HINT_STORAGE):
+            with redirects.follow(location, headers=headers, pace=pace, trust=trust) as found:
+                yield found
 
     def attempts(self, patience_s: float) -> "Attempts":
         """Return the schedule of attempts for at most `patience_s`."""
@@ -346,8 +372,8 @@ class Transport:
         )
 
     @contextmanager
-    def _translating_errors(self, *, hint: str = _HINT) -> Iterator[None]:
-        url = self.url
+    def _translating_errors(self, *, hint: str = _HINT, url: str = "") -> Iterator[None]:
+        url = url or self.url
         try:
             yield
         except ProxyError as exc:
@@ -458,11 +484,13 @@ class Incoming(NamedTuple):
 
     response: Response
     pace: Pace
+    #: The headers of the control plane's answer, if the body comes from elsewhere.
+    told: Mapping[str, str] | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers; names are case-insensitive."""
-        return self.response.headers
+        """The headers of the control plane; names are case-insensitive."""
+        return self.response.headers if self.told is None else self.told
 
     def lines(self) -> Iterator[list[bytes]]:
         """Yield the complete lines as they arrive. A heartbeat is an empty list.

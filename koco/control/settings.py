@@ -82,6 +82,8 @@ class Settings(msgspec.Struct, kw_only=True):
     card_key: str = ""
     #: Whether Kodosumi's HTTP API is served, too, for clients of Kodosumi.
     kodosumi_api: bool = False
+    #: Whether downloads of files are redirected to signed URLs of the storage, if it has such.
+    blobs_redirect: bool = False
     #: Whether a file field takes a URL, which the control plane fetches.
     url_inputs: bool = False
     #: How long a durable execution may only wait until it leaves its runner (seconds).

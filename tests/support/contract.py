@@ -15,6 +15,7 @@ import jsonschema_rs
 
 from koco.api.app import create_app
 from koco.api.openapi import generator
+from koco.control.leadership import Leadership
 from koco.control.settings import Settings
 
 #: Parameters that may hold slashes.
@@ -124,7 +125,9 @@ class Contract:
 
 def bare_parts() -> Any:
     """Return parts that are enough to make the application, for a look at its routes."""
-    return SimpleNamespace(settings=Settings(), webhooks=SimpleNamespace(contents={}))
+    return SimpleNamespace(
+        settings=Settings(), webhooks=SimpleNamespace(contents={}), leadership=Leadership()
+    )
 
 
 @functools.cache

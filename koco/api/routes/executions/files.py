@@ -16,9 +16,13 @@ from koco.api.http.auth import requires_files
 from koco.api.http.request import Request
 from koco.api.http.streaming import RevocableStream
 from koco.api.openapi.annotations import Answer
+from koco.control.storage.blob_stores.protocol import missing
 from koco.errors import PathError, UsageError
 from koco.plurals import counted
 from koco.store.model import File, NewFile, Page
+
+#: How long a signed URL is valid (seconds). A download that has begun goes on after that.
+_SIGNED_S = 60.0
 
 _BYTES = {"application/octet-stream": bytes}
 
@@ -100,15 +104,27 @@ async def list_files(
     answers={
         200: Answer(media=_BYTES, headers=["ETag"], about="the content"),
         206: Answer(media=_BYTES, headers=["ETag", "Content-Range"], about="a part of the content"),
+        307: Answer(headers=["ETag", "Location"], about="a signed URL has the content"),
     },
     errors=[PathError, RangeError],
 )
-async def read_file(request: Request, fid: str) -> RevocableStream:
+async def read_file(request: Request, fid: str) -> RevocableStream | Response[bytes]:
     """Return a file's content; with `Range`, from a byte on."""
     execution = await auth.find_execution(request, fid)
     path = file_paths.path(_path(request))
     file = await request.parts.store.files.get(execution.id, path)
+    if request.parts.settings.blobs_redirect and (url := await _signed(request, file)):
+        headers = {"ETag": f'"{file.sha256}"', "Cache-Control": "no-store", "Location": url}
+        return Response(b"", status_code=307, media_type="text/plain", headers=headers)
     return await stream_file(request, file)
+
+
+async def _signed(request: Request, file: File) -> str | None:
+    """Return a URL of the storage for a file, or None if there are none."""
+    kept = request.parts.files.blobs.kept
+    if (url := await kept.sign(file.sha256, _SIGNED_S)) and await kept.size(file.sha256) is None:
+        raise missing(file.sha256, kept.location)  # the storage's own answer would not be ours
+    return url
 
 
 async def stream_file(request: Request, file: File) -> RevocableStream:

@@ -248,3 +248,51 @@ def test_status_and_doctor_say_where_blobs_are(api: Api, storage: Storage) -> No
     storage.wire.refuse(refusal(403, "AccessDenied"))
     with pytest.raises(KocoError, match="does not allow it"):
         api.call(doctor._blobs(api.parts))
+
+
+def test_downloads_may_come_from_the_bucket_itself(
+    api: Api, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a signed URL that is valid for a minute; koco's clients follow it, and keep their key."""
+    data = os.urandom(3 * MB)
+    fid, file = attached(api, data)
+    url = f"/v1/executions/{fid}/files/in/file"
+    with api.http() as http:
+        assert http.get(url).status_code == 200
+        monkeypatch.setattr(api.parts.settings, "blobs_redirect", True)
+        answer = http.get(url)
+    assert (answer.status_code, answer.content) == (307, b"")
+    assert answer.headers["ETag"] == f'"{file["sha256"]}"'
+    location = answer.headers["Location"]
+    assert location.startswith(storage.variables["AWS_ENDPOINT_URL"])
+    assert "X-Amz-Expires=60" in location
+    storage.wire.requests.clear()
+    storage.wire.cut_after, storage.wire.cuts = MB, 2
+    assert b"".join(client(api).files.read(fid, file)) == data
+    heads = [head.lower() for head in storage.wire.requests if head.startswith(b"GET")]
+    assert len(heads) == 3 and not [head for head in heads if b"authorization" in head]
+    assert b"bearer" not in b"".join(heads)
+    ranges = [head.partition(b"range: bytes=")[2].partition(b"-")[0] for head in heads]
+    assert int(ranges[0] or 0) == 0 and int(ranges[1]) > 0 and int(ranges[2]) > int(ranges[1])
+
+
+def test_a_redirect_that_fails_is_asked_for_again(
+    api: Api, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt gets another URL; what is not there is not found at once."""
+    monkeypatch.setattr(api.parts.settings, "blobs_redirect", True)
+    fid, file = attached(api, b"content")
+    storage.wire.refuse(refusal(403, "AccessDenied"), method=b"GET", times=2)
+    assert b"".join(client(api).files.read(fid, file)) == b"content"
+    api.call(api.parts.files.blobs.kept.remove([file["sha256"]], before=time.time() + 60))
+    with pytest.raises(NotFoundError, match="is not in s3://"):
+        b"".join(client(api).files.read(fid, file))
+
+
+def test_a_directory_redirects_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing that could serve it."""
+    (tmp_path / "near").mkdir()
+    with serving(tmp_path / "near") as api:
+        monkeypatch.setattr(api.parts.settings, "blobs_redirect", True)
+        fid, file = attached(api, b"content")
+        assert b"".join(client(api).files.read(fid, file)) == b"content"
