@@ -88,17 +88,44 @@ async def live(store: Store, user: str, count: str, at_once: str) -> str:
 
     async def one() -> None:
         async with turns:
-            execution, _ = await store.executions.create(new(user, tags=(user,)))
-            assert await store.executions.assign(execution.fid, user)
-            body = batch(execution.fid, 1, "x", "y", runner=user, status=Status.RUNNING)
-            await store.events.append([body])
-            end = batch(execution.fid, 3, "z", runner=user, status=Status.FINISHED)
-            [ack] = await store.events.append([end])
-            assert ack.last == 3
-            assert not ack.closed
+            await life(store, user)
 
     await asyncio.gather(*(one() for _ in range(int(count))))
     return f"{time.perf_counter() - began:.3f}"
+
+
+async def life(store: Store, user: str) -> str:
+    execution, _ = await store.executions.create(new(user, tags=(user,)))
+    assert await store.executions.assign(execution.fid, user)
+    body = batch(execution.fid, 1, "x", "y", runner=user, status=Status.RUNNING)
+    await store.events.append([body])
+    end = batch(execution.fid, 3, "z", runner=user, status=Status.FINISHED)
+    [ack] = await store.events.append([end])
+    assert ack.last == 3
+    assert not ack.closed
+    return execution.fid
+
+
+async def storm(store: Store, user: str, at_once: str) -> None:
+    """Let executions live, and as a leader launch some in the name of its epoch, for ever.
+
+    It says what was accepted. A leader that is deposed ends, as a control plane's process does.
+    """
+    store.engine.on_deposed = lambda: os._exit(1)
+
+    async def live_on() -> None:
+        while True:
+            say("finished", await life(store, user))
+
+    async def rule() -> None:
+        epoch = await store.engine.lead()
+        say("leads", epoch, time.monotonic())
+        while True:
+            execution, _ = await store.executions.create(new("leader", tags=(str(epoch),)))
+            say("queued", execution.fid)
+            await asyncio.sleep(0.005)
+
+    await asyncio.gather(rule(), *(live_on() for _ in range(int(at_once))))
 
 
 async def burst(store: Store, user: str, for_s: str, at_once: str) -> str:

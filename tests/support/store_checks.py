@@ -27,6 +27,11 @@ _CHECKS = {
         " JOIN executions f ON f.id = e.id + 1 JOIN changes d ON d.execution = f.id"
         " WHERE e.status = 'queued' AND f.status = 'queued' AND d.seq < c.seq"
     ),
+    "a leader launched after the next one did": (
+        "SELECT id, tags, before FROM (SELECT id, tags, lag(tags) OVER (ORDER BY id) AS before"
+        " FROM executions WHERE \"user\" = 'leader') AS e"
+        " WHERE CAST(tags::jsonb ->> 0 AS int) < CAST(before::jsonb ->> 0 AS int)"
+    ),
     "statuses differ from the last event's": (
         "SELECT e.id FROM executions e JOIN chunks c ON c.execution = e.id AND c.last = e.last_seq"
         " WHERE convert_from(c.body, 'UTF8') NOT LIKE '%\"status\":\"' || e.status || '\"%'"

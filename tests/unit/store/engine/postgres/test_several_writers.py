@@ -6,6 +6,8 @@ from pathlib import Path
 import psycopg
 
 from koco.store.model import Change
+from tests.support import postgres
+from tests.support.member_storm import rage
 from tests.support.members import Member, processes, sharing, until, url_for
 from tests.support.store_checks import problems
 from tests.support.stores import launch
@@ -97,6 +99,19 @@ def test_who_listens_misses_nothing_although_its_connection_is_lost(tmp_path: Pa
             await asyncio.gather(*looks)
 
     asyncio.run(main())
+
+
+def test_nothing_is_lost_or_wrong_after_a_storm() -> None:
+    """Processes are killed and stopped, sessions and the server end, all at random."""
+    server = postgres.Server()
+    try:
+        server.execute("CREATE DATABASE own")
+        outcome = rage(server, "own", for_s=10, seed=1)
+    finally:
+        server.remove()
+    assert outcome.problems == []
+    assert {"finished", "queued"} <= set(outcome.accepted.values())
+    assert len(set(outcome.harm)) > 1
 
 
 def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
