@@ -1,5 +1,6 @@
 """The steps of an execution's life."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from koco.store.model import (
     Failure,
     FailureEvent,
     NewExecution,
+    Policy,
 )
 from koco.store.store import Store
 from tests.support.stores import Check, batch, begun, events, launch, statuses
@@ -138,5 +140,45 @@ def test_cancels_all_executions_of_a_service_in_pieces(check: Callable[[Check], 
             assert (await events(store, execution))[-1]["payload"] == {"status": "cancelled"}
         assert (await store.executions.get(running.fid)).grace_s == 2
         assert not (await store.executions.get(other.fid)).cancel_requested
+
+    check(body)
+
+
+def test_an_execution_that_runs_too_long_is_overdue_once(check: Callable[[Check], None]) -> None:
+    """It ends with that error when it is cancelled then."""
+
+    async def body(store: Store) -> None:
+        new = NewExecution(
+            flow="svc/flow", service="svc", release=1, inputs={}, policy=Policy(timeout_s=5)
+        )
+        execution, _ = await store.executions.create(new)
+        await store.executions.assign(execution.fid, "r1")
+        await store.events.append([batch(execution.fid, 1, runner="r1", status=Status.RUNNING)])
+        assert await store.executions.time_out(time.time() + 1) == []
+        assert await store.executions.time_out(time.time() + 6) == [execution.fid]
+        assert await store.executions.time_out(time.time() + 6) == []
+        assert await store.executions.settle(execution.fid, Status.CANCELLED)
+        done = await store.executions.get(execution.fid)
+        assert (done.status, done.error and done.error.type) == (Status.ERROR, "TimedOut")
+
+    check(body)
+
+
+def test_a_stream_that_is_cut_still_ends(check: Callable[[Check], None]) -> None:
+    """It says once how many events were not kept."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        for number in range(1, 4):
+            await store.events.append(
+                [batch(execution.fid, number, "x" * 50, runner="r1")], most_bytes=1
+            )
+        end = batch(execution.fid, 4, "done", runner="r1", status=Status.FINISHED, kind=Kind.FINAL)
+        await store.events.append([end], most_bytes=1)
+        stream = await events(store, execution)
+        texts = [each["payload"] for each in stream if each["kind"] == "stderr"]
+        assert ["max_events_mb" in text for text in texts] == [True, False]
+        assert "3 events" in texts[1]
+        assert stream[-2]["payload"] == "done"
 
     check(body)
