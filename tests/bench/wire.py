@@ -15,6 +15,14 @@ from urllib.parse import urlsplit
 ANY_KEY = "koco_as_long_as_a_key_is_so_that_the_request_is_as_large"
 
 
+class AnswerError(RuntimeError):
+    """An answer that is no success. `status` is its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Wire:
     """A connection that is kept open. One request at a time."""
 
@@ -52,7 +60,7 @@ class Wire:
         """Make a request; return the answer's JSON.
 
         Raises:
-            RuntimeError: the answer is no success; it holds what was said.
+            AnswerError: the answer is no success; it holds what was said.
         """
         content = json.dumps(body).encode() if body is not None else b""
         return json.loads(self.request(method, path, content))
@@ -63,7 +71,7 @@ class Wire:
         """Make a request; return the answer's body.
 
         Raises:
-            RuntimeError: the answer is no success; it holds what was said.
+            AnswerError: the answer is no success; it holds what was said.
         """
         status, told = self._ask(method, path, content, headers)
         if told.get("transfer-encoding") == "chunked":
@@ -73,7 +81,8 @@ class Wire:
         else:
             body = self._file.read(int(told.get("content-length", "0")))
         if status >= 300:
-            raise RuntimeError(f"{method} {path}: {status} {body.decode(errors='replace')}")
+            told_why = body.decode(errors="replace")
+            raise AnswerError(f"{method} {path}: {status} {told_why}", status)
         return body
 
     def stream(self, path: str) -> Iterator[bytes]:

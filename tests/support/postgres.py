@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,9 +44,13 @@ _SETTINGS = {
 
 
 class Server:
-    """A server in a temporary folder, on a free port of 127.0.0.1."""
+    """A server in a temporary folder, on a free port of 127.0.0.1.
 
-    def __init__(self) -> None:
+    `settings` replaces those of a test, whose data may be lost with the machine.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = _SETTINGS if settings is None else settings
         self._bin = programs()
         self._as = _owner()
         self.folder = Path(tempfile.mkdtemp(prefix="koco-postgres-"))
@@ -60,7 +65,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self.data, f"--port={self.port}", *options],
