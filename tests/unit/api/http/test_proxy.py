@@ -203,7 +203,7 @@ def test_a_stalled_reader_costs_little_and_is_dropped(api: Api) -> None:
 @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not on this system")
 def test_the_kernel_buffers_little_for_a_stalled_reader() -> None:
     """A few hundred kilobytes. By default it would be megabytes."""
-    listener = asyncio.run(listening._listen("127.0.0.1", 0))
+    listener = asyncio.run(listening.listen("127.0.0.1", 0))
     listener.setblocking(True)
     with listener, socket.create_connection(listener.getsockname()):
         answering, _ = listener.accept()
