@@ -32,6 +32,12 @@ class Dashboard:
         self._find = find or _dashboard
         self._client: httpx.AsyncClient | None = None
 
+    async def close(self) -> None:
+        """Close the connections. The next request makes new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
     async def ask(self, method: str, path: str, **more: Any) -> bytes:
         """Send a request and return the body of the response.
 
@@ -45,9 +51,7 @@ class Dashboard:
                 self._client = await self._connected()
             answer = await self._client.request(method, path, **more)
         except httpx.HTTPError as exc:
-            client, self._client = self._client, None  # the dashboard may have moved
-            if client is not None:
-                await client.aclose()
+            await self.close()  # the dashboard may have moved
             raise _silent(exc) from exc
         if answer.status_code != httpx.codes.OK:
             raise _refused(answer)

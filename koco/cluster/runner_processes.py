@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 
+from koco.cluster.dashboard import Dashboard, ServeError
 from koco.errors import UnreachableError
 
 #: Time limit for the list of tasks (seconds).
@@ -38,36 +39,34 @@ async def tasks_of(handle: Any, *, most: int) -> list[tuple[str, Place]]:
     Raises:
         UnreachableError: Ray's dashboard, which has the list, does not answer.
     """
-    return await asyncio.to_thread(_tasks_of, handle, most)
-
-
-def _tasks_of(handle: Any, most: int) -> list[tuple[str, Place]]:
-    from ray.util.state import list_tasks
-    from ray.util.state.exception import RayStateApiException
-
+    # Not by `ray.util.state`, which looks for a cluster on this machine, and fails if it finds two.
+    dashboard = Dashboard()
     try:
-        running = list_tasks(
-            filters=[("state", "=", "RUNNING")],
-            limit=10_000,
-            timeout=_LIST_S,
-            raise_on_missing_output=False,
-        )
-    except (RayStateApiException, OSError) as exc:
+        async with asyncio.timeout(_LIST_S):
+            running = await dashboard.listed("tasks", [("state", "=", "RUNNING")])
+    except TimeoutError as exc:
+        raise UnreachableError(f"Ray's dashboard lists no tasks within {_LIST_S} s") from exc
+    except ServeError as exc:
         raise UnreachableError(f"Ray's dashboard did not list its tasks: {exc}") from exc
+    finally:
+        await dashboard.close()
+    return _below(handle._ray_actor_id.hex(), running, most)
+
+
+def _below(actor_id: str, running: list[dict[str, Any]], most: int) -> list[tuple[str, Place]]:
     # The parent of a task that an actor starts is a task whose id ends with the actor's id.
-    actor_id = handle._ray_actor_id.hex()
-    below: dict[str, list[Any]] = {}
+    below: dict[str, list[dict[str, Any]]] = {}
     for task in running:
-        below.setdefault(str(task.parent_task_id), []).append(task)
-    found: list[Any] = []
+        below.setdefault(str(task["parent_task_id"]), []).append(task)
+    found: list[dict[str, Any]] = []
     ahead = [each for parent, tasks in below.items() if parent.endswith(actor_id) for each in tasks]
     while ahead and len(found) < most:
         task = ahead.pop(0)
-        if not str(task.name).startswith("koco:"):
+        if not str(task["name"]).startswith("koco:"):
             found.append(task)
-        ahead += below.get(str(task.task_id), [])
+        ahead += below.get(str(task["task_id"]), [])
     return [
-        (f"Ray task {task.name}", Place(str(task.node_id), int(task.worker_pid)))
+        (f"Ray task {task['name']}", Place(str(task["node_id"]), int(task["worker_pid"])))
         for task in found
-        if task.worker_pid and task.node_id
+        if task["worker_pid"] and task["node_id"]
     ]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +50,21 @@ CODE = '''
 
 
 @pytest.fixture(scope="module")
-def app(koco: Koco) -> Iterator[Koco]:
+def another_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have what Ray takes for another cluster on this machine, by its processes."""
+    raylet = tmp_path_factory.mktemp("ray") / "raylet"
+    raylet.symlink_to(sys.executable)
+    code = "import sys; sys.stdin.read()"
+    with subprocess.Popen(
+        [raylet, "-c", code, "--gcs-address=127.0.0.1:1"], stdin=subprocess.PIPE
+    ) as process:
+        yield
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def app(koco: Koco, another_ray: None) -> Iterator[Koco]:
     yield koco.deploy("stack", CODE, runner={"max": 2})
 
 
@@ -103,7 +119,7 @@ def test_code_that_keeps_the_interpreter_is_shown_from_outside(app: Koco) -> Non
 
 
 def test_ray_tasks_are_shown_too(app: Koco) -> None:
-    """Each is a process of its own."""
+    """Each is a process of its own. Another Ray on this machine is not asked for them."""
     fid = app.launch("task")
     found = eventually(lambda: len((s := stack(app, fid))["processes"]) > 1 and s)
     assert found["processes"][1]["name"] == "Ray task stuck"
