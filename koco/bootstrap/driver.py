@@ -19,6 +19,9 @@ from koco.bootstrap.order import Order
 from koco.errors import KocoError
 from koco.sdk.process import control_client
 
+#: How long a Ray to join may take to answer (seconds). On a busy machine it may be slow.
+_JOIN_S = 10.0
+
 
 def main() -> None:
     """Carry out the order on standard input."""
@@ -92,11 +95,25 @@ def _local(order: Order) -> dict[str, Any]:
 
     if order.action == "look":
         return {"why": ray_start.why_not(order.address or "")}
+    if order.address:
+        _require_answer(order.address)
     address = order.address or _start_head(order)
     _connect(address)
     mended = order.needs_dashboard
     dashboard = ray_start.start_dashboard(order.ports["dashboard"]) if mended else None
     return {"address": address, "dashboard": dashboard, **carry_out(order)}
+
+
+def _require_answer(address: str) -> None:
+    """Raise if the Ray at an address cannot be joined, or is another program's port by now."""
+    from koco.bootstrap import ray_start
+
+    if why := ray_start.why_not(address, within_s=_JOIN_S):
+        raise KocoError(
+            f"cannot join the Ray at {address}: {why}",
+            hint="does a Ray still run there? If not, nothing of koco does, and without "
+            "RAY_ADDRESS `koco up` starts one",
+        )
 
 
 def _start_head(order: Order) -> str:

@@ -85,24 +85,26 @@ def start_dashboard(port: int) -> int:
     raise KocoError(f"Ray's dashboard does not listen on port {port} after {_DASHBOARD_S:g} s")
 
 
-def why_not(address: str) -> str:
+def why_not(address: str, *, within_s: float = _LOOK_S) -> str:
     """Return why the Ray at an address cannot be joined, or "" if it can.
 
     This asks the GCS, which answers at once. `ray.init` would try for a long time and then guess.
     """
     answers: list[str] = []
     # In a thread, because Ray ignores the timeout and waits much longer if nothing answers at all.
-    asking = threading.Thread(target=lambda: answers.append(_why_not(address)), daemon=True)
+    asking = threading.Thread(
+        target=lambda: answers.append(_why_not(address, within_s)), daemon=True
+    )
     asking.start()
-    asking.join(_LOOK_S)
-    return answers[0] if answers else "it does not answer"
+    asking.join(within_s)
+    return answers[0] if answers else f"it has not answered for {within_s:g} s"
 
 
-def _why_not(address: str) -> str:
+def _why_not(address: str, within_s: float) -> str:
     try:
         client = GcsClient(address=address)
-        about = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=_LOOK_S)
-        nodes = client.get_all_node_info(timeout=_LOOK_S).values()
+        about = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=within_s)
+        nodes = client.get_all_node_info(timeout=within_s).values()
     except AuthenticationError:
         return "it does not know your token"
     except (RayError, RuntimeError, TimeoutError):

@@ -98,9 +98,9 @@ class Client:
         """Return `{items, next, version}`: the control plane's findings and its koco version."""
         return self._transport.json("POST", "/v1/doctor", answers.Doctor, timeout_s=timeout_s)
 
-    def status(self) -> answers.Overview:
+    def status(self, *, timeout_s: float = 30.0) -> answers.Overview:
         """Return the state of control plane, Ray, store and services, and executions by status."""
-        return self._transport.json("GET", "/v1/status", answers.Overview)
+        return self._transport.json("GET", "/v1/status", answers.Overview, timeout_s=timeout_s)
 
     def runners(self) -> list[answers.Runner]:
         """Return the runners, with what their processes use just now."""

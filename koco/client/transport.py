@@ -30,6 +30,7 @@ from koco.client.http.failures import (
     BrokenError,
     ConnectError,
     ConnectTimeoutError,
+    HttpError,
     ProxyError,
     RequestError,
     SilenceError,
@@ -59,6 +60,9 @@ AWAY_S = 15.0
 
 #: How long to try one that has never answered (seconds), because likely nothing is there.
 _FIRST_CONTACT_S = 1.0
+
+#: How long `/health` may take while another request is not answered (seconds).
+_LOOK_S = 15.0
 
 #: The wait after which the user is told about it (seconds).
 _QUIET_S = 1.0
@@ -250,9 +254,28 @@ class Transport:
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
     def _answer(self, request: Request, timeout_s: float, room: Room) -> "Answer":
-        with self._http.send(request, Pace(timeout_s)) as response:
+        with self._http.send(request, Pace(timeout_s, self._look)) as response:
             self._check_version(response)
             return Answer.of(response, room)
+
+    def _look(self) -> None:
+        """Look whether anybody is there who may still answer another request.
+
+        A program that accepts connections and is silent would be waited for as long as a service's
+        own endpoint may take, which is an hour.
+
+        Raises:
+            SilenceError: nobody answers.
+        """
+        request = self._request(
+            "GET", "/health", query=None, headers=None, body=None, timeout_s=_LOOK_S
+        )
+        try:
+            with self._http.send(request, Pace(_LOOK_S)):
+                return
+        except HttpError as exc:
+            # Never as a refused connection, after which the other request would be sent again.
+            raise SilenceError(f"nobody is there: {exc}") from exc
 
     @contextmanager
     def stream(
@@ -282,7 +305,7 @@ class Transport:
         request = self._request(
             method, path, query=query, headers=headers, body=content, timeout_s=silence_s
         )
-        pace = Pace(silence_s)
+        pace = Pace(silence_s, self._look)
         with self._translating_errors(), self._http.send(request, pace) as response:
             self._check_version(response)
             kind = (response.headers.get("Content-Type") or "").partition(";")[0]

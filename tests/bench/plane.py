@@ -126,9 +126,9 @@ class Plane:
 
     def down(self) -> None:
         """End what `up` started; the store stays."""
-        from koco.cli.cluster import local
+        from koco.cli.cluster import local_down
 
-        local.down()
+        local_down.down()
         os.environ.clear()
         os.environ.update(self._former)
         self.__dict__.pop("wire", None)

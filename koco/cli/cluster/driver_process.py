@@ -13,8 +13,12 @@ from koco.errors import KocoError, UsageError, from_wire
 
 #: A folder in the home directory, for the store and for logs.
 _FOLDER = "local"
-#: Timeout for starting Ray and the control plane (seconds).
-_BOOT_S = 180
+#: How long the process may take for an order (seconds), and what has not happened then.
+_LIMITS = {
+    "up": (180, "Ray and the control plane did not start"),
+    "down": (90, "the control plane and its runners did not end"),
+    "look": (30, "the Ray at {} was not found to answer"),
+}
 
 
 def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str, Any]:
@@ -51,6 +55,7 @@ def carry_out(
     Raises:
         KocoError: the driver failed; its log has details.
     """
+    limit_s, what = _LIMITS[order["action"]]
     log, work = data_dir() / "boot.log", data_dir() / "work"
     work.mkdir(exist_ok=True, mode=0o700)
     if mark:
@@ -70,13 +75,14 @@ def carry_out(
                 stderr=stderr,
                 cwd=work,
                 env=env,
-                timeout=_BOOT_S,
+                timeout=limit_s,
                 start_new_session=True,
                 pass_fds=pass_fds,
                 check=False,
             )
         except subprocess.TimeoutExpired as exc:
-            raise KocoError(f"Ray did not start within {_BOOT_S} s", hint=f"see {log}") from exc
+            late = f"{what.format(order['address'])} within {limit_s} s"
+            raise KocoError(late, hint=f"see {log}") from exc
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:

@@ -72,7 +72,12 @@ def _why_not(address: str) -> str:
     return str(driver_process.carry_out(driver_process.order("look", {}, address))["why"])
 
 
-def is_another(address: str, here: Mapping[str, Any]) -> bool:
-    """Return whether another Ray now listens at the address of this context's Ray."""
+def was_joined(address: str, here: Mapping[str, Any]) -> bool:
+    """Return whether the Ray at an address may be one that this context has joined.
+
+    Another head is not, nor is another program that has taken the port of a head that is gone.
+    """
+    if address == here.get("asked"):  # it may run elsewhere, so its processes tell nothing
+        return True
     head = running_heads.at(address)
-    return head is not None and not head.is_own and address != here.get("asked")
+    return head is not None and head.is_own

@@ -1,30 +1,32 @@
-"""`koco up` and `koco down` on this machine. Only `koco.bootstrap.driver` connects to Ray."""
+"""`koco up` on this machine. Only `koco.bootstrap.driver` connects to Ray."""
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 from koco import __version__, versions
 from koco.bootstrap import local_head as cluster
 from koco.bootstrap import running_heads
-from koco.cli.cluster import driver_process, join, options
+from koco.cli.cluster import (
+    driver_process,
+    join,
+    local_home,
+    local_remains,
+    local_store,
+    options,
+)
 from koco.cli.terminal import output
-from koco.client import context_file, known_servers
+from koco.client import context_file
 from koco.client.client import Client
 from koco.client.context_file import LOCAL, Context
-from koco.errors import AnswerError, KocoError, NotAllowedError, UsageError
-from koco.events.model import FINAL
-from koco.plurals import counted
+from koco.client.http.failures import SilenceError
+from koco.errors import AnswerError, KocoError
 
-if TYPE_CHECKING:
-    from koco.control.storage.blob_stores.protocol import BlobStore
-
-#: Time for the remaining processes of a dead head to end on their own (seconds).
-_REMAINS_S = 1.0
+#: Time for a control plane to answer before the process that joins its Ray looks what is wrong
+#: (seconds).
+_STATUS_S = 10.0
 #: Where the context keeps which of OpenTelemetry's variables the control plane has, by a digest.
 _TELEMETRY = "telemetry"
 
@@ -48,17 +50,17 @@ def up(
     from koco.control.tracing import variables
 
     values = parse(settings)
-    with alone():
-        known = _load_context()
+    with local_home.alone():
+        known = local_home.load_context()
         if backup is not None:
             _check(asked, known)
-            recover_admin = _restore(*backup, asked, known) or recover_admin
+            recover_admin = local_store.restore(*backup, asked, known) or recover_admin
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         here = known.cluster if known else {}
         telemetry = variables.digest(variables.asked(os.environ))
         is_asked_anew = (
             values
-            or _has_new_keys(here)
+            or local_store.has_new_keys(here)
             or recover_admin
             or options.differs(asked, here)
             or options.is_other_key(known)
@@ -66,128 +68,10 @@ def up(
         )
         is_same = known and ca in (None, known.ca) and not is_asked_anew
         if known and is_same and (found := _find_running(known, remains)):
-            _finish(known)
+            local_home.save_answering(known)
             return found
         wanted = {"ca": ca, "free": free_ports, "recover": recover_admin, "settings": values}
         return _bring_up(known, remains, asked, **wanted)
-
-
-def down() -> dict[str, Any]:
-    """Stop what `up` started; return `{what, ended, executions, mortal}`.
-
-    `executions` counts the open ones by status, `mortal` those of them that will end with an error.
-    Both are None if the control plane did not answer.
-    """
-    with alone():
-        known = _load_context()
-        here = dict(known.cluster) if known else {}
-        mark = cluster.mark_of(context_file.home())
-        executions = open_executions(known if cluster.is_running(mark) else None)
-        if ended := cluster.stop(mark):
-            _forget(known)
-            return {"what": "Ray and the control plane", "ended": ended, **executions}
-        address = str(here.get("address", ""))
-        if not known or not running_heads.listens(address) or join.is_another(address, here):
-            return {"what": "", "ended": 0, **open_executions(None)}
-        executions = open_executions(known)
-        answer = driver_process.carry_out(driver_process.order("down", here, address))
-        _forget(known)
-        return {
-            "what": "the control plane and its runners",
-            "ended": answer["ended"],
-            **executions,
-        }
-
-
-def _has_new_keys(here: Mapping[str, Any]) -> bool:
-    """Return whether the environment has other keys for S3 than the control plane uses."""
-    if not str(here.get("blobs", "")).startswith("s3://"):
-        return False
-    from koco.control.storage.blob_stores import s3_access  # few need it
-
-    new = s3_access.of_environment(os.environ)
-    data_dir = Path(here.get("data_dir") or driver_process.data_dir())
-    return bool(new) and new != s3_access.kept(data_dir)
-
-
-def _restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context | None) -> bool:
-    """Restore a backup into the data directory that the control plane will start with.
-
-    Return whether its admin key must be replaced, because the context has none of its keys. Whoever
-    has the file, with all of its secrets, may do that.
-    """
-    from koco.bootstrap import machine_check  # only if something has to start
-    from koco.control.backup import restoring  # msgspec and the store
-
-    remembered = known.cluster if known else {}
-    if asked.get("store", remembered.get("store")):
-        raise UsageError(
-            "--restore fills a store that is a file, and this one is a database",
-            hint="restore it without `--store`; then `koco down`, and `koco store copy` moves it",
-        )
-    usual = str(driver_process.data_dir())
-    named = asked.get("data_dir") or remembered.get("data_dir") or usual
-    data_dir = Path(machine_check.folder(named))
-    kept = _blobs_elsewhere(asked.get("blobs", remembered.get("blobs")), data_dir)
-    head, former = restoring.restore(file, data_dir, replaces=replaces, kept=kept)
-    if former:
-        output.note(f"the former store is now in {former}")
-    output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
-    if _admits(data_dir, options.admin_key(known)):
-        return False
-    output.note(
-        f"the context {LOCAL!r} has no key of the backup: its admin key is replaced by a new one"
-    )
-    return True
-
-
-def _blobs_elsewhere(place: str | None, data_dir: Path) -> "BlobStore | None":
-    """Return the place of blobs if it is not the data directory."""
-    from koco.bootstrap import blobs_check  # only if something has to start
-    from koco.control.storage.blob_stores import address  # as above
-
-    checked = blobs_check.place(place, str(data_dir))
-    return address.make(checked, data_dir) if checked else None
-
-
-def _admits(data_dir: Path, key: str) -> bool:
-    """Return whether a store that is not open will accept a key: it has that one, or none."""
-    from koco.store import key_check  # the store, which `koco down` does not need
-
-    return key_check.admits(data_dir / "store.db", bytes.fromhex(options.digest(key)))
-
-
-def _forget(known: Context | None) -> None:
-    """Make commands stop waiting for a control plane that was stopped."""
-    if known:
-        known_servers.forget(known.url)
-
-
-def open_executions(known: Context | None) -> dict[str, dict[str, int] | None]:
-    """Return the numbers of open executions by status: all, and those that a stop ends.
-
-    They are None without a control plane that answers.
-    """
-    if known is None:
-        return {"executions": None, "mortal": None}
-    try:
-        status = Client(known).status()
-    except KocoError:
-        return open_executions(None)  # one that does not answer can still be stopped
-    tallies = {name: count for name, count in status["executions"].items() if name not in FINAL}
-    return {"executions": tallies, "mortal": status.get("mortal", {})}
-
-
-def _load_context() -> Context | None:
-    """Return this machine's context; the begun one if an earlier `koco up` did not finish."""
-    return context_file.load_begun().get(LOCAL) or context_file.load_contexts().get(LOCAL)
-
-
-def _finish(context: Context) -> None:
-    """Write the context of a control plane that answers, as the current one."""
-    context_file.save_context(context)
-    context_file.forget_begun(LOCAL)
-    known_servers.remember(context.url)
 
 
 def _find_running(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
@@ -195,10 +79,12 @@ def _find_running(known: Context, remains: running_heads.Remains) -> dict[str, A
     if remains.gone or not running_heads.listens(str(known.cluster.get("address", ""))):
         return None
     try:
-        status = Client(known).status()
+        status = Client(known).status(timeout_s=_STATUS_S)
     except AnswerError:
         raise
-    except KocoError:
+    except KocoError as exc:
+        if isinstance(exc.__cause__, SilenceError):
+            output.note(f"{known.url} has not answered for {_STATUS_S:g} s: looking at its Ray…")
         return None  # perhaps its store is away: what is checked next says so
     plane = status["control_plane"]
     if (plane["version"], plane.get("code")) != (__version__, versions.code_digest()):
@@ -213,16 +99,16 @@ def _bring_up(
     """Start the missing parts. If a head dies in the meantime, start a new one."""
     _check(asked, known)  # before anything ends
     if not remains.is_alive:
-        return _start_parts(known, remains, asked, ended=_end(remains), **how)
+        return _start_parts(known, remains, asked, ended=local_remains.end(remains), **how)
     if remains.gone:
-        output.note(f"{_describe_gone(remains.gone)}: starting the missing parts…")
+        output.note(f"{local_remains.describe_gone(remains.gone)}: starting the missing parts…")
     try:
         return _start_parts(known, remains, asked, ended=0, **how)
     except KocoError:
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         if remains.is_alive:
             raise
-        return _start_parts(known, remains, asked, ended=_end(remains), **how)
+        return _start_parts(known, remains, asked, ended=local_remains.end(remains), **how)
 
 
 def _check(asked: Mapping[str, Any], known: Context | None) -> None:
@@ -244,36 +130,6 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
         from koco.bootstrap import store_check  # the driver of the database
 
         store_check.reach(store)
-
-
-def _end(remains: running_heads.Remains) -> int:
-    """End the remaining processes of a head that cannot continue; return their number."""
-    if not remains.count:
-        return 0
-    # This includes a control plane that still serves, because it holds the store, which the next
-    # one needs.
-    ended = cluster.stop(cluster.mark_of(context_file.home()), term_s=_REMAINS_S)
-    left = counted(ended, "remaining process")
-    output.note(f"{_describe_gone(remains.gone)}: ended {left}")
-    return ended
-
-
-def _end_orphan(here: Mapping[str, Any]) -> None:
-    """End a control plane that still serves although the Ray that it joined is gone.
-
-    It would serve for another minute, and it holds the store.
-    """
-    if running_heads.listens(str(here.get("address", ""))):
-        return
-    data_dir = Path(here.get("data_dir") or driver_process.data_dir())
-    if running_heads.end_control_plane(data_dir.resolve()):
-        output.note("the Ray of this control plane is gone: ended its process, too")
-
-
-def _describe_gone(gone: Sequence[str]) -> str:
-    listed = " and ".join(filter(None, (", ".join(gone[:-1]), gone[-1])))
-    is_one = len(gone) == 1 and listed != running_heads.AGENTS
-    return f"the {listed} of this cluster {'is' if is_one else 'are'} gone"
 
 
 def _start_parts(
@@ -300,7 +156,7 @@ def _start_parts(
         address = "" if remains.present else join.joinable(here, free=is_free)
     starts_ray = not address
     if known and starts_ray:
-        _end_orphan(here)
+        local_remains.end_orphan(here)
     with contextlib.ExitStack() as turn:
         lock = turn.enter_context(cluster.turn()) if starts_ray else None
         ports = _ports(here, remains, free=free, starts_ray=starts_ray)
@@ -317,7 +173,7 @@ def _start_parts(
             cluster.ensure_token()
         key = options.admin_key(known, recover=recover)
         if starts_ray and not recover and not wanted.all.get("store"):
-            _require_admitted(wanted.all["data_dir"], key)
+            local_store.require_admitted(wanted.all["data_dir"], key)
         was_asked = address and address in (running_heads.requested_address(), here.get("asked"))
         asked_for = {"asked": address} if was_asked else {}
         address = address or f"127.0.0.1:{ports['gcs']}"
@@ -332,6 +188,7 @@ def _start_parts(
         if starts_ray or not known or known.key != key:
             begun = {**here, **ports, "address": address, **asked_for}
             context_file.save_begun(context._replace(cluster=begun))
+        local_home.forget_stop()
         order = {
             **driver_process.order("up", kept, None if starts_ray else address),
             "asked": wanted.asked,
@@ -348,31 +205,15 @@ def _start_parts(
         )
     if not answer["admitted"]:
         context_file.forget_begun(LOCAL)
-        raise _make_refusal("the store")
+        raise local_store.make_refusal("the store")
     if telemetry := answer["start"].get("telemetry"):
         kept[_TELEMETRY] = variables.digest(telemetry)
     # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
     context = context._replace(url=answer["url"], cluster=kept)
-    _finish(context)
+    local_home.save_answering(context)
     more = {name: answer[name] for name in ("ray", "version", "replaced")}
     return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)
-
-
-def _require_admitted(data_dir: str, key: str) -> None:
-    """Raise if the control plane would refuse the key, before Ray starts for nothing."""
-    from koco.bootstrap import machine_check  # only if something has to start
-
-    if not _admits(Path(machine_check.folder(data_dir)), key):
-        context_file.forget_begun(LOCAL)  # the next attempt has the key of the context
-        raise _make_refusal(f"the store in {data_dir}")
-
-
-def _make_refusal(store: str) -> NotAllowedError:
-    return NotAllowedError(
-        f"{store} has an admin key that the context {LOCAL!r} does not have",
-        hint="`koco up --recover-admin` replaces it with a new one",
-    )
 
 
 def _ports(
@@ -390,7 +231,7 @@ def _ports(
 
 def _serves(known: Context) -> bool:
     try:
-        Client(known).status()
+        Client(known).status(timeout_s=_STATUS_S)
     except KocoError:
         return False
     return True
@@ -409,17 +250,3 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
         "contexts": str(context_file.contexts_path()),
         **more,
     }
-
-
-@contextmanager
-def alone(lock: str = "up.lock") -> Iterator[None]:
-    """Wait until no other `koco up` or `koco down` of this user is running."""
-    path = driver_process.data_dir() / lock
-    file: TextIO
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            output.note("another `koco up` or `koco down` is running: waiting for it…")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -11,7 +11,8 @@ from typing import Any
 from koco import __version__, versions
 from koco.cli import contexts
 from koco.cli.cluster import options
-from koco.cli.cluster.local import alone, open_executions
+from koco.cli.cluster.local_down import open_executions
+from koco.cli.cluster.local_home import alone
 from koco.cli.terminal import output
 from koco.client import context_file, known_servers, url
 from koco.client.client import Client

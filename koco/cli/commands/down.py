@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from koco.cli.cluster import local, options, remote
+from koco.cli.cluster import local_down, options, remote
 from koco.cli.parameters import Option
 from koco.cli.terminal import output
 from koco.plurals import counted
@@ -31,7 +31,7 @@ def command(
     """
     if ray is None:
         options.refuse({"--ray-token": ray_token}, without="--ray")
-    result = local.down() if ray is None else remote.down(ray, token=ray_token)
+    result = local_down.down() if ray is None else remote.down(ray, token=ray_token)
     if as_json:
         output.print_json(result)
     elif result["ended"]:

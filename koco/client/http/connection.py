@@ -210,16 +210,19 @@ class Connection:
 
     def _more(self) -> bool:
         """Read what is there; return False if the server has ended the connection."""
-        left_s = self._pace.left_s()
-        if left_s <= 0:
-            raise SilenceError("it comes too slowly")
-        try:
-            self._link.settimeout(left_s)
-            data = self._link.recv(_READ_BYTES)
-        except TimeoutError as exc:
-            raise SilenceError("nothing comes") from exc
-        except OSError as exc:
-            raise BrokenError(str(exc) or type(exc).__name__) from exc
+        while True:
+            patience_s = self._pace.patience_s()
+            if patience_s <= 0:
+                raise SilenceError("it comes too slowly")
+            try:
+                self._link.settimeout(patience_s)
+                data = self._link.recv(_READ_BYTES)
+                break
+            except TimeoutError as exc:
+                if not self._pace.goes_on():
+                    raise SilenceError("nothing comes") from exc
+            except OSError as exc:
+                raise BrokenError(str(exc) or type(exc).__name__) from exc
         if self._counts:
             self._pace.arrived(len(data))
         self._held += data

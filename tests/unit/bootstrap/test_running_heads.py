@@ -89,7 +89,9 @@ def test_does_not_wait_for_a_head_that_does_not_answer(
     began = calm_s()
     assert join.joinable({}, free=False) == ""
     assert calm_s() - began < 30
-    assert f"a Ray is running at {address}, but it does not answer" in capsys.readouterr().err
+    assert (
+        f"a Ray is running at {address}, but it has not answered for 5 s" in capsys.readouterr().err
+    )
 
 
 def test_does_not_trust_an_address_in_a_file(
@@ -128,8 +130,17 @@ def test_joins_the_head_that_ray_address_names(gcs: Gcs, monkeypatch: pytest.Mon
             join.joinable({}, free=False)
     remembered = {"address": address, "asked": address}
     assert join.joinable(remembered, free=False) == address
-    assert not join.is_another(address, remembered)
-    assert join.is_another(address, {"address": address})
+    assert join.was_joined(address, remembered)
+    assert not join.was_joined(address, {"address": address})
+
+
+def test_a_program_that_has_taken_a_port_is_no_ray_that_was_joined(gcs: Gcs) -> None:
+    """One's own head is; whatever listens at the port of one that is gone is not."""
+    address = gcs()
+    assert join.was_joined(address, {"address": address})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert not join.was_joined(address, {"address": address})
 
 
 @pytest.mark.parametrize("named", ["", "auto", "local", "http://127.0.0.1:8265", "ray://a:10001"])

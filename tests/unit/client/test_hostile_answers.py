@@ -393,6 +393,44 @@ def test_a_large_answer_on_a_slow_line_has_its_time(serve: Any) -> None:
     assert len(transport.call("GET", "/health", timeout_s=0.3).body) == len(body)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.launch("greet", {}),
+        lambda client: client.plan([], project=None, prune=False),
+        lambda client: client.test_webhook("w"),
+        lambda client: next(client.backup()),
+    ],
+)
+def test_silence_is_not_waited_for_as_long_as_work_may_take(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Client], object]
+) -> None:
+    """Another program took the port: it accepts connections, and says nothing for an hour."""
+    monkeypatch.setattr("koco.client.http.pace.QUIET_S", 0.3)
+    monkeypatch.setattr("koco.client.transport._LOOK_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match=f"{url} does not answer in time"):
+            ask(Client(Context("x", url, "k")))
+
+
+def test_one_that_is_there_may_take_its_time(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers others meanwhile, so the launch that waits for a service is waited for."""
+    monkeypatch.setattr("koco.client.http.pace.QUIET_S", 0.2)
+    asked: list[str] = []
+
+    def says(path: str) -> list[bytes]:
+        asked.append(path)
+        if path != "/health":
+            while len(asked) < 4:
+                time.sleep(0.02)
+        return [answer(json.dumps({"result": FID, "status": "ok"}).encode())]
+
+    client = Client(Context("x", serve(says), "k"))
+    assert client.launch("greet", {}) == FID
+    assert asked == ["/v1/flows/greet", "/health", "/health", "/health"]
+
+
 @pytest.mark.parametrize("sent", [b"", b"x"])
 def test_a_download_that_does_not_come_on_ends(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
