@@ -115,12 +115,14 @@ class Candidacy:
         found = roster.holder(db)
         if found is None:
             return _SHORTEST_S
-        if found.late_s <= LEASE_S:
-            return min(_LONGEST_S, max(_SHORTEST_S, LEASE_S - found.late_s + 0.01))
+        if found.idle_s <= LEASE_S:
+            return min(_LONGEST_S, max(_SHORTEST_S, LEASE_S - found.idle_s + 0.01))
         if found.is_busy:
             return _SHORTEST_S  # the server keeps it waiting
         log.warning(
-            "the leader of %s is late by %.1f s: ending its session", self._location, found.late_s
+            "the leader of %s has done nothing for %.1f s: ending its session",
+            self._location,
+            found.idle_s,
         )
         roster.end(db, found)
         return _LONGEST_S

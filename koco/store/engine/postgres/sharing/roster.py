@@ -59,11 +59,12 @@ _CROWN = """
 _RENEW = (
     "UPDATE leader SET renewed = clock_timestamp(), backend = pg_backend_pid() WHERE epoch = :epoch"
 )
-#: Who has the lock, and since when it does nothing; and whether it is the leader of the table.
+#: Who has the lock, and since when it does nothing. A leader that is alone in a long transaction
+#: cannot renew its claim meanwhile, but it does something. A server that does not keep track of
+#: that still knows the claim.
 _HOLDER = f"""
     SELECT a.pid, a.backend_start, a.state = 'active' AND coalesce(wait_event_type, '') <> 'Client',
-        CASE WHEN l.backend = a.pid THEN {_AGE.format("l.renewed")}
-            ELSE {_AGE.format("a.state_change")} END
+        coalesce({_AGE.format("a.state_change")}, {_AGE.format("l.renewed")}, 0)
         FROM pg_locks k JOIN pg_database d ON d.oid = k.database
         JOIN pg_stat_activity a ON a.pid = k.pid LEFT JOIN leader l ON true
         WHERE k.locktype = 'advisory' AND k.classid = 0 AND k.objid = {LEADING} AND k.granted
@@ -82,8 +83,8 @@ class Holder(NamedTuple):
     began: datetime
     #: Whether the server works for it, or keeps it waiting.
     is_busy: bool
-    #: How long ago it renewed its claim, or did anything if it has made none yet (seconds).
-    late_s: float
+    #: How long it has done nothing (seconds). A leader renews its claim each second.
+    idle_s: float
 
 
 class Identity:

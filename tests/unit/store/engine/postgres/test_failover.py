@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from koco.store.engine.protocol import Connection
 from koco.store.errors import DeposedError
 from tests.support import postgres
 from tests.support.cut_wire import wire_to
@@ -154,6 +155,28 @@ def test_a_leader_that_no_longer_reaches_the_server_knows_that_it_may_not_lead(
                     await late
                 await launch(near.store)
                 assert await near.store.executions.count_by_status() == {"queued": 1}
+
+    asyncio.run(main())
+
+
+def test_a_leader_may_work_on_one_transaction_for_long(tmp_path: Path) -> None:
+    """It cannot renew its claim meanwhile, but it does something."""
+
+    async def main() -> None:
+        async with sharing(url_for(tmp_path), "a", "b") as (a, b):
+            await a.lead()
+            leading = asyncio.create_task(b.lead())
+
+            def change(db: Connection) -> None:
+                for _ in range(50):
+                    db.execute("UPDATE tallies SET count = count")
+                    time.sleep(0.1)
+
+            await a.store.engine.write(change)
+            assert not leading.done()
+            await launch(a.store)
+            assert not a.falls
+            leading.cancel()
 
     asyncio.run(main())
 
