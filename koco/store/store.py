@@ -113,6 +113,18 @@ class Store:
         await self.engine.close()
 
 
+def put_aside(url: str, name: str) -> None:
+    """Put the store in a database aside: its schema gets another name. Blocks.
+
+    Raises:
+        ConflictError: a control plane has it open.
+        StoreError: it cannot be done.
+    """
+    from koco.store.engine.postgres import aside  # psycopg, which only stores in PostgreSQL need
+
+    aside.put_aside(url, name)
+
+
 def _postgres(url: str, member: str) -> Engine:
     try:
         # psycopg, which only stores in PostgreSQL need.

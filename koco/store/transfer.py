@@ -28,6 +28,21 @@ async def between(source: Engine, target: Engine) -> dict[str, int]:
         await source.close()
 
 
+async def has_rows(target: Engine) -> bool:
+    """Return whether a store that no control plane has open has anything in it.
+
+    Raises:
+        ConflictError: a control plane has it open.
+    """
+    if not await asyncio.to_thread(target.version):
+        return False
+    await target.open()
+    try:
+        return not await target.read(rows.is_empty)
+    finally:
+        await target.close()
+
+
 async def copy(source: Engine, target: Engine) -> dict[str, int]:
     """Copy a store into an empty one, and compare all rows; return their numbers by table.
 

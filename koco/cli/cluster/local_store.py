@@ -9,7 +9,7 @@ from koco.cli.cluster import driver_process, options
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.client.context_file import LOCAL, Context
-from koco.errors import NotAllowedError, UsageError
+from koco.errors import NotAllowedError
 
 if TYPE_CHECKING:
     from koco.control.storage.blob_stores.protocol import BlobStore
@@ -25,20 +25,16 @@ def restore(file: Path, replaces: bool, asked: Mapping[str, Any], known: Context
     from koco.control.backup import restoring  # msgspec and the store
 
     remembered = known.cluster if known else {}
-    if asked.get("store", remembered.get("store")):
-        raise UsageError(
-            "--restore fills a store that is a file, and this one is a database",
-            hint="restore it without `--store`; then `koco down`, and `koco store copy` moves it",
-        )
     usual = str(driver_process.data_dir())
     named = asked.get("data_dir") or remembered.get("data_dir") or usual
     data_dir = Path(machine_check.folder(named))
     kept = _blobs_elsewhere(asked.get("blobs", remembered.get("blobs")), data_dir)
-    head, former = restoring.restore(file, data_dir, replaces=replaces, kept=kept)
+    store = machine_check.store(asked.get("store", remembered.get("store")))
+    head, former = restoring.restore(file, data_dir, replaces=replaces, kept=kept, store=store)
     if former:
         output.note(f"the former store is now in {former}")
     output.note(f"restored {file}, which koco {head.koco} wrote at {head.created}")
-    if _admits(data_dir, options.admin_key(known)):
+    if _admits(store or data_dir / "store.db", options.admin_key(known)):
         return False
     output.note(
         f"the context {LOCAL!r} has no key of the backup: its admin key is replaced by a new one"
@@ -70,7 +66,7 @@ def require_admitted(data_dir: str, key: str) -> None:
     """Raise if the control plane would refuse the key, before Ray starts for nothing."""
     from koco.bootstrap import machine_check  # only if something has to start
 
-    if not _admits(Path(machine_check.folder(data_dir)), key):
+    if not _admits(Path(machine_check.folder(data_dir)) / "store.db", key):
         context_file.forget_begun(LOCAL)  # the next attempt has the key of the context
         raise make_refusal(f"the store in {data_dir}")
 
@@ -83,8 +79,8 @@ def make_refusal(store: str) -> NotAllowedError:
     )
 
 
-def _admits(data_dir: Path, key: str) -> bool:
+def _admits(store: Path | str, key: str) -> bool:
     """Return whether a store that is not open will accept a key: it has that one, or none."""
     from koco.store import key_check  # the store, which `koco down` does not need
 
-    return key_check.admits(data_dir / "store.db", bytes.fromhex(options.digest(key)))
+    return key_check.admits(store, bytes.fromhex(options.digest(key)))

@@ -19,7 +19,8 @@ from koco.control.storage import digests
 from koco.control.storage.blob_stores.protocol import BlobStore
 from koco.disk_sync import sync
 from koco.errors import ConflictError, KocoError, UsageError
-from koco.store.store import Store
+from koco.store import transfer
+from koco.store.store import Store, put_aside
 from koco.store.version import require_known
 
 #: What a restore replaces, in the order in which it is moved away. A control plane makes the rest.
@@ -30,11 +31,17 @@ _REPLACED = (
 
 
 def restore(
-    backup: Path, data_dir: Path, *, replaces: bool, kept: BlobStore | None = None
-) -> tuple[Head, Path | None]:
+    backup: Path,
+    data_dir: Path,
+    *,
+    replaces: bool,
+    kept: BlobStore | None = None,
+    store: str = "",
+) -> tuple[Head, Path | str | None]:
     """Fill a data directory from a backup. Return its head, and where the former store is now.
 
-    A former store is only moved away, and only if this `replaces` it. Blobs are added to those
+    A former store is only moved away, and only if this `replaces` it. The store may be a database,
+    given by its URL, whose former store then gets a schema of its own. Blobs are added to those
     that are `kept` elsewhere, if so: the former ones stay there, and are collected some day.
 
     Raises:
@@ -42,17 +49,20 @@ def restore(
         BackupError: the file is not a complete backup, or a newer koco has written it.
         UsageError: it cannot be read.
         BlobsAwayError: blobs are kept elsewhere, and it does not answer.
+        StoreError: the database cannot be reached, or its new store differs from the backup's.
         KocoError: the disk is full. Nothing has changed then.
     """
-    _require_free(data_dir, replaces=replaces)
+    _require_free(data_dir, store, replaces=replaces)
     unpacked = data_dir / f"restoring-{secrets.token_hex(4)}"
     try:
         (unpacked if kept else unpacked / "blobs").mkdir(parents=True, mode=0o700)
         unpacked.chmod(0o700)
         head = archive.read(backup, lambda member: _unpack(member, unpacked, kept))
         _check(backup, unpacked, head)
-        former = _move_away(data_dir, keeps_blobs=kept is None)
-        _move_in(unpacked, data_dir)
+        former: Path | str | None = _move_away(data_dir, keeps_blobs=kept is None)
+        _move_in(unpacked, data_dir, keeps_store=not store)
+        if store:
+            former = _copy_in(unpacked / archive.STORE, store) or former
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise KocoError(f"{data_dir} has no room for the backup: {exc.strerror}") from exc
@@ -62,7 +72,15 @@ def restore(
     return head, former
 
 
-def _require_free(data_dir: Path, *, replaces: bool) -> None:
+def _require_free(data_dir: Path, database: str, *, replaces: bool) -> None:
+    if database:
+        if asyncio.run(transfer.has_rows(Store.at(database).engine)) and not replaces:
+            raise ConflictError(
+                f"there is a store in {database.partition('?')[0]} already",
+                hint="`--replace-store` puts the backup in its place, and keeps it beside, in a"
+                " schema of its own",
+            )
+        return
     store = data_dir / "store.db"
     if Store.at(store).engine.is_open():
         raise ConflictError(
@@ -131,8 +149,7 @@ def _move_away(data_dir: Path, *, keeps_blobs: bool) -> Path | None:
     there = [path for name in named if (path := data_dir / name).exists()]
     if not there:
         return None
-    at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    former = data_dir / f"before-restore-{at}-{secrets.token_hex(2)}"
+    former = data_dir / f"before-restore-{_now()}-{secrets.token_hex(2)}"
     former.mkdir(mode=0o700)
     for path in there:
         path.rename(former / path.name)
@@ -141,10 +158,26 @@ def _move_away(data_dir: Path, *, keeps_blobs: bool) -> Path | None:
     return former
 
 
-def _move_in(unpacked: Path, data_dir: Path) -> None:
+def _copy_in(file: Path, database: str) -> str | None:
+    """Copy the store in a file into a database; return where the former one is now, if any."""
+    target = Store.at(database).engine
+    former = None
+    if asyncio.run(transfer.has_rows(target)):
+        name = f"koco_before_restore_{_now().lower()}_{secrets.token_hex(2)}"
+        put_aside(database, name)
+        former = f"the schema {name} of {target.location}"
+    asyncio.run(transfer.between(Store.at(file).engine, target))
+    return former
+
+
+def _move_in(unpacked: Path, data_dir: Path, *, keeps_store: bool) -> None:
     for folder in (*unpacked.glob("blobs/*"), *unpacked.glob("blobs"), unpacked):
         sync(folder)
-    for name in ("blobs", archive.KEY, archive.STORE):
+    for name in ("blobs", archive.KEY, *((archive.STORE,) if keeps_store else ())):
         if (path := unpacked / name).exists():
             path.rename(data_dir / name)
             sync(data_dir)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

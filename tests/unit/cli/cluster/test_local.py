@@ -48,19 +48,14 @@ def backup(tmp_path: Path) -> Path:
     return tmp_path / "koco.backup"
 
 
-def test_a_store_may_be_a_database(
-    cli: Cli, backup: Path, orders: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    """It must be there. Its URL has no password, and a backup does not fill it."""
+def test_a_store_may_be_a_database(cli: Cli, orders: list[dict[str, Any]], tmp_path: Path) -> None:
+    """It must be there. Its URL has no password."""
     url = postgres.databases().url(tmp_path)
     away = cli(*FREE, "--store", url.replace("/t_", "/no_"))
     assert (away.code, len(orders)) == (1, 0)
     assert "`createdb` makes one" in away.err
     cli(*FREE, "--store", url)
     assert orders[0]["asked"]["store"] == url
-    refused = cli(*FREE, "--store", url, "--restore", str(backup))
-    assert (refused.code, len(orders)) == (2, 1)
-    assert "`koco store copy` moves it" in refused.err
     refused = cli(*FREE, "--store", "postgresql://koco:sesame@db.example.com/koco")
     assert (refused.code, len(orders)) == (2, 1)
     assert "~/.pgpass" in refused.err
@@ -114,6 +109,24 @@ def test_blobs_may_be_in_another_directory(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused = cli(*FREE, "--blobs", "s3://bucket")
     assert (refused.code, "koco-deploy[s3]" in refused.err) == (2, True)
+
+
+def test_a_backup_is_restored_into_a_database(
+    cli: Cli, backup: Path, orders: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Its admin key is replaced only if the context has none of the backup's keys."""
+    url = postgres.databases().url(tmp_path)
+    ran = cli(*FREE, "--store", url, "--restore", str(backup))
+    assert "has no key of the backup" in ran.err
+    assert orders[0]["recover"] is True
+    refused = cli(*FREE, "--store", url, "--restore", str(backup))
+    assert (refused.code, len(orders)) == (2, 1)
+    assert "--replace-store" in refused.err
+    context_file.forget_begun(LOCAL)
+    know("root")
+    ran = cli(*FREE, "--store", url, "--restore", str(backup), "--replace-store")
+    assert "the former store is now in the schema koco_before_restore_" in ran.err
+    assert orders[1]["recover"] is False
 
 
 def know(key: str) -> None:

@@ -1,5 +1,6 @@
 """A backup is of one moment, complete or refused, and restores everything."""
 
+import asyncio
 import io
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from koco.control.backup import archive, restoring
@@ -19,6 +21,7 @@ from koco.control.backup.archive import BackupError
 from koco.control.services.secrets import Vault
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.store.store import Store
+from tests.support import postgres
 from tests.support.api_server import Api, serving
 from tests.support.small_disk import MB, mounted, told
 from tests.unit.conftest import Cli, Use
@@ -57,9 +60,9 @@ def made(api: Api, to: Path) -> Path:
     return to
 
 
-async def look(data_dir: Path, fid: str) -> tuple[str, str]:
+async def look(data_dir: Path, fid: str, url: str = "") -> tuple[str, str]:
     """Return an execution's flow and the secret, as a new control plane finds them."""
-    store = Store.at(data_dir / "store.db")
+    store = Store.at(url or data_dir / "store.db")
     await store.open()
     try:
         execution = await store.executions.get(fid)
@@ -206,8 +209,45 @@ def test_never_over_a_store_unless_asked(api: Api, tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="already"):
         restoring.restore(backup, new, replaces=False)
     _, former = restoring.restore(backup, new, replaces=True)
-    assert former and (former / "store.db").is_file() and (former / "secrets.key").is_file()
+    assert (
+        isinstance(former, Path)
+        and (former / "store.db").is_file()
+        and (former / "secrets.key").is_file()
+    )
     assert api.call(look(new, fid)) == ("svc/flow", "sesame-open")
+
+
+def test_restores_into_a_database(api: Api, tmp_path: Path) -> None:
+    """Never over a store unless asked; the former one is in a schema of its own then."""
+    fid, sha256 = fill(api)
+    backup, new = made(api, tmp_path / "x"), tmp_path / "new"
+    url = postgres.databases().url(tmp_path)
+    _, former = restoring.restore(backup, new, replaces=False, store=url)
+    assert former is None
+    assert api.call(look(new, fid, url)) == ("svc/flow", "sesame-open")
+    assert (new / "blobs" / sha256[:2] / sha256).is_file()
+    assert not (new / "store.db").exists()
+    with pytest.raises(ConflictError, match="already"):
+        restoring.restore(backup, new, replaces=False, store=url)
+    _, former = restoring.restore(backup, new, replaces=True, store=url)
+    assert isinstance(former, str)
+    with psycopg.connect(url) as db:
+        schema = former.split()[2]
+        found = db.execute(f"SELECT fid FROM {schema}.executions")  # type: ignore[call-overload]
+        assert (fid,) in found.fetchall()
+    assert api.call(look(new, fid, url)) == ("svc/flow", "sesame-open")
+
+    async def hold() -> None:
+        store = Store.at(url)
+        await store.open()
+        try:
+            with pytest.raises(ConflictError, match="open"):
+                await asyncio.to_thread(restoring.restore, backup, new, replaces=True, store=url)
+        finally:
+            await store.close()
+
+    asyncio.run(hold())
+    assert api.call(look(new, fid, url)) == ("svc/flow", "sesame-open")
 
 
 def test_the_command_writes_a_checked_file(ours: Api, cli: Cli, tmp_path: Path) -> None:
