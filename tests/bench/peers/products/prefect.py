@@ -25,7 +25,7 @@ class Prefect(Peer):
         "`PREFECT_RUNNER_POLL_FREQUENCY` is 1 s (10 by default). Launches are not authenticated."
     )
     # Each run is a process that imports Prefect.
-    sizes = Sizes(window=8, kill=16, waiting=10, patience=3, quiet_s=60)
+    sizes = Sizes(window=8, kill=16, waiting=20, patience=3, quiet_s=60)
     settings: ClassVar[dict[str, str]] = {
         "PREFECT_HOME": "{root}/prefect",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
