@@ -32,7 +32,7 @@ _INITDB = (
     *("--username=koco", "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8"),
     *("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"),
 )
-_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
@@ -44,25 +44,32 @@ _SETTINGS = {
 
 
 class Server:
-    """A server in a temporary folder, on a free port of 127.0.0.1.
+    """A server in a folder, by default a temporary one, on a free port of 127.0.0.1.
 
     `settings` replaces those of a test, whose data may be lost with the machine.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self._settings = _SETTINGS if settings is None else settings
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, folder: Path | None = None
+    ) -> None:
+        self._settings = SETTINGS if settings is None else settings
         self._bin = programs()
         self._as = _owner()
-        self.folder = Path(tempfile.mkdtemp(prefix="koco-postgres-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="koco-postgres-"))
         self.data = self.folder / "data"
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        if not self.data.exists():
+            self._make()
+        self.start()
+
+    def _make(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         if self._as:
             os.chown(self.folder, self._as.pw_uid, self._as.pw_gid)
         self._run("initdb", "-D", str(self.data), *_INITDB)
         rules = self.data / "pg_hba.conf"
         rules.write_text(f"host all {CAREFUL} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
-        self.start()
 
     def start(self) -> None:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
@@ -93,6 +100,20 @@ class Server:
             self._process.send_signal(how)
             self._process.wait(60)
             self._process = None
+
+    def base_backup(self) -> Path:
+        """Copy its files while it runs; return a folder in which another server can start."""
+        folder = self.owned_folder()
+        source = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "koco")
+        self._run("pg_basebackup", "-D", str(folder / "data"), "--checkpoint=fast", *source)
+        return folder
+
+    def owned_folder(self) -> Path:
+        """Return a new temporary folder of the user as whom it runs."""
+        folder = Path(tempfile.mkdtemp(prefix="koco-postgres-"))
+        if self._as:
+            os.chown(folder, self._as.pw_uid, self._as.pw_gid)
+        return folder
 
     def remove(self) -> None:
         self.stop()
