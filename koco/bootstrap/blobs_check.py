@@ -36,8 +36,10 @@ def place(asked: str | None, data_dir: str) -> str:
         )
     folder = Path(data_dir)
     new = s3_access.of_environment(os.environ)
+    if not s3_access.is_news(new, folder):
+        new = {}
     asyncio.run(address.make(named, folder, values=new or None).check())
-    if new and new != s3_access.kept(folder):
+    if new:
         s3_access.save(folder, new)
     return named
 

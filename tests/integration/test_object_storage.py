@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(400)
 
 MB = 1024 * 1024
 CODE = """
-    import hashlib, pathlib, tempfile
+    import hashlib, os, pathlib, tempfile
     from koco import step
 
     async def copy(tracer, report):
@@ -30,16 +30,22 @@ CODE = """
             await fs.upload(path)
         return hashlib.sha256(data).hexdigest()
 
+    async def keys(tracer):
+        return sorted(name for name in os.environ if name.startswith("AWS_"))
+
     @step
     async def make(size_mb):
         return "x" * (size_mb * 1024 * 1024)
 
     async def large(tracer):
         data = await make(3)
+        await tracer.result(os.getpid())
         answer = await tracer.lock("go", {})
+        await tracer.result(os.getpid())
         return f"{len(data)} {answer}"
 """
 FLOWS = [
+    {"name": "keys", "entrypoint": "s3_app:keys"},
     {"name": "copy", "entrypoint": "s3_app:copy"},
     {"name": "large", "entrypoint": "s3_app:large", "durable": True},
 ]
@@ -86,13 +92,13 @@ def test_files_go_there_and_come_back_while_it_restarts(
     restarting.start()
     ran = app.run("run", "s3/copy", "-i", f"report=@{report}", "--wait", "--json").ok()
     restarting.join()
-    fid = json.loads(ran.out)["fid"]
-    assert app.events(fid, kinds="final")[-1]["payload"]
-    assert sha256 in app.run("result", fid).ok().out
+    ended = ran.lines()[-1]
+    fid = ended["fid"]
+    assert (ended["status"], ended["result"]) == ("finished", sha256)
     assert sha256 in stored(storage)
     assert len(stored(storage)) == before + 1  # the copy has the same content
     storage.stop()
-    getting = app.popen("files", "get", fid, "out/copy", str(tmp_path))
+    getting = app.popen("files", "get", fid, "out/copy", "--to", str(tmp_path))
     time.sleep(1)
     storage.start()
     _, err = getting.communicate(timeout=100)
@@ -105,12 +111,18 @@ def test_large_results_of_steps_outlive_both(app: Koco, storage: Storage) -> Non
     """They are read again from there, after the control plane and its runner have been killed."""
     fid = app.launch("large")
     [lock] = eventually(lambda: app.get("/v1/locks")["items"])
+    [runner] = [each["payload"] for each in app.get_events(fid) if each["kind"] == "result"]
     storage.stop()
     kill9(app.control_pid())
+    kill9(runner)
+    time.sleep(2)
     storage.start()
     eventually(lambda: app.get("/v1/locks")["items"])
     app.run("answer", fid, "go", "-i", "ok=true").ok()
-    assert app.events(fid)[-1]["payload"] == {"status": "finished"}
+    events = app.events(fid)
+    assert events[-1]["payload"] == {"status": "finished"}
+    pids = [each["payload"] for each in events if each["kind"] == "result"]
+    assert len({*pids}) == 2  # another process read the result
     assert lock["fid"] == fid
 
 
@@ -122,6 +134,8 @@ def test_says_where_they_are_and_shows_no_secret(app: Koco, storage: Storage) ->
     assert "can be written and read: s3://" in doctor.out
     log = (app.home / "local" / "control.log").read_text()
     assert not [text for text in (status.out, doctor.out, log) if SECRET in text]
+    assert SECRET not in json.dumps(app.execute("keys").events)
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & set(app.execute("keys").result)
     again = app.run("up").ok()
     assert "upgraded" not in again.err
 

@@ -30,6 +30,10 @@ def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str
     }
 
 
+#: The variables that are secret, of those that say who koco is to S3-compatible storage.
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
 def data_dir() -> Path:
     """Return the folder for the data of this machine's cluster. Create it if it is missing.
 
@@ -62,6 +66,10 @@ def carry_out(
         env = cluster.starting_environment(mark)
     else:
         env = cluster.joining_environment(str(order["address"]))
+    wanted = {**order.get("defaults", {}), **order.get("asked", {})}
+    if str(wanted.get("blobs") or "").startswith("s3://"):
+        # They are kept in the data directory by now. Every flow would inherit them from Ray.
+        env = {name: value for name, value in env.items() if name not in _KEYS}
     with log.open("ab") as stderr:
         try:
             done = subprocess.run(

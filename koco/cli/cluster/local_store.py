@@ -59,7 +59,7 @@ def has_new_keys(here: Mapping[str, Any]) -> bool:
 
     new = s3_access.of_environment(os.environ)
     data_dir = Path(here.get("data_dir") or driver_process.data_dir())
-    return bool(new) and new != s3_access.kept(data_dir)
+    return s3_access.is_news(new, data_dir)
 
 
 def require_admitted(data_dir: str, key: str) -> None:

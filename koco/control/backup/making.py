@@ -62,8 +62,8 @@ class Backups:
         """
         copy = self._data_dir / f"{_COPY}{secrets.token_hex(8)}"
         with ExitStack() as stack:
-            async with self._blobs.settling:
-                stack.enter_context(self._blobs.hold())
+            async with self._blobs.garbage.settling:
+                stack.enter_context(self._blobs.garbage.hold())
             with self._disk.promised(await self._store.engine.size_bytes()):
                 names = await self._store.copy(copy)
             stack.callback(copy.unlink)

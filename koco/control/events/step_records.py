@@ -147,7 +147,7 @@ async def _placed(
             continue
         digest = await asyncio.to_thread(hashlib.sha256, result)
         sha256 = digest.hexdigest()
-        await spared.enter_async_context(blobs.spare(sha256))
+        await spared.enter_async_context(blobs.garbage.spare(sha256))
         size_bytes = len(batch.body)
         try:
             await blobs.put(sha256, result, events_bytes=size_bytes, is_last=batch.is_last)

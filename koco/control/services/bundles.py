@@ -83,7 +83,7 @@ class Bundles:
         An incomplete upload belongs to the user `by`. A complete bundle stays for at least
         another day, because somebody is about to use it.
         """
-        async with self._blobs.settling:
+        async with self._blobs.garbage.settling:
             size_bytes = await self._blobs.kept.size(digests.check(sha256))
             if size_bytes is not None and await self._store.releases.have_bundle(sha256):
                 await self._store.uploads.add(UPLOADER, sha256, size_bytes)
@@ -96,7 +96,13 @@ class Bundles:
         began = time.monotonic()
         try:
             return await self._blobs.receive(
-                UPLOADER, sha256, offset=offset, length=length, body=body, by=by
+                UPLOADER,
+                sha256,
+                offset=offset,
+                length=length,
+                body=body,
+                by=by,
+                is_read_soon=True,
             )
         finally:
             took_s = time.monotonic() - began
@@ -116,10 +122,11 @@ class Bundles:
         Raises:
             NotFoundError: It is not here, or is no bundle but for example a user's file.
         """
-        async with self._blobs.settling:
+        async with self._blobs.garbage.settling:
             is_bundle = await self._store.uploads.renew(UPLOADER, sha256) is not None
             is_bundle = is_bundle or await self._store.releases.have_bundle(sha256)
-            if not (is_bundle and await self.has(sha256)):
+            # Not `has`, which may be a minute old.
+            if not is_bundle or await self._blobs.kept.size(digests.check(sha256)) is None:
                 raise _missing(sha256)
             yield
 

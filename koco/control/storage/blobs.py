@@ -15,8 +15,7 @@ import math
 import secrets
 import shutil
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from koco.control.settings import Settings
@@ -25,11 +24,11 @@ from koco.control.storage.blob_stores.copies import Copies, require_hash
 from koco.control.storage.blob_stores.directory import Directory
 from koco.control.storage.blob_stores.protocol import BlobStore, missing
 from koco.control.storage.disk import Disk
+from koco.control.storage.garbage import Garbage
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.disk_sync import sync
 from koco.errors import ConflictError, LimitError, UnauthorizedError, UsageError
-from koco.events import line
 from koco.sizes import MB
 from koco.store.store import Store
 
@@ -37,8 +36,6 @@ from koco.store.store import Store
 _KEEP_S = 24 * 3600.0
 #: How long it is remembered that a blob exists, where to ask takes a request (seconds).
 _SEEN_S = 60.0
-#: How many blobs one transaction looks up.
-_BATCH = 100
 
 
 class OffsetError(ConflictError):
@@ -72,6 +69,7 @@ class Blobs:
     ) -> None:
         """Blobs are in `kept`; by default they are files in the data directory."""
         self.kept = kept or Directory(data_dir / "blobs")
+        self.garbage = Garbage(self.kept, store, settings)
         self._copies = Copies(data_dir / "copies", self.kept, disk)
         self._parts = data_dir / "parts"
         self._store = store
@@ -80,10 +78,6 @@ class Blobs:
         self._open: dict[str, Part] = {}
         #: The parts that are becoming blobs.
         self._finishing: dict[str, asyncio.Task[None]] = {}
-        #: Held while a blob is referenced, and while garbage is found and removed.
-        self.settling = asyncio.Lock()
-        #: The blobs that are being added, which nothing refers to yet.
-        self._spared: Counter[str] = Counter()
         #: Until when (monotonic seconds) blobs are known to exist.
         self._seen: dict[str, float] = {}
         self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,8 +86,6 @@ class Blobs:
         self.unfinished = Unfinished(settings)
         self._sizes = self.unfinished.sizes
         self._sizes.update({path.name: path.stat().st_size for path in self._parts.iterdir()})
-        #: How many need that no blob is removed.
-        self._holds = 0
         #: The parts whose owner has ended while they are being written to.
         self._ended: set[str] = set()
 
@@ -103,7 +95,7 @@ class Blobs:
         return self._settings.max_file_mb * MB
 
     async def has(self, sha256: str) -> bool:
-        """Return whether a blob exists."""
+        """Return whether a blob exists, or has existed a minute ago."""
         now = time.monotonic()
         if now < self._seen.get(sha256, -math.inf):
             return True
@@ -149,11 +141,12 @@ class Blobs:
         length: int,
         body: AsyncIterator[bytes],
         by: str = "",
+        is_read_soon: bool = False,
     ) -> int:
         """Append a body to a user's part, from `offset`; return the size afterwards.
 
-        With all `length` bytes there, it becomes a blob that the user may reference. For `by` see
-        `state`.
+        With all `length` bytes there, it becomes a blob that the user may reference. If it
+        `is_read_soon`, a copy stays here. For `by` see `state`.
 
         Raises:
             OffsetError: the part ends elsewhere, or is being written to (`BusyError`).
@@ -188,7 +181,7 @@ class Blobs:
             with self._disk.promised(length - part.size) as promise:
                 await take(part, body, length, promise)
             if part.size == length:
-                await self._finish_once(name, part, user, sha256)
+                await self._finish_once(name, part, user, sha256, is_read_soon=is_read_soon)
             return part.size
         finally:
             part.is_busy = False
@@ -240,8 +233,8 @@ class Blobs:
     ) -> None:
         """Store a large part of an event as a blob.
 
-        Use `spare` from before this call until something in the store names the blob. `Disk.apart`
-        says how much of the disk it may use.
+        Use `garbage.spare` from before this call until something in the store names the blob.
+        `Disk.apart` says how much of the disk it may use.
 
         Raises:
             NoRoomError: the disk is full.
@@ -285,11 +278,14 @@ class Blobs:
                 paths.append(path)
         await asyncio.to_thread(_remove, paths)
 
-    async def _finish_once(self, name: str, part: Part, user: str, sha256: str) -> None:
+    async def _finish_once(
+        self, name: str, part: Part, user: str, sha256: str, *, is_read_soon: bool
+    ) -> None:
         """Make a blob of a part, also if the request ends meanwhile; the next one waits for it."""
         task = self._finishing.get(name)
         if task is None:
-            task = asyncio.create_task(self._finish(part, user, sha256))
+            work = self._finish(part, user, sha256, is_read_soon=is_read_soon)
+            task = asyncio.create_task(work)
             self._finishing[name] = task
             task.add_done_callback(lambda done: self._note_finished(name, done))
         await asyncio.shield(task)
@@ -299,26 +295,17 @@ class Blobs:
         if not task.cancelled():
             task.exception()  # perhaps nobody waits for it any more
 
-    async def _finish(self, part: Part, user: str, sha256: str) -> None:
+    async def _finish(
+        self, part: Part, user: str, sha256: str, *, is_read_soon: bool = False
+    ) -> None:
         await asyncio.to_thread(part.settle, sha256)
-        async with self.spare(sha256):
+        async with self.garbage.spare(sha256):
             await self.kept.add(sha256, part.path)
-            async with self.settling:
+            async with self.garbage.settling:
                 await self._store.uploads.add(user, sha256, part.size)
+        if is_read_soon and self.kept.path(sha256) is None:
+            await self._copies.take(sha256, part.path)
         await asyncio.to_thread(part.path.unlink, missing_ok=True)
-
-    @contextlib.asynccontextmanager
-    async def spare(self, sha256: str) -> AsyncIterator[None]:
-        """Keep a blob that is being added, while the block has something refer to it."""
-        self._spared[sha256] += 1
-        try:
-            async with self.settling:
-                pass  # those that are being removed now were chosen before
-            yield
-        finally:
-            self._spared[sha256] -= 1
-            if not self._spared[sha256]:
-                del self._spared[sha256]
 
     async def collect(self) -> int:
         """Remove parts that have been idle for long, and unreferenced blobs.
@@ -334,38 +321,7 @@ class Blobs:
                 self._sizes.pop(path.name, None)
                 path.unlink(missing_ok=True)  # in the loop: no request can begin to append
                 count += 1
-        before = time.time() - _KEEP_S
-        count += await self._collect([], before)  # the records of uploads, even without a blob
-        async for names in self.kept.old(before):
-            for at in range(0, len(names), _BATCH):
-                count += await self._collect(names[at : at + _BATCH], before)
-        return count
-
-    async def _collect(self, names: list[str], before: float) -> int:
-        """Remove those of some old blobs that nothing refers to; return how many."""
-        async with self.settling:
-            if self._holds:
-                return 0
-            unnamed = await self._store.uploads.find_unused(
-                names, before=line.timestamp(before), keep_releases=self._settings.keep_releases
-            )
-            unnamed = [name for name in unnamed if name not in self._spared]
-            for name in unnamed:
-                self._seen.pop(name, None)
-            await self.kept.remove(unnamed, before=before)
-            return len(unnamed)
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep every blob, also those that nothing refers to any more, while the block runs.
-
-        Enter it while holding `settling`.
-        """
-        self._holds += 1
-        try:
-            yield
-        finally:
-            self._holds -= 1
+        return count + await self.garbage.collect(time.time() - _KEEP_S)
 
     async def open(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
         """Return the bytes of a blob from `start` on, in pieces. See `BlobStore.open`."""

@@ -51,6 +51,17 @@ class Copies:
                 await asyncio.to_thread(_make_room, self._folder, time.time() - _USED_S)
         return path
 
+    async def take(self, sha256: str, path: Path) -> None:
+        """Make a copy of a file with that content, by moving it."""
+
+        def move() -> None:
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            os.utime(path)
+            path.replace(self._folder / sha256)
+            _make_room(self._folder, time.time() - _USED_S)
+
+        await asyncio.to_thread(move)
+
     async def _fetch(self, sha256: str, path: Path) -> None:
         new = path.with_name(f".{sha256}-{secrets.token_hex(4)}")
         digest = hashlib.sha256()

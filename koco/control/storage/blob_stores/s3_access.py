@@ -40,6 +40,11 @@ def of_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return found if _ID in found or any(name in found for name in ENDPOINTS) else {}
 
 
+def is_news(values: Mapping[str, str], data_dir: Path) -> bool:
+    """Return whether variables say something else than those in the data directory."""
+    return not values.items() <= kept(data_dir).items()
+
+
 def save(data_dir: Path, values: Mapping[str, str]) -> None:
     """Keep variables in the data directory, in place of the former ones."""
     new = data_dir / f"{FILE}.{secrets.token_hex(4)}"

@@ -83,16 +83,21 @@ def test_blobs_may_be_in_a_bucket(
         data = str(tmp_path / "new")
         cli(*FREE, "--blobs", place, "--restore", str(backup), "--data-dir", data)
         assert len(orders) == 2 and not (tmp_path / "new" / "blobs").exists()
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")  # as in the process that uses Ray
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        cli(*FREE, "--blobs", place)
+        assert len(orders) == 3 and object_storage.SECRET in kept.read_text()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", object_storage.KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
         refused = cli(*FREE, "--blobs", place)
-        assert (refused.code, len(orders)) == (2, 2)
+        assert (refused.code, len(orders)) == (2, 3)
         assert "does not accept the secret key (SignatureDoesNotMatch)" in refused.err
         assert object_storage.SECRET in kept.read_text()
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", object_storage.SECRET)
         refused = cli(*FREE, "--blobs", "s3://missing-bucket/koco")
         assert (refused.code, "has no such bucket" in refused.err) == (2, True)
     away = cli(*FREE, "--blobs", place)
-    assert (away.code, "cannot be reached" in away.err, len(orders)) == (3, True, 2)
+    assert (away.code, "cannot be reached" in away.err, len(orders)) == (3, True, 3)
 
 
 def test_blobs_may_be_in_another_directory(

@@ -1,4 +1,4 @@
-"""One S3 server for the tests of a process, and its variables in their environment."""
+"""One S3 server for the tests of a module, and its variables in their environment."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from tests.support import object_storage
 from tests.support.object_storage import Storage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with object_storage.serving(tmp_path_factory.mktemp("s3")) as storage:
         yield storage

@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,7 @@ def test_nothing_that_is_being_added_is_collected(
     monkeypatch.setattr(blobs_module, "_KEEP_S", -60.0)
 
     async def body() -> tuple[int, int]:
-        async with blobs.spare(sha256):
+        async with blobs.garbage.spare(sha256):
             during = await blobs.collect()
         return during, await blobs.collect()
 
@@ -212,6 +212,26 @@ def test_a_copy_is_fetched_once(api: Api, storage: Storage) -> None:
     assert not api.call(blobs.has("0" * 64))
     with pytest.raises(NotFoundError):
         api.call(blobs.file("0" * 64))
+
+
+def test_a_bundle_that_was_uploaded_is_not_fetched(api: Api, storage: Storage) -> None:
+    """What is read soon stays here as a copy; the parts are gone all the same."""
+    blobs = api.parts.files.blobs
+    sha256 = sha(b"a bundle")
+
+    async def body() -> Path:
+        async def content() -> AsyncIterator[bytes]:
+            yield b"a bundle"
+
+        await blobs.receive(
+            "bundles", sha256, offset=0, length=8, body=content(), is_read_soon=True
+        )
+        return await blobs.file(sha256)
+
+    storage.wire.requests.clear()
+    assert api.call(body()).read_bytes() == b"a bundle"
+    assert not [head for head in storage.wire.requests if head.startswith(b"GET")]
+    assert not list((api.data_dir / "parts").iterdir())
 
 
 def test_a_backup_has_the_blobs_of_a_bucket(api: Api, place: str, tmp_path: Path) -> None:
