@@ -51,6 +51,21 @@ def store(url: str | None) -> str:
     return address.check(url)
 
 
+def processes(api: object, store: str) -> int:
+    """Return how many processes the control plane has, with this database, or "" for a file.
+
+    Raises:
+        UsageError: several need a database.
+    """
+    count = int(str(api or 1))  # the number that the command has checked
+    if count > 1 and not store:
+        raise UsageError(
+            f"a store in a file has one process, not {count}",
+            hint="`--store postgresql://…` names a database that several can use",
+        )
+    return count
+
+
 def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None]:
     """Return the checked paths of a certificate and its key, or `(None, None)` if none is given.
 

@@ -16,7 +16,6 @@ from koco.control.actor import ControlPlane
 from koco.control.members import places
 from koco.control.start import Start
 from koco.control.tracing import variables
-from koco.errors import UsageError
 from koco.sdk.process import control_client
 
 #: Keeps the first process on the head, because a store in a file is there.
@@ -95,12 +94,8 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
     were = msgspec.to_builtins(former) if former else {}
     wanted = {**order.defaults, **were, **order.asked}
     node = ray.util.get_node_ip_address()
-    store, api = machine_check.store(wanted.get("store")), int(wanted.get("api") or 1)
-    if api > 1 and not store:
-        raise UsageError(
-            f"a store in a file has one process, not {api}",
-            hint="`--store postgresql://…` names a database that several can use",
-        )
+    store = machine_check.store(wanted.get("store"))
+    api = machine_check.processes(wanted.get("api"), store)
     cert, key = machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     host, port = wanted.get("host") or node, int(wanted["port"])
     if former is None or (host, port) != (former.host, former.port):

@@ -126,7 +126,9 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     data_dir = machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
     blobs_check.place(wanted.get("blobs"), data_dir)
-    if store := machine_check.store(wanted.get("store")):
+    store = machine_check.store(wanted.get("store"))
+    machine_check.processes(wanted.get("api"), store)
+    if store:
         from koco.bootstrap import store_check  # the driver of the database
 
         store_check.reach(store)

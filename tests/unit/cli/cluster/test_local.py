@@ -62,6 +62,17 @@ def test_a_store_may_be_a_database(cli: Cli, orders: list[dict[str, Any]], tmp_p
     assert "sesame" not in refused.err
 
 
+def test_several_processes_need_a_database(
+    cli: Cli, orders: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """It is said before anything starts."""
+    refused = cli(*FREE, "--api", "3")
+    assert (refused.code, len(orders)) == (2, 0)
+    assert "`--store postgresql://…`" in refused.err
+    cli(*FREE, "--api", "3", "--store", postgres.databases().url(tmp_path))
+    assert orders[0]["asked"]["api"] == 3
+
+
 def test_blobs_may_be_in_a_bucket(
     cli: Cli,
     backup: Path,
