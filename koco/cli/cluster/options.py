@@ -27,7 +27,7 @@ _KEPT = {
 #: Options that change the URL, unless the URL is given.
 _MOVES = ("host", "port", "tls_cert", "tls_key", "url")
 
-#: The most processes of a control plane. Each needs about ten connections to PostgreSQL.
+#: The most processes of a control plane. Each needs up to twelve connections to PostgreSQL.
 MOST_PROCESSES = 16
 
 _EVERYWHERE = ("", "0.0.0.0", "::")

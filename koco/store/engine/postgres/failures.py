@@ -14,8 +14,8 @@ _REFUSALS = {
     "no pg_hba.conf entry": "the server's pg_hba.conf must let this user in from here",
     "session is read-only": "name the server that takes changes, not one that follows it",
     "starting up": "it is starting: try again in a moment",
-    "too many connections": "koco needs about ten connections: raise max_connections",
-    "remaining connection slots": "koco needs about ten connections: raise max_connections",
+    "too many connections": "koco needs up to twelve connections: raise max_connections",
+    "remaining connection slots": "koco needs up to twelve connections: raise max_connections",
     "could not translate host name": "check the name of the host in `--store`",
 }
 
