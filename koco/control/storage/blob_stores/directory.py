@@ -13,12 +13,14 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from koco.control.storage.blob_stores.protocol import missing
+from koco.control.storage.blob_stores.protocol import BlobsAwayError, missing
 from koco.control.storage.disk import no_room
 from koco.disk_sync import sync
 from koco.errors import UsageError
+
+T = TypeVar("T")
 
 #: How much is read at once (bytes).
 _PIECE_BYTES = 512 * 1024
@@ -69,11 +71,13 @@ class Directory:
         """Return the size of a blob (bytes), or None if there is none."""
 
         def look() -> int | None:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 return self.path(sha256).stat().st_size
-            return None
+            except FileNotFoundError:
+                self._require_root()
+                return None
 
-        return await asyncio.to_thread(look)
+        return await self._read(look)
 
     async def renew(self, sha256: str, size_bytes: int) -> bool:
         """Return whether a blob of that size exists; it counts as new then."""
@@ -86,7 +90,7 @@ class Directory:
                     return True
             return False
 
-        return await asyncio.to_thread(touch)
+        return await self._read(touch)
 
     async def add(self, sha256: str, part: Path) -> None:
         """Move a file to its place, or copy it if the place is on another disk."""
@@ -102,10 +106,16 @@ class Directory:
 
     async def open(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
         """Return the bytes of a blob from `start` on, in pieces."""
-        try:
-            file = await asyncio.to_thread(self.path(sha256).open, "rb")
-        except FileNotFoundError as exc:
-            raise missing(sha256, self.location) from exc
+
+        def begin() -> BinaryIO | None:
+            try:
+                return self.path(sha256).open("rb")
+            except FileNotFoundError:
+                self._require_root()
+                return None
+
+        if (file := await self._read(begin)) is None:
+            raise missing(sha256, self.location)
         return _pieces(file, start)
 
     async def old(self, before: float) -> AsyncIterator[list[str]]:
@@ -124,13 +134,33 @@ class Directory:
         """Return None: nothing but the control plane serves this directory."""
         return None
 
+    async def _read(self, look: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(look)
+        except OSError as exc:
+            raise self._away("read", exc) from exc
+
+    def _require_root(self) -> None:
+        """Refuse to take blobs for removed whose directory is away.
+
+        Raises:
+            OSError: it is.
+        """
+        self._root.stat()
+
+    def _away(self, verb: str, exc: OSError) -> BlobsAwayError:
+        return BlobsAwayError(
+            f"cannot {verb} a blob in {self._root}: {exc.strerror or exc}",
+            hint="is its disk mounted, and may the user that runs Ray write there?",
+        )
+
     async def _write(self, write: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(write)
         except OSError as exc:
-            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise no_room(f"{exc.strerror} in {self._root}") from exc
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise no_room(f"{exc.strerror} in {self._root}") from exc
+            raise self._away("write", exc) from exc
 
     def _take(self, sha256: str, part: Path) -> None:
         path = self.path(sha256)

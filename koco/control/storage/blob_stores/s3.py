@@ -41,8 +41,6 @@ _WRITES_AT_ONCE = 4
 _CONNECT_S, _SILENCE_S, _REQUEST_S = 5, 30, 60.0
 #: How long a request is repeated (seconds), and how often.
 _AGAIN_S, _AGAIN = 15, 5
-#: How often a broken download is continued without progress, and the first pause (seconds).
-_CONTINUED, _PAUSE_S = 4, 0.2
 #: How long a written blob counts as new without being written again.
 _RENEWED = timedelta(hours=12)
 #: How many blobs are looked up or removed at once.
@@ -209,22 +207,14 @@ class S3:
             )
 
     async def _pieces(self, sha256: str, at: int, found: "GetResult") -> AsyncIterator[bytes]:
-        end, failures = found.meta["size"], 0
-        stream = found.stream(_PIECE_BYTES)
+        # The library goes on where a connection broke, as long as it repeats requests.
+        end, stream = found.meta["size"], found.stream(_PIECE_BYTES)
         while at < end:
-            try:
-                async with self._saying("read a blob"):
-                    piece = bytes(await anext(stream, b""))
-                    if not piece:
-                        raise BlobsAwayError(f"{self.location} ends the blob {sha256} too early")
-            except BlobsAwayError:
-                failures += 1
-                if failures > _CONTINUED:
-                    raise
-                await asyncio.sleep(_PAUSE_S * 2**failures)
-                stream = (await self._get(sha256, at)).stream(_PIECE_BYTES)
-                continue
-            failures, at = 0, at + len(piece)
+            async with self._saying("read a blob"):
+                piece = bytes(await anext(stream, b""))
+            if not piece:
+                raise BlobsAwayError(f"{self.location} ends the blob {sha256} too early")
+            at += len(piece)
             yield piece
 
     @asynccontextmanager

@@ -23,7 +23,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail within seconds."""
     monkeypatch.setattr(s3, "_AGAIN_S", 2)
     monkeypatch.setattr(s3, "_SILENCE_S", 2)
-    monkeypatch.setattr(s3, "_PAUSE_S", 0.05)
 
 
 @pytest.fixture
@@ -161,6 +160,20 @@ def test_a_failed_upload_leaves_no_parts(
         )
 
     run(body)
+
+
+def test_a_server_that_keeps_less_is_found_out(
+    storage: Storage, store: BlobStore, tmp_path: Path
+) -> None:
+    """A large blob counts only if it has its size there."""
+    sha256, path = part(tmp_path, os.urandom(20 * MB))
+    storage.wire.refuse(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: Tue, 01 Dec 2026 10:00:00 GMT\r\n"
+        b'ETag: "x"\r\nConnection: close\r\n\r\n',
+        method=b"HEAD",
+    )
+    with pytest.raises(BlobsAwayError, match="has not kept the blob"):
+        asyncio.run(store.add(sha256, path))
 
 
 @pytest.mark.parametrize(
