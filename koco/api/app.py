@@ -1,6 +1,7 @@
 """The application: all routes and the layers around them."""
 
 import functools
+from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -106,10 +107,18 @@ def create_app(parts: Parts) -> Litestar:
     served = mip003.wrap(served, state)
     # Outermost, because litestar's own middleware does not see requests without a route.
     identified = request_id.wrap(served, counters.observe)
-    whole = proxy.wrap(identified, parts.settings)
-    is_alone = parts.leadership.is_alone
-    app.asgi_handler = whole if is_alone else forwarding.wrap(whole, parts)
+    app.asgi_handler = _face(identified, parts, counters)
     return app
+
+
+def _face(app: Any, parts: Parts, counters: metrics.Metrics) -> Any:
+    """Wrap the application in what stands between it and its clients."""
+    dress = functools.partial(proxy.dress, settings=parts.settings)
+    trust = functools.partial(proxy.trust, settings=parts.settings)
+    if parts.leadership.is_alone:
+        return trust(dress(app))
+    refusing = dress(request_id.wrap(forwarding.refuse, counters.observe))
+    return forwarding.wrap(dress(app), parts, trust=trust, refusing=refusing)
 
 
 @functools.cache

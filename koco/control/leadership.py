@@ -23,6 +23,13 @@ class OnlyLeaderError(KocoError):
     code = "only_leader"
 
 
+class LeaderLostError(KocoError):
+    """The leader went away while it had a request, which may have been carried out."""
+
+    http_status = 503
+    code = "leader_lost"
+
+
 class Leadership:
     """Whether this process leads, and where the leader is."""
 

@@ -197,7 +197,8 @@ async def read(
             if not follow:
                 return
             try:
-                await asyncio.wait_for(event.wait(), heartbeat_s)
+                async with asyncio.timeout(heartbeat_s):  # as in `koco.control.events.changes`
+                    await event.wait()
                 await asyncio.sleep(_PACE_S)
             except TimeoutError:
                 yield []

@@ -117,14 +117,26 @@ def _check(answer: httpx.Response) -> None:
 
 @contextmanager
 def serving(
-    data_dir: Path, *, max_file_mb: float = 16, kept: BlobStore | None = None
+    data_dir: Path,
+    *,
+    max_file_mb: float = 16,
+    kept: BlobStore | None = None,
+    store: Store | None = None,
+    leadership: Leadership | None = None,
+    **more: Any,
 ) -> Iterator[Api]:
-    """Serve the files of a data directory, or blobs kept elsewhere, to the keys `ada` and `bob`."""
+    """Serve the files of a data directory, or blobs kept elsewhere, to the keys `ada` and `bob`.
+
+    `store` is an engine's that is not open yet, if not the one in the directory. A process that
+    does not lead deploys no service. `more` are further parts.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     api = Api("", None, loop, data_dir)
-    server = api.call(_start(api, max_file_mb, kept))
+    store = store or Store.at(data_dir / "store.db")
+    more["leadership"] = leadership or Leadership()
+    server = api.call(_start(api, store, max_file_mb, kept, more))
     try:
         yield api
     finally:
@@ -134,13 +146,14 @@ def serving(
         loop.close()
 
 
-async def _start(api: Api, max_file_mb: float, kept: BlobStore | None) -> Any:
-    store = Store.at(api.data_dir / "store.db")
+async def _start(
+    api: Api, store: Store, max_file_mb: float, kept: BlobStore | None, more: dict[str, Any]
+) -> Any:
     await store.open()
     for name in ("ada", "bob"):
         digest = hashlib.sha256(name.encode()).digest()
         await store.keys.put(Key(name=name, digest=digest, scopes=("read", "launch"), created=TS))
-    if not await store.releases.with_status("starting"):
+    if more["leadership"].leads and not await store.releases.with_status("starting"):
         await store.releases.create("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
     settings = Settings(max_file_mb=max_file_mb)
     disk = Disk(api.data_dir, settings, store.engine)
@@ -149,7 +162,7 @@ async def _start(api: Api, max_file_mb: float, kept: BlobStore | None) -> Any:
     spooler = Spooler(store, settings, disk=disk)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     nothing: Any = None  # no runner is ever started here
-    supervisor = Supervisor(store, spooler, start_runner=nothing)
+    supervisor = Supervisor(store, spooler, start_runner=nothing, leadership=more["leadership"])
     streams = Streams(settings)
     # As cheap as argon2id gets, because there are many tests.
     passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -187,7 +200,7 @@ async def _start(api: Api, max_file_mb: float, kept: BlobStore | None) -> Any:
         vault=vault,
         webhooks=Webhooks(store, settings, vault, url=url),
         traces=Exporter(store, spooler),
-        leadership=Leadership(),
+        **more,
         release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
     sender = api.parts.webhooks.sender

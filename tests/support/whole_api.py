@@ -8,6 +8,7 @@ from koco.cluster.placement import ClusterState
 from koco.cluster.serve import Serve
 from koco.control.deploy.deployer import Deployer
 from koco.control.deploy.serve_apps import Applications
+from koco.control.executions.acceptance import Acceptance
 from koco.control.executions.children import Children
 from koco.control.executions.history import Histories
 from koco.control.executions.launcher import Launches
@@ -38,16 +39,17 @@ async def complete(
 ) -> None:
     """Give the API the parts that deploy and launch, all but Ray's edge.
 
-    It then serves one service, `svc`, with a manifest and flows.
+    It then serves one service, `svc`, with a manifest and flows, unless it does not lead.
     """
     parts = api.parts
     store, catalog = parts.store, Catalog()
-    await store.releases.fail("svc", 1, ReleaseFailure(message=""))
-    manifest = load.check(given or {**MANIFEST, "secrets": ["A"]})
-    release = await store.releases.create(
-        "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
-    )
-    catalog.put(await store.releases.go_live("svc", release.number, list(flows) or [flow()]))
+    if parts.leadership.leads:
+        await store.releases.fail("svc", 1, ReleaseFailure(message=""))
+        manifest = load.check(given or {**MANIFEST, "secrets": ["A"]})
+        release = await store.releases.create(
+            "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
+        )
+        catalog.put(await store.releases.go_live("svc", release.number, list(flows) or [flow()]))
 
     async def describe() -> ClusterState:
         return ClusterState(version="2", python="3", auth="token", nodes=[], restarts=0)
@@ -63,8 +65,16 @@ async def complete(
     parts.endpoints = Endpoints(Serve(), secret=b"e" * 32)
     parts.bundles = Bundles(parts.files.blobs, store, secret=b"b" * 32, url="")
     parts.locks = Locks(store, parts.spooler, endpoints=parts.endpoints)
+    acceptance = Acceptance(
+        store,
+        parts.supervisor,
+        catalog,
+        spooler=parts.spooler,
+        settings=parts.settings,
+        leadership=parts.leadership,
+    )
     parts.launches = Launches(
-        store, parts.supervisor, catalog, endpoints=parts.endpoints, files=parts.files
+        store, acceptance, catalog, endpoints=parts.endpoints, files=parts.files
     )
     service = PaymentService(parts.settings, parts.vault)
     parts.payments = Payments(

@@ -1,5 +1,5 @@
-"""Requests at a process of the control plane that does not lead: answered here, or by the leader.
+"""The API in processes that do not lead: they answer what the store can, and pass on the rest.
 
-`rules` says which are answered here. All others go to the leader (`hop`), with a proof of where
-they come from (`proof`). Begin with `app`.
+Begin with `app`. `rules` says what they answer, `hop` passes the rest on, and `proof` tells the
+leader, in a way that nobody else can, who the client is.
 """

@@ -1,146 +1,146 @@
-"""The application of a process that may not lead: it answers what it can, or passes it on."""
+"""The layer around the API of one of several processes: it answers here, or has the leader answer.
 
-import asyncio
+A request that another process has passed on is answered here, or refused if this process does not
+lead: it is never passed on again.
+"""
+
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from koco.api.forwarding import proof, rules
-from koco.api.forwarding.hop import Hop
-from koco.api.http import problem_details, request_id
-from koco.api.http.only_leader import Mark
+from koco.api.forwarding.body import Body
+from koco.api.forwarding.hop import KEPT_BYTES, NOT_LEADER, Hop
+from koco.api.http import passing, problem_details, request_id
 from koco.control.container import Parts
-from koco.errors import KocoError, UnreachableError
+from koco.control.leadership import OnlyLeaderError
+from koco.errors import KocoError, UsageError
+from koco.sizes import MB
 
+log = logging.getLogger(__name__)
+
+_ERROR = "koco.error"
 #: How long a request that was passed on waits for this process to lead (seconds).
 _COMING_S = 5.0
 
-
-def wrap(app: Any, parts: Parts) -> Any:
-    """Wrap the whole application of one of several processes."""
-    return _Forwarding(app, parts)
+#: Wraps an ASGI application.
+Wrap = Callable[[Any], Any]
 
 
-class _Forwarding:
-    def __init__(self, app: Any, parts: Parts) -> None:
-        self._app = app
-        self._parts = parts
-        self._hop = Hop(parts.leadership)
+def wrap(app: Any, parts: Parts, *, trust: Wrap, refusing: Any) -> Any:
+    """Wrap an ASGI application for one of several processes.
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+    `trust` is the layer that finds out about the client, which the process has done that passes a
+    request on. `refusing` is `refuse` with the layers that complete its answers.
+    """
+    leadership = parts.leadership
+    trusted = trust(_Following(app, parts, refusing))
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        values = [value for name, value in scope["headers"] if name == proof.NAME]
+        if scope["type"] != "http" or not values:
+            await trusted(scope, receive, send)
             return
-        was_passed_on = self._take_proof(scope)
-        leadership = self._parts.leadership
-        if leadership.leads:
-            await self._app(scope, receive, send)
-        elif was_passed_on:
-            if await leadership.comes(_COMING_S):
-                await self._app(scope, receive, send)
-            else:
-                error = UnreachableError(
-                    "the process that was to lead does not", hint="try again in a moment"
-                )
-                await _refuse(scope, send, error)
-        elif rules.is_read_here(scope):
-            await self._try(scope, receive, send, kept=b"")
-        elif rules.is_launched_here(scope, self._parts):
-            body = await _read(receive)
-            if body is not None:
-                await self._try(scope, _again(body, receive), send, kept=body)
-        else:
-            await self._pass_on(scope, receive, send, kept=None)
-
-    def _take_proof(self, scope: Any) -> bool:
-        """Return whether another process has passed a request on, and note who sent it.
-
-        The header is taken away: nobody else may have it.
-        """
-        found = [value for name, value in scope["headers"] if name == proof.NAME]
-        if not found:
-            return False
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] != proof.NAME]
-        sender = proof.read(self._parts.leadership.secret, scope, found[0])
-        if sender is None:
-            return False
-        scope["client"] = (sender.host, sender.port)
-        scope["scheme"] = sender.scheme
-        return True
+        sender = proof.read(leadership.secret, scope, values[0])
+        if sender is None:  # somebody else has made it up
+            await trusted(scope, receive, send)
+            return
+        scope["client"], scope["scheme"] = (sender.host, sender.port), sender.scheme
+        if await leadership.comes(_COMING_S):
+            await app(scope, receive, send)
+        else:
+            error = OnlyLeaderError("this process does not lead any more", hint="try again")
+            await refusing(_failed(scope, error), receive, send)
 
-    async def _try(self, scope: Any, receive: Any, send: Any, *, kept: bytes) -> None:
-        """Answer a request here; if only the leader can, pass it on instead."""
-        mark = Mark()
-        scope[Mark.KEY] = mark
-        is_dropped = False
-
-        async def send_unless(message: Any) -> None:
-            nonlocal is_dropped
-            is_dropped |= message["type"] == "http.response.start" and mark.is_set
-            if not is_dropped:
-                await send(message)
-
-        await self._app({**scope}, receive, send_unless)
-        if is_dropped:
-            await self._pass_on(scope, receive, send, kept=kept)
-
-    async def _pass_on(self, scope: Any, receive: Any, send: Any, *, kept: bytes | None) -> None:
-        has_begun = False
-
-        async def send_noting(message: Any) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
-        try:
-            await self._hop.pass_on(scope, receive, send_noting, kept=kept)
-        except KocoError as exc:
-            await _refuse(scope, send, exc)
-        except ConnectionAbortedError:
-            return  # the client has gone
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            if not has_begun:
-                raise
-            # The answer has begun, so all that can be said is that it is not whole.
-            raise ConnectionError("the leader went away in the middle of its answer") from None
+    return serve
 
 
-async def _read(receive: Any) -> bytes | None:
-    """Return a small body; None if the client has gone."""
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-
-
-def _again(body: bytes, receive: Any) -> Any:
-    """Return what receives a body that was read already, and then what follows it."""
-    is_given = False
-
-    async def receive_again() -> Any:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again
-
-
-async def _refuse(scope: Any, send: Any, error: KocoError) -> None:
-    shown = problem_details.problem(error, request=request_id.request_id(scope))
-    body = msgspec.json.encode(shown)
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request with the error in its scope: an ASGI application."""
+    error: KocoError = scope[_ERROR]
+    problem = problem_details.problem(error, request=request_id.request_id(scope))
+    body = msgspec.json.encode(problem)
     headers = [
         (b"content-type", problem_details.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
     ]
-    status = error.http_status
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    if error.http_status == 503:
+        headers.append((b"retry-after", b"1"))
+    if isinstance(error, OnlyLeaderError):
+        headers.append((NOT_LEADER, b"1"))
+    start = {"type": "http.response.start", "status": error.http_status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _failed(scope: Any, error: KocoError) -> Any:
+    scope[_ERROR] = error
+    return scope
+
+
+class _Following:
+    """Answers what this process can, and passes the rest on, until it leads."""
+
+    def __init__(self, app: Any, parts: Parts, refusing: Any) -> None:
+        self._app = app
+        self._parts = parts
+        self._refusing = refusing
+        self._hop = Hop(parts.leadership)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # Any other target would change where the request goes.
+        if self._parts.leadership.leads or not scope["raw_path"].startswith(b"/"):
+            await self._app(scope, receive, send)
+            return
+        is_here = rules.has(self._parts, scope)
+        kept_bytes = self._parts.settings.max_body_mb * MB if is_here else KEPT_BYTES
+        body = Body(receive, kept_bytes=kept_bytes)
+        fresh = dict(scope)
+        if is_here and await self._answer_here(scope, body, send):
+            return
+        # Whoever answers logs and counts it.
+        passing.allow(scope)
+        passing.want(scope)
+        body.restart()
+        try:
+            headers = self._headers(scope)
+            is_answered = await self._hop.answer(scope, body, send, headers=headers)
+        except KocoError as exc:
+            await self._refusing(_failed(scope, exc), receive, send)
+            return
+        if not is_answered:
+            # In place, because the audit log reads from this one what the layers have noted.
+            scope.clear()
+            scope.update(fresh)
+            body.restart()
+            await self._app(scope, body.receive, send)
+
+    async def _answer_here(self, scope: Any, body: Body, send: Any) -> bool:
+        """Answer a request; False if only the leader can. Nothing was done then."""
+        state = passing.allow(scope)
+
+        async def send_unless_passed_on(message: Any) -> None:
+            if not state.is_wanted:
+                await send(message)
+
+        await self._app(scope, body.receive, send_unless_passed_on)
+        return not state.is_wanted
+
+    def _headers(self, scope: Any) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a request that is passed on, with its id and its origin.
+
+        Raises:
+            UsageError: one is not text.
+        """
+        found = request_id.own_or_new(scope)
+        name = request_id.REQUEST_ID.lower().encode()
+        scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != name), (name, found)]
+        for key, value in scope["headers"]:
+            try:
+                value.decode()
+            except UnicodeDecodeError as exc:
+                raise UsageError(f"the header {key.decode('latin-1')[:80]!r} is not UTF-8") from exc
+        return [*scope["headers"], (proof.NAME, proof.make(self._parts.leadership.secret, scope))]

@@ -1,46 +1,82 @@
-"""Which requests a process answers that does not lead: those that the store alone can answer."""
+"""What a process answers that does not lead. It passes on everything that is not named here.
+
+What is here needs the store alone, or what `koco.control.following` keeps in memory. If the answer
+to one of these requests needs more, the part raises `OnlyLeaderError`, and it is passed on as well.
+"""
 
 import re
 from typing import Any
 
 from koco.control.container import Parts
-from koco.forms.elements.choices import InputFiles
+from koco.control.services.catalog import Entry
+from koco.errors import KocoError
+from koco.forms import InputFiles
 
-#: Reads of executions and their events, and what is about this process.
-_READ_HERE = re.compile(
-    r"/health|/v1/metrics|/v1/changes|/v1/events|/v1/executions"
-    r"|/v1/executions/(?!retry$|resume$|cancel$)[^/]+(/events|/result|/steps)?"
+#: The requests with GET or HEAD, by their paths.
+READS = (
+    "/health",
+    "/openapi.json",
+    "/v1/audit",
+    "/v1/changes",
+    "/v1/events",
+    "/v1/executions",
+    "/v1/executions/{fid}",
+    "/v1/executions/{fid}/events",
+    "/v1/executions/{fid}/files",
+    "/v1/executions/{fid}/locks",
+    "/v1/executions/{fid}/result",
+    "/v1/executions/{fid}/steps",
+    "/v1/flows",
+    "/v1/flows/{name:path}",
+    "/v1/locks",
+    "/v1/me",
+    "/v1/metrics",
+    "/v1/services",
+    "/v1/tags",
+    "/v1/usage",
 )
-_LAUNCH = re.compile(r"/v1/flows/(.+)")
-#: Headers of launches that need what only the leader has.
-_OF_LEADER = frozenset({b"prefer", b"webhook", b"webhook-on", b"webhook-secret"})
-#: The largest launch that is accepted here (bytes). It is kept, in case only the leader can.
-LAUNCH_BYTES = 256 * 1024
+_LAUNCHES = "/v1/flows/"
+#: Headers with which a launch needs the leader: it keeps the secrets of webhooks, and knows how an
+#: execution goes that has just begun.
+_NOT_WITH = (b"webhook", b"prefer")
 
 
-def is_read_here(scope: Any) -> bool:
-    """Return whether a request is a read that this process answers, or tries to."""
-    return scope["method"] in ("GET", "HEAD") and bool(_READ_HERE.fullmatch(scope["path"]))
+def _pattern(path: str) -> str:
+    """Return the regular expression of a path, in which `{name:path}` may have slashes."""
+    return re.sub(r"\\{\w+:path\\}", ".+", re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
 
 
-def is_launched_here(scope: Any, parts: Parts) -> bool:
-    """Return whether a request is a launch that this process accepts, or tries to.
+_READS = re.compile("|".join(map(_pattern, READS)))
 
-    It needs a plain body of JSON and a flow whose inputs koco checks by itself.
-    """
-    found = _LAUNCH.fullmatch(scope["path"]) if scope["method"] == "POST" else None
-    if found is None:
+
+def has(parts: Parts, scope: Any) -> bool:
+    """Whether this process can probably answer a request."""
+    path: str = scope["path"]
+    if scope["method"] in ("GET", "HEAD"):
+        if path.startswith(_LAUNCHES) and _find(parts, path.removeprefix(_LAUNCHES)) is None:
+            return False
+        return _READS.fullmatch(path) is not None
+    if scope["method"] == "POST" and path.startswith(_LAUNCHES):
+        return _takes_launch(parts, path.removeprefix(_LAUNCHES), scope["headers"])
+    return False
+
+
+def _takes_launch(parts: Parts, flow: str, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a launch can be committed here."""
+    if any(name in _NOT_WITH for name, _ in headers):
         return False
-    headers = dict(scope["headers"])
-    length = headers.get(b"content-length", b"")
-    is_small = length.isdigit() and int(length) <= LAUNCH_BYTES
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if not is_small or kind != b"application/json" or not _OF_LEADER.isdisjoint(headers):
+    entry = _find(parts, flow)
+    if entry is None or entry.path is not None:
         return False
-    entry = next((each for each in parts.catalog.entries() if each.name == found[1]), None)
-    if entry is None or entry.fault or entry.path is not None or entry.flow.dialect:
+    if entry.form is not None and any(isinstance(each, InputFiles) for each in entry.form.fields):
         return False
-    has_files = entry.form is not None and any(
-        isinstance(each, InputFiles) for each in entry.form.elements
-    )
-    return not has_files
+    limits = parts.supervisor.limits(parts.catalog.release(entry.service), entry.flow.name)
+    return limits.queue is None and not parts.settings.max_queue
+
+
+def _find(parts: Parts, flow: str) -> Entry | None:
+    """Return a flow, or None if only the leader may know it, from a newer release."""
+    try:
+        return parts.catalog.find(flow)
+    except KocoError:
+        return None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from koco import tokens
-from koco.api.http import cookies, problem_details, proxy, request_id
+from koco.api.http import cookies, passing, problem_details, proxy, request_id
 from koco.api.http.auth import Connection
 from koco.api.http.request import Request
 from koco.control.access.caller import Caller
@@ -108,7 +108,7 @@ def _replace_answer(message: Any, scope: Any, error: KocoError) -> None:
 
 
 def _is_logged(scope: Any, status: int) -> bool:
-    if scope["type"] != "http":
+    if scope["type"] != "http" or passing.is_wanted(scope):
         return False
     caller, notes = scope.get("auth"), _notes(scope)
     if not isinstance(caller, Caller):

@@ -6,8 +6,9 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from koco.api.http import audit, auth, only_leader, problem_details, request_id
+from koco.api.http import audit, auth, passing, problem_details, request_id
 from koco.api.openapi.shapes import Problem
+from koco.control.leadership import OnlyLeaderError
 from koco.errors import (
     EndpointError,
     HandlerRefusal,
@@ -39,8 +40,9 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
     if isinstance(error, EndpointError) and not auth.is_owner(request):
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
+    if isinstance(error, OnlyLeaderError):
+        passing.want(request.scope)
     audit.note_code(request, error.code)
-    only_leader.note(request.scope, error)
     # Some errors need headers: for an upload, the offset to continue from.
     headers = dict(getattr(error, "headers", None) or {})
     if error.http_status in (429, 503):

@@ -28,9 +28,17 @@ def is_secure(scope: Mapping[str, Any]) -> bool:
     return bool(scope.get("scheme") == "https")
 
 
-def wrap(app: Any, settings: Settings) -> Any:
-    """Wrap an ASGI application. Changes of the settings take effect while it runs."""
-    return _TrustedProxies(cors.wrap(_with_headers(app, settings), settings), settings)
+def trust(app: Any, settings: Settings) -> Any:
+    """Wrap an ASGI application so that it knows its clients behind proxies.
+
+    Changes of the settings take effect while it runs.
+    """
+    return _TrustedProxies(app, settings)
+
+
+def dress(app: Any, settings: Settings) -> Any:
+    """Wrap an ASGI application so that its answers suit browsers. The settings may change."""
+    return cors.wrap(_with_headers(app, settings), settings)
 
 
 class _TrustedProxies:

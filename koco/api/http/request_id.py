@@ -33,6 +33,11 @@ def request_id(scope: Any) -> str:
     return str(scope.get(_SCOPE_KEY, ""))
 
 
+def own_or_new(scope: Any) -> bytes:
+    """Return the client's own id for a request if it is valid, or else a new one."""
+    return _own_id(scope) or secrets.token_hex(8).encode()
+
+
 def allow_header(methods: str) -> str:
     """Return the value of `Allow`. A path with GET also has HEAD."""
     found = {name.strip() for name in methods.split(",") if name.strip()}
@@ -47,7 +52,7 @@ def wrap(app: Any, observe: Observe) -> Any:
             await app(scope, receive, send)
             return
         began = time.perf_counter()
-        found = _own_id(scope) or secrets.token_hex(8).encode()
+        found = own_or_new(scope)
         scope[_SCOPE_KEY] = found.decode()
         log_file.request.set(scope[_SCOPE_KEY])
         arrived.current.set(arrived.read(scope["headers"]))

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from koco import __version__
+from koco.api.http import passing
 from koco.api.http.auth import require_unlimited, requires
 from koco.api.http.request import Request
 from koco.api.openapi.annotations import Answer
@@ -65,6 +66,8 @@ class Metrics:
         """Count an answer. Requests without a route are counted together, whatever their path and
         method.
         """
+        if passing.is_wanted(scope):
+            return
         route = scope.get("path_template")
         key = (scope["method"], route, status) if route else ("", "", status)
         if (child := self._known.get(key)) is None:

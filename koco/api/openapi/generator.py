@@ -49,6 +49,7 @@ from koco.api.openapi import annotations, parameters
 from koco.api.openapi.annotations import JSON, PROBLEM, STREAMS, Answer
 from koco.api.openapi.parameters import Schema
 from koco.api.openapi.shapes import Problem
+from koco.control.leadership import LeaderLostError
 from koco.errors import KocoError
 from koco.store.errors import DamagedError, StoreError
 
@@ -197,7 +198,8 @@ class _Document:
     ) -> Iterator[list[type[KocoError]]]:
         """Yield the kinds of errors that a route can answer, those of a status together."""
         kinds: list[type[KocoError]] = [KocoError, DamagedError, StoreError]
-        kinds += [errors.UnreachableError]  # the storage of blobs, if it is elsewhere
+        # Of the storage of blobs, if it is elsewhere, and of what is passed on to the leader.
+        kinds += [errors.UnreachableError, LeaderLostError]
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:

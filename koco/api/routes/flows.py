@@ -79,6 +79,8 @@ class FlowSummary(Shape):
     def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
         """Return a flow as answers show it."""
         release = parts.catalog.release(entry.service)
+        if release.manifest.schedule:
+            parts.leadership.require("it alone knows what its schedules have launched")
         limits = parts.supervisor.limits(release, entry.flow.name)
         return cls.of(
             entry,

@@ -43,7 +43,9 @@ async def follow(
             if page is not None and not page.is_last:
                 continue
             try:
-                await asyncio.wait_for(event.wait(), heartbeat_s)
+                # Not `wait_for`: before Python 3.12 it forgets to be cancelled if news come then.
+                async with asyncio.timeout(heartbeat_s):
+                    await event.wait()
             except TimeoutError:
                 yield ChangePage([], cursor)
             pace_s = _PACE_S + _PACE_EACH_S * spooler.readers(ANY)

@@ -45,6 +45,8 @@ class Acceptance:
         release = self._catalog.release(new.service)
         if release.number != new.release:
             self._leadership.require("it alone runs earlier releases")
+        if new.files:
+            self._leadership.require("it alone removes uploads that nothing uses")
         limits = self._supervisor.limits(release, new.flow.partition("/")[2])
         if limits.queue is not None or self._settings.max_queue:
             self._leadership.require("it alone counts what waits in the queue")

@@ -87,6 +87,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     late_ms: Annotated[
         int, msgspec.Meta(description="how late the control plane's own process was meanwhile")
     ]
+    leads: Annotated[
+        bool,
+        msgspec.Meta(description="whether this process leads; only that one knows about troubles"),
+    ]
 
 
 Look = Callable[[Parts], Awaitable[list[Finding]]]
@@ -157,6 +161,7 @@ async def _health(parts: Parts) -> Health:
     version, late_of_store = await _within(_HEALTH_S, parts.store.engine.probe())
     tallies = await parts.store.executions.count_by_status()
     wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
+    leads = parts.leadership.leads
     nodes = ray.nodes if ray else []
     alive = sum(1 for node in nodes if node.is_alive)
     late_s = max(late_of_ray, late_of_store, late_of_troubles)
@@ -165,12 +170,13 @@ async def _health(parts: Parts) -> Health:
     degraded = failed or wrong or is_late or parts.disk.trouble
     return Health(
         status="degraded" if degraded else "ok",
-        troubles=None if wrong is None else len(wrong),
+        troubles=len(wrong) if wrong is not None and leads else None,
         nodes=NodeCounts(alive, len(nodes) - alive) if ray else None,
         restarts=ray.restarts if ray else None,
         executions={status: tallies.get(status, 0) for status in Status if not status.is_final},
         store="failed" if version is None else "ok",
         late_ms=round(late_s * 1000),
+        leads=leads,
     )
 
 

@@ -18,6 +18,7 @@ from koco.api.routes.executions.executions import Execution
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.events import changes
+from koco.store import model
 from koco.store.model import ChangePage
 from koco.store.sql import pages
 
@@ -126,10 +127,16 @@ def _items(parts: Parts, page: ChangePage) -> list[Change]:
             cursor=str(change.seq),
             fid=change.fid,
             deleted=change.execution is None,
-            execution=Execution.render(parts, change.execution) if change.execution else None,
+            execution=_render(parts, change.execution) if change.execution else None,
         )
         for change in page.items
     ]
+
+
+def _render(parts: Parts, execution: model.Execution) -> Execution:
+    """Return an execution; if this process does not lead, without why it waits."""
+    unknown = {} if parts.leadership.leads else {"waits": None}
+    return Execution.render(parts, execution, **unknown)
 
 
 ROUTES = (list_changes,)

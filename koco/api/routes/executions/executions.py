@@ -105,6 +105,8 @@ class Execution(Shape):
     @classmethod
     def render(cls, parts: Parts, execution: model.Execution, **others: Any) -> Self:
         """Return an execution as answers show it."""
+        if "waits" not in others:
+            others["waits"] = parts.supervisor.why(execution)
         return cls.of(
             execution,
             inputs=masked(execution.inputs, execution.hidden),
@@ -112,7 +114,6 @@ class Execution(Shape):
             deadline=line.timestamp_if_any(execution.deadline),
             attempt=execution.tries,
             attempts=1 + execution.policy.retries,
-            waits=parts.supervisor.why(execution),
             durable=execution.policy.durable,
             progress=None if execution.progress is None else Progress.of(execution.progress),
             used=None if execution.used is None else Used.of(execution.used),

@@ -17,6 +17,7 @@ from koco.cluster.serve import name_of
 from koco.control.executions.leftovers import Leftovers
 from koco.control.health import doctor
 from koco.control.health.doctor import Doctor, Finding
+from koco.control.leadership import Leadership
 from koco.control.storage.blob_stores.directory import Directory
 from koco.control.storage.disk import Disk
 from koco.errors import KocoError
@@ -53,6 +54,7 @@ def parts(w: World, **more: Any) -> Any:
         "spooler": w.spooler,
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),
+        "leadership": Leadership(),
         "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
