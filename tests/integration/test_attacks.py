@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -172,9 +171,8 @@ def test_nothing_but_what_was_signed_just_now_passes_at_serves_own_port(target: 
     port = serve_details(target)["http_options"]["port"]
     base = f"http://127.0.0.1:{port}/koco/target/{release}"
     # As the control plane does: whoever can read its store can sign.
-    with contextlib.closing(sqlite3.connect(target.home / "local" / "store.db")) as db:
-        row = db.execute("SELECT value FROM secrets WHERE name = 'endpoints'").fetchone()
-    key = signing.key_for(row[0], "target", release)
+    secret = target.own_secrets()["endpoints"]
+    key = signing.key_for(secret, "target", release)
 
     def ask(
         headers: dict[str, str], path: str = "/me", method: str = "GET", body: bytes = b""
@@ -199,7 +197,7 @@ def test_nothing_but_what_was_signed_just_now_passes_at_serves_own_port(target: 
     assert ask(signed(), method="DELETE") == 401
     body = b'{"x": 1}'
     assert ask(signed("/", "POST", body), "/", "POST", b'{"x": 2}') == 401
-    other = signing.key_for(row[0], "target", release + 1)
+    other = signing.key_for(secret, "target", release + 1)
     assert ask(signing.sign(other, "GET", "/me", body=b"", user="ada")) == 401
     old = {**signed(), signing.TIME: f"{time.time() - 120:.3f}"}
     old[signing.SIGNATURE] = signing._signature(key, "GET", "/me", old)

@@ -6,9 +6,10 @@ import sqlite3
 
 import pytest
 
-from tests.support.driver import Koco
+from tests.support.driver import Koco, needs_file
 
 
+@needs_file
 @pytest.mark.timeout(400)  # Ray starts four times
 def test_a_damaged_store_is_told_as_that_and_a_backup_helps(fresh: Koco) -> None:
     """By `koco up`, with the file and what to do; what was backed up is there again."""

@@ -5,7 +5,6 @@ import contextlib
 import json
 import secrets
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -584,11 +583,9 @@ def test_serves_own_port_gives_nothing_to_who_does_not_sign(many: Koco) -> None:
         assert client.get(base + "/hello/x", headers=forged).status_code == 401
     shown = json.dumps(details)
     assert many.context["key"] not in shown
-    store = many.home / "local" / "store.db"
-    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
-        secrets_ = [row[1] for row in db.execute("SELECT * FROM secrets")]
+    secrets_ = many.own_secrets()
     assert secrets_
-    assert not any(each.hex() in shown for each in secrets_)
+    assert not any(each.hex() in shown for each in secrets_.values())
 
 
 def test_an_endpoint_that_dies_comes_back(many: Koco) -> None:

@@ -14,8 +14,11 @@ import httpx
 import pytest
 
 from tests.support import small_disk
-from tests.support.driver import Koco, calm_s, eventually, koco_of_its_own
+from tests.support.driver import Koco, calm_s, eventually, koco_of_its_own, needs_file
 from tests.support.small_disk import MB
+
+#: A server of PostgreSQL has a disk of its own.
+pytestmark = needs_file
 
 CODE = """
     import asyncio, os, time

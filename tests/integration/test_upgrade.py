@@ -18,7 +18,7 @@ import pytest
 
 import koco as package
 from koco.bootstrap.local_head import mark_of
-from tests.support.driver import Done, Koco, eventually, kill9, koco_of_its_own
+from tests.support.driver import Done, Koco, eventually, kill9, koco_of_its_own, needs_file
 
 MANY = """
     import asyncio, os
@@ -261,6 +261,7 @@ def test_a_newer_one_is_not_taken_back(kocos: Kocos) -> None:
     assert kocos.runs() == before
 
 
+@needs_file
 def test_a_store_from_the_future_is_left_alone(kocos: Kocos) -> None:
     """Refused before anything is closed; not a byte of the file changes, the old one serves."""
     path = kocos.koco.home / "local" / "store.db"

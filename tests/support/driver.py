@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -27,6 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from tests.support import postgres
+
+#: Whether all stores are in PostgreSQL.
+ON_POSTGRES = os.environ.get("KOCO_STORE") == "postgresql"
+#: For what only a store in a file can show.
+needs_file = pytest.mark.skipif(ON_POSTGRES, reason="about a store in a file")
 
 #: Generous: machines are shared. Nothing here waits this long when all is well.
 PATIENCE_S = 60.0
@@ -105,6 +114,8 @@ class Koco:
             "RAY_AUTH_TOKEN_PATH": str(self.root / "token"),
             "COLUMNS": "80",
         }
+        #: The database of its store; otherwise that is a file.
+        self.store = postgres.databases().made(self.root) if ON_POSTGRES else ""
 
     # the command line
 
@@ -135,6 +146,8 @@ class Koco:
         return Done(process.returncode, out, err)
 
     def up(self, *args: str) -> "Koco":
+        if self.store and "--store" not in args:
+            args = ("--store", self.store, *args)
         done = self.run("up", "--free-ports", *args)
         if any(each in done.err for each in _STARTS_AGAIN):
             self.run("down").ok()
@@ -213,6 +226,18 @@ class Koco:
             answer = client.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def own_secrets(self) -> dict[str, bytes]:
+        """Return the store's own secrets, by name."""
+        query = "SELECT name, value FROM secrets"
+        if self.store:
+            import psycopg
+
+            with psycopg.connect(self.store, options="-c search_path=koco") as server:
+                return dict(server.execute(query).fetchall())
+        path = self.home / "local" / "store.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return dict(db.execute(query).fetchall())
 
     def control_pid(self) -> int:
         pid: int = self.get("/v1/status")["control_plane"]["pid"]

@@ -175,6 +175,11 @@ class Databases:
             self.server.execute(f"DROP DATABASE {self._own.popleft()} WITH (FORCE)")
         return self.server.url(name)
 
+    def made(self, place: Path) -> str:
+        """Return a database that stays until the server ends."""
+        self._make(name := _name(place))
+        return self.server.url(name)
+
     def used(self, place: Path) -> str:
         """Return a database for a store."""
         if place not in self._used and _name(place) not in self._own:
