@@ -3,9 +3,11 @@
 import json
 import os
 import platform
+import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,12 +18,15 @@ from ray._private.ray_constants import (
     DASHBOARD_ADDRESS,
     KV_NAMESPACE_DASHBOARD,
     RAY_WORKER_NICENESS,
+    SETUP_WORKER_FILENAME,
 )
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # in C
 from ray.exceptions import AuthenticationError, RayError
 from ray.experimental.internal_kv import _internal_kv_del
 
 from koco.bootstrap import local_head
+from koco.bootstrap.worker import fork_server, setup_worker
+from koco.client import context_file
 from koco.errors import KocoError
 
 #: How long a Ray may take to answer a check (seconds).
@@ -57,9 +62,26 @@ def start(ports: dict[str, int]) -> str:
         min_worker_port=_WORKER_PORTS[0],
         max_worker_port=_WORKER_PORTS[1],
         include_log_monitor=False,
+        setup_worker_path=str(_own_setup_worker()),
     )
     Node(parameters, head=True, shutdown_at_exit=False, spawn_reaper=False)
     return f"127.0.0.1:{ports['gcs']}"
+
+
+def _own_setup_worker() -> Path:
+    """Return the script that starts workers in their environments.
+
+    It is a copy in koco's directory, because Ray needs it as long as the head runs, whichever koco
+    is installed meanwhile.
+    """
+    folder: Path = context_file.home() / "ray"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (fork_server.__file__, setup_worker.__file__):
+        path = folder / Path(source).name
+        new = path.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(source, new)
+        new.replace(path)  # another head may be using it
+    return folder / str(SETUP_WORKER_FILENAME)
 
 
 def start_dashboard(port: int) -> int:

@@ -8,7 +8,7 @@ fetch an object. If there is nothing to do, it must cost next to nothing.
 
 import os
 
-from koco.sdk.process import crash, late_bundle, memory, ports, stacks
+from koco.sdk.process import birth, crash, late_bundle, memory, ports, stacks
 from koco.sdk.ray_work import calls
 
 #: The name of the function below, for Ray's environment variable.
@@ -41,6 +41,7 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
+    birth.is_over()
     # Lower this thread's priority. The threads and processes that it starts inherit that.
     if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)

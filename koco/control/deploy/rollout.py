@@ -295,16 +295,17 @@ async def _wait_until_idle(runner: Runner, since: float) -> None:
         if runner.actor.node != node_processes.own_node():
             await asyncio.sleep(left_s - _OUTLIVE_S + _ELSEWHERE_S)
             return
-        await asyncio.sleep(_REST_S)
         try:
             now = await asyncio.wait_for(runner.actor.look(), left_s)
         except (KocoError, TimeoutError):
-            continue  # it cannot be observed, so wait until the time is over
-        if now is None:
-            return
-        if before is not None and now.state == "S" and now.cpu_s - before.cpu_s < _REST_S / 2:
-            return
+            now = before  # it cannot be observed, so wait until the time is over
+        else:
+            if now is None:
+                return
+            if before is not None and now.state == "S" and now.cpu_s - before.cpu_s < _REST_S / 2:
+                return
         before = now
+        await asyncio.sleep(_REST_S)
 
 
 async def _require_alive(pool: Pool, runner: Runner, before: Presence) -> None:

@@ -26,6 +26,8 @@ _NEAR = 0.7
 _PLASMA = "/dev/shm/plasma"
 #: Open files in memory are only looked for if all such files use at least this much (bytes).
 _MANY_FILES = 32 * MB
+#: The environment variable that Ray gives to its workers.
+_RAYLET = "RAY_RAYLET_PID"
 #: The kernel's names for memory that processes share and that is not a file on a disk.
 _SHARED = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")
 
@@ -163,16 +165,27 @@ def find_heaviest() -> tuple[int, int] | None:
 
     These processes are Ray's workers, as this one is; their subprocesses are included.
     """
-    workers = []
-    for pid in _children(os.getppid()):
-        with contextlib.suppress(OSError):  # it has ended
-            if "KOCO_SERVICE" in identity.environment(pid):
-                workers.append(pid)
+    workers = _workers()
     if not workers:
         return None
     # Measure only the few likely ones exactly, because that takes a while.
     candidates = sorted(((estimate(pid), pid) for pid in workers), reverse=True)
     return max((measure(pid), pid) for _, pid in candidates[:3])[::-1]
+
+
+def _workers() -> list[int]:
+    """Return the workers of releases on this process's raylet.
+
+    They need not be its children: a fork server starts most of them, and may have ended.
+    """
+    raylet, parents = os.environ.get(_RAYLET, ""), dict[int, int]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):  # it has ended, or is another user's
+            environment = identity.environment(int(folder.name))
+            is_ours = "KOCO_SERVICE" in environment and environment.get(_RAYLET, "") == raylet
+            if is_ours and identity.MARK not in environment:
+                parents[int(folder.name)] = int(identity.fields(int(folder.name))[1])
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 def _children(pid: int) -> list[int]:
