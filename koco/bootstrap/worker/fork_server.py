@@ -39,6 +39,8 @@ _MODULES = (
     *("ray", "ray._private.node", "ray._private.ray_constants", "ray._private.utils", "ray.actor"),
     *("ray._private.async_compat", "ray._private.parameter", "ray._private.ray_logging"),
     *("ray._private.runtime_env.setup_hook", "koco.sdk.worker_setup", "koco.runner.actor"),
+    # A third of what endpoints import. The rest, Ray Serve and numpy, starts threads.
+    *("fastapi", "uvicorn"),
 )
 #: Modules that Python imports by itself when it starts, if they are there.
 _OF_PYTHON = {"sitecustomize", "usercustomize"}
@@ -58,6 +60,8 @@ def main(path: str, raylet: int) -> None:
     Path(path).unlink(missing_ok=True)  # a former server's: this one has the lock
     listener.bind(path)
     listener.listen(64)
+    # Now, because Ray finds the place of titles by the environment, which forks change.
+    sys.modules["ray"]._raylet.setproctitle("koco fork server")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes forks away that have ended
     line = _serve(listener, opened, code)
     if line is None:
@@ -76,8 +80,6 @@ def _import_all() -> dict[str, tuple[int, int]]:
             importlib.import_module(name)
         except ImportError:  # an older koco, or no uvloop
             continue
-    # It finds the place of titles by the environment, which workers change.
-    sys.modules["ray"]._raylet.setproctitle("koco fork server")
     gc.collect()
     gc.freeze()  # or a fork's first collection would copy all of it
     files = [getattr(m, "__file__", None) for n, m in sys.modules.items() if n.startswith("koco")]
