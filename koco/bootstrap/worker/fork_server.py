@@ -148,10 +148,13 @@ def _become_worker(line: socket.socket) -> None:
 
 
 def _hand_over(line: socket.socket) -> None:
-    from koco.sdk.process import birth
-
     line.settimeout(None)
-    birth.line = line
+    try:
+        from koco.sdk.process import birth
+    except ImportError:  # another koco: then nobody tells when it has reached Ray
+        line.close()
+    else:
+        birth.line = line
 
 
 def _read(line: socket.socket, size: int) -> bytes:

@@ -79,7 +79,10 @@ def _fork(command: list[str], variables: dict[str, str]) -> None:
         for name, value in environment.items()
         if name.startswith(_AT_START) and name != _LATER
     )
-    key = hashlib.sha256(repr((sys.executable, at_start)).encode()).hexdigest()[:8]
+    script = f"{os.path.dirname(os.path.abspath(__file__))}/fork_server.py"
+    with open(script, "rb") as file:  # a newer koco's may speak differently
+        text = file.read()
+    key = hashlib.sha256(repr((sys.executable, at_start)).encode() + text).hexdigest()[:8]
     # Next to the sockets of Ray, as private, and no longer than theirs: 107 bytes are the limit.
     path = f"{os.path.dirname(_value(command, _RAYLET))}/kf-{key}"
     with socket.socket(socket.AF_UNIX) as line:
@@ -88,7 +91,7 @@ def _fork(command: list[str], variables: dict[str, str]) -> None:
             line.connect(path)
         except OSError:
             # There is none yet, or it has ended.
-            _start_server(path, command, {**os.environ, **dict(at_start)})
+            _start_server(script, path, command, {**os.environ, **dict(at_start)})
             return
         try:
             if _order(line, command, environment):
@@ -128,14 +131,13 @@ def _order(line: socket.socket, command: list[str], environment: dict[str, str])
     return True
 
 
-def _start_server(path: str, command: list[str], environment: dict[str, str]) -> None:
+def _start_server(script: str, path: str, command: list[str], environment: dict[str, str]) -> None:
     """Start a fork server, unless another process does, or there are enough."""
     import fcntl
     import glob
 
-    script = f"{os.path.dirname(os.path.abspath(__file__))}/fork_server.py"
     others = glob.glob(f"{glob.escape(os.path.dirname(path))}/kf-????????")
-    if not os.path.exists(script) or len(others) >= _MOST:
+    if len(others) >= _MOST:
         return
     held = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
