@@ -11,9 +11,12 @@ CODE = """
     import ray
 
     def parents():
-        work = ray.remote(num_cpus=0)(os.getppid)
+        work = ray.remote(num_cpus=0)(_parent)
         actor = ray.remote(num_cpus=0)(Actor).remote()
         return [os.getppid(), ray.get(work.remote()), ray.get(actor.parent.remote())]
+
+    def _parent():
+        return os.getppid()
 
     class Actor:
         def parent(self):

@@ -51,8 +51,11 @@ _path = sys.path.copy()
 _ENVIRONMENT = slice(47, 49)
 
 
-def main(path: str, raylet: int) -> None:
-    """Serve until nobody needs it; a fork becomes a worker."""
+def main(path: str, lock: int, raylet: int) -> None:
+    """Serve until nobody needs it; a fork becomes a worker.
+
+    `lock` is held as long as this process is there, so that there is one for each path.
+    """
     opened = os.pidfd_open(raylet)
     time.sleep(_PAUSE_S)
     code = _import_all()
@@ -70,6 +73,7 @@ def main(path: str, raylet: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener.close()
     os.close(opened)
+    os.close(lock)
     _become_worker(line)
 
 
@@ -234,4 +238,4 @@ def _prepare(wanted: dict[str, Any], search: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

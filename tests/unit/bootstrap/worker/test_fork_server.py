@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ print(json.dumps({
     "score": Path("/proc/self/oom_score_adj").read_text(), "main": __name__,
     "title room": len(Path("/proc/self/cmdline").read_bytes()),
     "leads group": os.getpgrp() == os.getpid(), "has shell": os.system("test $KOCO_RELEASE = 7"),
+    "files": [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()],
     "is forked": birth.line is not None, "random": random.random(), "number": uuid.uuid4().hex,
 }), flush=True)
 if os.environ.get("CRASHES"):
@@ -42,7 +43,15 @@ birth.is_over()
 os.read(0, 1)
 """
 #: What differs between a fork and an own process, or between any two processes.
-_OTHER = ("is forked", "title room", "random", "number")
+_OTHER = ("is forked", "files", "title room", "random", "number")
+
+
+def eventually(claim: Callable[[], bool]) -> None:
+    """Wait until a claim is true."""
+    deadline = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Raylet:
@@ -206,6 +215,21 @@ def test_stopped_servers_hold_up_no_worker(raylet: Raylet) -> None:
     rest, _ = process.communicate("x", timeout=60)
     assert not rest
     assert raylet.start()["is forked"]
+
+
+def test_another_server_follows_one_that_was_killed(raylet: Raylet) -> None:
+    """Also if forks of the former one are still there."""
+    raylet.start()
+    raylet.wait_for_server()
+    living = raylet.begin()
+    assert living.stdout is not None
+    fork = json.loads(living.stdout.readline())
+    assert fork["is forked"]
+    assert not [each for each in fork["files"] if "kf-" in each]
+    os.kill(_server_of(raylet), signal.SIGKILL)
+    eventually(lambda: not raylet.start()["is forked"])
+    eventually(lambda: raylet.start()["is forked"])
+    living.communicate("x", timeout=30)
 
 
 def test_changed_code_ends_the_server(raylet: Raylet, tmp_path: Path) -> None:
