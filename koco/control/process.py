@@ -337,7 +337,7 @@ class Plane:
 
     async def _come_to_lead(self, parts: Parts, url: str) -> None:
         """Wait for the lease and lead; a process that cannot go on then ends."""
-        if not await folder.is_shared(parts.store, self._data_dir, makes=not self._number):
+        if not await folder.is_shared(parts.store, self._data_dir, owns=not self._number):
             log.error(
                 "this process never leads: %s is not the data directory of the control plane."
                 " Put it on storage that all nodes share",

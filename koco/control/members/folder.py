@@ -14,20 +14,30 @@ from koco.store.store import Store
 FILE = "installation"
 
 
-async def is_shared(store: Store, data_dir: Path, *, makes: bool) -> bool:
-    """Return whether the directory has the mark of the store. With `makes`, make a missing one.
+async def is_shared(store: Store, data_dir: Path, *, owns: bool) -> bool:
+    """Return whether the directory has the mark of the store.
+
+    The first process `owns` the directory, because that is the one that `koco up` names: it puts
+    the mark there. The directory may have that of another store, of before a store was moved or
+    restored.
 
     Raises:
         OSError: the directory cannot be read or written.
     """
     mark = (await store.secrets.own("installation")).hex()
     path = data_dir / FILE
-    try:
-        return path.read_text().strip() == mark
-    except FileNotFoundError:
-        if not makes:
-            return False
+    if _read(path) == mark:
+        return True
+    if not owns:
+        return False
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(f"{mark}\n")
     sync(path)
     return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
