@@ -99,8 +99,9 @@ def manifest(service: str, runner: dict[str, Any]) -> dict[str, Any]:
 class Plane:
     """A control plane over a Ray, both started by `up` and ended by `down`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, store: str | None = None) -> None:
         self.root = root
+        self._store = store
         self._former: dict[str, str] = {}
 
     def up(self) -> None:
@@ -113,7 +114,13 @@ class Plane:
         os.environ.update(own)
         # As fast as can be: the bench asks more often than anybody may who uses it, and does not
         # wait a minute until an execution is parked.
-        local.up({}, free_ports=True, settings=["key_requests_per_s=0", "park_after=1"])
+        asked = {"store": self._store} if self._store else {}
+        local.up(
+            asked,
+            free_ports=True,
+            recover_admin=bool(self._store),  # which may have seen a bench before
+            settings=["key_requests_per_s=0", "park_after=1"],
+        )
         self._read_context()
 
     def _read_context(self) -> None:

@@ -227,17 +227,20 @@ class Koco:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def own_secrets(self) -> dict[str, bytes]:
-        """Return the store's own secrets, by name."""
-        query = "SELECT name, value FROM secrets"
+    def look(self, query: str) -> list[Any]:
+        """Return the rows of a query of the store."""
         if self.store:
             import psycopg
 
             with psycopg.connect(self.store, options="-c search_path=koco") as server:
-                return dict(server.execute(query).fetchall())
+                return server.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
         path = self.home / "local" / "store.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return dict(db.execute(query).fetchall())
+            return db.execute(query).fetchall()
+
+    def own_secrets(self) -> dict[str, bytes]:
+        """Return the store's own secrets, by name."""
+        return dict(self.look("SELECT name, value FROM secrets"))
 
     def control_pid(self) -> int:
         pid: int = self.get("/v1/status")["control_plane"]["pid"]

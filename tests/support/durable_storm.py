@@ -3,7 +3,6 @@
 import contextlib
 import json
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
@@ -324,14 +323,12 @@ class Inspection:
     def nothing_is_left(self) -> None:
         """Expect that no execution, wait or lock is open, and that no runner has work."""
         status = self._app.get("/v1/status")
-        path = status["store"]["path"]
         active = ("queued", "starting", "running", "awaiting", "sleeping")
         left = {name: status["executions"].get(name, 0) for name in active}
         self._equal("all", "open executions", +Counter(left), Counter())
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            for what, query in _LEFT.items():
-                [count] = db.execute(query).fetchone()
-                self._equal("all", what, count, 0)
+        for what, query in _LEFT.items():
+            [(count,)] = self._app.look(query)
+            self._equal("all", what, count, 0)
 
     def _all(self, path: str, **params: Any) -> list[Any]:
         """Return all pages of a list."""
@@ -356,7 +353,7 @@ _LEFT = {
     "open locks": "SELECT count(*) FROM locks WHERE status = 'open'",
     "messages not taken": "SELECT count(*) FROM messages m JOIN executions e ON"
     " e.id = m.execution WHERE m.taken IS NULL AND e.status <> 'cancelled'",
-    "parked executions": "SELECT count(*) FROM executions WHERE parked",
+    "parked executions": "SELECT count(*) FROM executions WHERE parked = 1",
 }
 
 
