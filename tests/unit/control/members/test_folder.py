@@ -11,7 +11,7 @@ def test_a_directory_belongs_to_the_store_of_the_first_process(tmp_path: Path) -
     """Whatever store it belonged to before. Other processes only compare."""
 
     async def check() -> None:
-        former, store = Store(tmp_path / "former.db"), Store(tmp_path / "store.db")
+        former, store = Store.at(tmp_path / "a" / "store.db"), Store.at(tmp_path / "b" / "store.db")
         await former.open()
         await store.open()
         try:
