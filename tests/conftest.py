@@ -37,6 +37,7 @@ _LONGEST = {
     "test_nodes.py": 194,
     "test_durable_storm.py": 300,
     "test_small_disk.py": 179,
+    "test_scale.py": 75,
     "test_upgrade.py": 155,
     "test_releases.py": 149,
     "test_durable.py": 130,

@@ -162,9 +162,16 @@ class Koco:
 
     @contextlib.contextmanager
     def another_node(
-        self, *, resources: dict[str, float] | None = None, labels: dict[str, str] | None = None
+        self,
+        *,
+        resources: dict[str, float] | None = None,
+        labels: dict[str, str] | None = None,
+        folder: Path | None = None,
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """One more Ray node on this machine; its processes are children of the one yielded."""
+        """One more Ray node on this machine; its processes are children of the one yielded.
+
+        It shares the head's folder, with its sockets and its code of services, or has its own.
+        """
         from koco.bootstrap.local_head import mark_of, starting_environment
 
         agent = socket.socket()
@@ -176,6 +183,7 @@ class Koco:
             "--dashboard-agent-listen-port": str(agent.getsockname()[1]),
             "--resources": json.dumps(resources or {}),
             "--labels": ",".join(f"{name}={value}" for name, value in (labels or {}).items()),
+            **({"--temp-dir": str(folder)} if folder else {}),
         }
         agent.close()
         before = len(self.get("/v1/status")["ray"]["nodes"])
