@@ -29,7 +29,8 @@ _DEFAULTS = {
     "target_session_attrs": "read-write",
 }
 #: The settings of a session. An acknowledged change survives a power cut, and a statement may take
-#: as long as it does. The server notices dead clients, whose locks it holds.
+#: as long as it does. A session may be idle, because it has locks. The server notices dead clients,
+#: whose locks it holds.
 _SESSION = """
     SET search_path TO koco;
     SET synchronous_commit TO on;
@@ -37,11 +38,14 @@ _SESSION = """
     SET statement_timeout TO 0;
     SET lock_timeout TO 0;
     SET idle_in_transaction_session_timeout TO 0;
+    SET idle_session_timeout TO 0;
     SET default_transaction_isolation TO 'read committed';
     SET tcp_keepalives_idle TO 10;
     SET tcp_keepalives_interval TO 5;
     SET tcp_keepalives_count TO 3
 """
+#: What only newer servers have: since which version, and the setting.
+_NEWER = {170_000: "transaction_timeout"}
 #: The columns that the database numbers.
 IDENTITIES = {
     **{"audit": "seq", "changes": "seq"},
@@ -229,7 +233,8 @@ def connect(url: str) -> Connection:
     )
     try:
         raw.prepared_max = _PREPARED
-        raw.execute(cast(Any, _SESSION))
+        newer = (name for since, name in _NEWER.items() if raw.info.server_version >= since)
+        raw.execute(cast(Any, ";".join([_SESSION, *(f"SET {name} TO 0" for name in newer)])))
     except BaseException:
         raw.close()
         raise

@@ -6,16 +6,22 @@ from psycopg import errors
 from koco.errors import KocoError, NoRoomError
 from koco.store.errors import AwayError, DamagedError, StoreError
 
+_CONNECTIONS = (
+    "each process of the control plane needs up to twelve connections: raise max_connections, or"
+    " the limit of this user or database"
+)
 #: What servers say to those who connect, and what helps. libpq has no codes for that.
 _REFUSALS = {
     "password authentication failed": "check its line in ~/.pgpass on the head",
-    "no password supplied": "put it in ~/.pgpass on the head, mode 0600, as"
-    " HOST:PORT:DATABASE:USER:PASSWORD",
+    "no password supplied": "put it in ~/.pgpass on the head, as HOST:PORT:DATABASE:USER:PASSWORD;"
+    " this file, or the one of `passfile`, counts only if nobody else may read it: mode 0600",
     "no pg_hba.conf entry": "the server's pg_hba.conf must let this user in from here",
     "session is read-only": "name the server that takes changes, not one that follows it",
     "starting up": "it is starting: try again in a moment",
-    "too many connections": "koco needs up to twelve connections: raise max_connections",
-    "remaining connection slots": "koco needs up to twelve connections: raise max_connections",
+    "too many connections": _CONNECTIONS,
+    "too many clients": _CONNECTIONS,
+    "remaining connection slots": _CONNECTIONS,
+    "not permitted to log in": "`ALTER ROLE … LOGIN` permits it",
     "could not translate host name": "check the name of the host in `--store`",
 }
 
@@ -67,7 +73,7 @@ def _hint(exc: psycopg.Error, text: str) -> str:
     if "does not exist" in text and "database" in text:
         return "`createdb` makes one; koco makes its tables in it"
     if isinstance(exc, errors.InsufficientPrivilege):
-        return "the user must own the database, or have CREATE on it"
+        return "the user must own the database, or have CREATE on it, or own a schema `koco` in it"
     if isinstance(exc, errors.ReadOnlySqlTransaction):
         return _REFUSALS["session is read-only"]
     if is_of_connection(exc):

@@ -54,7 +54,9 @@ def migrate(db: Connection) -> int:
     require_known(version)
     with db.raw.transaction():
         if not version:
-            db.raw.execute("CREATE SCHEMA IF NOT EXISTS koco")
+            # IF NOT EXISTS would need CREATE on the database also if the schema exists.
+            if db.raw.execute("SELECT to_regnamespace('koco')").fetchone() == (None,):
+                db.raw.execute("CREATE SCHEMA koco")
             _execute(db, f"{tables.STORE} {tables.TABLES}")
             db.raw.execute(cast(Any, tables.TRIGGERS))
             version = _FIRST

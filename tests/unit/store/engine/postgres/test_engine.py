@@ -55,6 +55,11 @@ def test_says_that_a_password_is_wrong_or_missing(tmp_path: Path) -> None:
         assert "password authentication failed" in error.message
         assert "wrong" not in f"{error.message}{error.hint}"
         file.write_text(f"*:*:*:{postgres.CAREFUL}:right\n")
+        file.chmod(0o640)  # libpq ignores it then
+        error = refusal(whole)
+        assert "no password supplied" in error.message
+        assert "nobody else may read it" in (error.hint or "")
+        file.chmod(0o600)
 
         async def main() -> None:
             store = Store.at(whole)
@@ -142,6 +147,74 @@ def test_says_that_the_user_may_not_make_tables(tmp_path: Path) -> None:
     finally:
         server.execute("DROP DATABASE foreign_one")
         server.execute("DROP ROLE stranger")
+
+
+def test_a_schema_that_the_user_was_given_is_enough(tmp_path: Path) -> None:
+    """It may not make another one: many servers grant no more."""
+    server = postgres.databases().server
+    server.execute("CREATE ROLE guest LOGIN")
+    server.execute("CREATE DATABASE hosted")
+    server.execute("CREATE SCHEMA koco AUTHORIZATION guest", "hosted")
+
+    async def main() -> None:
+        store = Store.at(server.url("hosted", user="guest"))
+        await store.open()
+        await launch(store)
+        await store.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        server.execute("DROP DATABASE hosted WITH (FORCE)")
+        server.execute("DROP ROLE guest")
+
+
+def test_says_that_there_are_too_many_connections(tmp_path: Path) -> None:
+    """Of the server, or of the user."""
+    server = postgres.Server({**postgres.SETTINGS, "max_connections": "5"})
+    held = []
+    try:
+        with pytest.raises(psycopg.OperationalError):
+            for _ in range(6):
+                held.append(psycopg.connect(server.url("postgres")))
+        error = refusal(server.url("postgres"))
+        assert "too many clients" in error.message
+        assert "twelve connections" in (error.hint or "")
+    finally:
+        for each in held:
+            each.close()
+        server.remove()
+    server = postgres.databases().server
+    server.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 0")
+    try:
+        error = refusal(server.url("postgres", user="few"))
+        assert "twelve connections" in (error.hint or "")
+        server.execute("ALTER ROLE few NOLOGIN")
+        error = refusal(server.url("postgres", user="few"))
+        assert "ALTER ROLE" in (error.hint or "")
+    finally:
+        server.execute("DROP ROLE few")
+
+
+def test_keeps_its_locks_where_idle_sessions_are_ended(tmp_path: Path) -> None:
+    """Else another control plane could open the store while this one has nothing to do."""
+    url = postgres.databases().url(tmp_path)
+    name = url.rpartition("/")[2]
+    postgres.databases().server.execute(
+        f"ALTER DATABASE {name} SET idle_session_timeout TO '200ms'"
+    )
+
+    async def main() -> None:
+        async with opened("postgresql", tmp_path) as store:
+            await launch(store)
+            await asyncio.sleep(0.6)
+            assert store.engine.is_open()
+            await launch(store)
+
+    try:
+        asyncio.run(main())
+    finally:
+        postgres.databases().server.execute(f"ALTER DATABASE {name} RESET idle_session_timeout")
 
 
 def test_refuses_to_open_a_database_that_is_open_elsewhere(
