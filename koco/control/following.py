@@ -35,8 +35,10 @@ class Following:
             if topic in topics and not self._parts.leadership.leads:
                 self._tasks.spawn(load())
         for each in news:
-            if each.topic is Topic.ACCESS:
+            if each.topic is Topic.ACCESS and each.key:
                 self._parts.streams.end(each.key)
+            elif each.topic is Topic.ACCESS and not self._parts.leadership.leads:
+                self._parts.streams.end_all()  # the leader makes these changes, and misses none
 
     def on_touched(self, fids: Sequence[str]) -> None:
         """Wake those who read the events of executions."""

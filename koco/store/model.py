@@ -191,6 +191,7 @@ class Topic(StrEnum):
     #: The overridden limits of the flow `key` have changed.
     LIMITS = "limits"
     #: What the credential `key` may do has changed (see `Caller.credential`): its streams end.
+    #: Without a key, that of any may have.
     ACCESS = "access"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from koco.api.forwarding import proof
 from koco.api.forwarding.body import Body, ClientGoneError
 from koco.control.leadership import LeaderLostError, Leadership
 from koco.control.tasks import Tasks
@@ -248,9 +249,12 @@ async def _pass_back(attempt: _Attempt, answer: "aiohttp.ClientResponse", send: 
 def _without_hops(
     headers: list[tuple[bytes, bytes]], dropped: frozenset[bytes]
 ) -> list[tuple[bytes, bytes]]:
-    """Return headers without those that are for one connection only (RFC 9110, 7.6.1)."""
+    """Return headers without those that are for one connection only (RFC 9110, 7.6.1).
+
+    A client cannot name ours among them, to have its address forgotten.
+    """
     named = b",".join(value for name, value in headers if name == b"connection")
-    dropped |= {each.strip().lower() for each in named.split(b",")}
+    dropped |= {each.strip().lower() for each in named.split(b",")} - {proof.NAME}
     return [pair for pair in headers if pair[0] not in dropped]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from koco.control import fair_turns
 from koco.control.access.caller import Caller
 from koco.control.settings import Settings
-from koco.errors import KocoError, TooManyError, UnauthorizedError
+from koco.errors import KocoError, TooManyError, UnauthorizedError, UnreachableError
 from koco.plurals import counted
 
 #: How often the callers of open streams are checked for expiry (seconds).
@@ -54,6 +54,8 @@ class Streams:
         self._by_holder: Counter[str] = Counter()
         #: When credentials were ended; a caller that was checked before that loses access.
         self._ended: dict[str, float] = {}
+        #: When all streams were ended.
+        self._all_ended = -1.0
         self._looking: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -97,12 +99,21 @@ class Streams:
         for stream in [each for each in self._open if each.caller.credential == credential]:
             stream.end(_no_more(stream.caller))
 
+    def end_all(self) -> None:
+        """End all streams, because it was missed whose credentials have ended: readers return."""
+        self._all_ended = time.monotonic()
+        for stream in list(self._open):
+            stream.end(_check_again())
+
     def require(self, caller: Caller) -> None:
         """Refuse a caller whose credential has ended since it was checked, which may be long ago.
 
         Raises:
             UnauthorizedError: the credential was revoked or has expired.
+            UnreachableError: that is not known: see `end_all`.
         """
+        if caller.since <= self._all_ended:
+            raise _check_again()
         if caller.is_over or caller.since <= self._ended.get(caller.credential, -1.0):
             raise _no_more(caller)
 
@@ -134,6 +145,14 @@ class Streams:
                 stream.end(_no_more(stream.caller))
         if self._open:
             self._look_later()
+
+
+def _check_again() -> KocoError:
+    return UnreachableError(
+        "this process has lost its connection to the store for a moment, and must look again"
+        " whether you may do this",
+        hint="try again",
+    )
 
 
 def _no_more(caller: Caller) -> KocoError:

@@ -10,7 +10,7 @@ from koco.control.access.caller import Caller
 from koco.control.access.open_streams import Streams
 from koco.control.access.rate_limit import Rates
 from koco.control.settings import Settings
-from koco.errors import TooManyError, UnauthorizedError
+from koco.errors import TooManyError, UnauthorizedError, UnreachableError
 
 ADA = Caller(name="ada", credential="key:ada")
 BOB = Caller(name="bob", credential="key:bob")
@@ -113,6 +113,22 @@ def test_a_caller_who_loses_access_before_the_stream_begins_gets_none() -> None:
             await waiting(streams, before)
         with streams.open(Caller(name="ada", credential="key:ada")), streams.open(BOB):
             assert len(streams) == 2
+
+    asyncio.run(scenario())
+
+
+def test_all_streams_end_if_it_was_missed_whose_access_has_ended() -> None:
+    """They are told to try again, which those succeed with whose access has not."""
+
+    async def scenario() -> None:
+        streams = Streams(Settings())
+        before = Caller(name="bob", credential="key:bob")
+        task = await begun(waiting(streams, ADA))
+        streams.end_all()
+        assert isinstance(await outcome(task), UnreachableError)
+        with pytest.raises(UnreachableError):
+            streams.require(before)
+        streams.require(Caller(name="bob", credential="key:bob"))
 
     asyncio.run(scenario())
 

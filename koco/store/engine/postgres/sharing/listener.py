@@ -99,7 +99,7 @@ class Listener:
                 continue
             if self._closing.is_set():
                 self._wire.cut()  # `close` may have cut the former one
-            self._tell(signals.Heard([], [], has_gap=True))
+            self._tell(signals.missed())
             return True
         return False
 

@@ -7,12 +7,14 @@ import msgspec
 from psycopg import sql
 
 from koco.store.engine.postgres.connection import Connection
-from koco.store.model import News
+from koco.store.model import News, Topic
 
 #: The channel.
 CHANNEL = "koco"
 #: The server takes less than 8,000 bytes.
 _MOST_BYTES = 7900
+#: Any credential may have changed.
+_ALL_ACCESS = News(Topic.ACCESS, "")
 
 
 class _Payload(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -37,11 +39,13 @@ def ending(db: Connection, by: str) -> str:
     """Return the statements that end a transaction and tell of it. `by` is this process."""
     if not (db.news or db.touched):
         return "COMMIT"
-    payload = _encode(_Payload(by=by, news=db.news, fids=sorted(db.touched)))
-    if len(payload) > _MOST_BYTES:
-        payload = _encode(_Payload(by=by, all=True))
-    text = sql.Literal(payload.decode()).as_string(db.raw)
+    text = sql.Literal(_payload(db, by).decode()).as_string(db.raw)
     return f"SELECT pg_notify('{CHANNEL}', {text}); COMMIT"
+
+
+def missed() -> Heard:
+    """Return what is to be done if anything may have been told and missed."""
+    return Heard([_ALL_ACCESS], [], has_gap=True)
 
 
 def heard(payloads: Iterable[str], by: str) -> Heard:
@@ -53,6 +57,7 @@ def heard(payloads: Iterable[str], by: str) -> Heard:
         try:
             payload = msgspec.json.decode(text, type=_Payload)
         except msgspec.MsgspecError:
+            found.news.append(_ALL_ACCESS)
             has_gap = True  # a newer koco has told it
             continue
         if payload.by != by:
@@ -60,6 +65,18 @@ def heard(payloads: Iterable[str], by: str) -> Heard:
             fids.update(dict.fromkeys(payload.fids))
             has_gap = has_gap or payload.all
     return Heard(found.news, list(fids), has_gap)
+
+
+def _payload(db: Connection, by: str) -> bytes:
+    """Return the notification. If it is too large, it says whose access has changed, at least."""
+    access = [each for each in db.news if each.topic is Topic.ACCESS]
+    for payload in (
+        _Payload(by=by, news=db.news, fids=sorted(db.touched)),
+        _Payload(by=by, news=access, all=True),
+    ):
+        if len(text := _encode(payload)) <= _MOST_BYTES:
+            return text
+    return _encode(_Payload(by=by, news=[_ALL_ACCESS], all=True))
 
 
 def _encode(payload: _Payload) -> bytes:
