@@ -3,7 +3,7 @@ PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
 ON_RAY := tests/integration tests/e2e
 # Where the database matters most: these run a second time, with the store in PostgreSQL.
-ON_POSTGRES := $(addprefix tests/integration/test_,kill.py approvals.py stream.py)
+ON_POSTGRES := $(addprefix tests/integration/test_,durable_storm.py kill.py approvals.py stream.py)
 
 # Run tests: PATHS, OPTIONS. On a machine that others use as well, anything can take longer than a
 # test may wait. So tests that failed run once more, with the machine to themselves; their first
@@ -40,7 +40,7 @@ check: setup  ## Lint, format, types, layers, unit tests: about four minutes.
 # Two files at a time: each has a Ray of its own, and waits for processes most of the time.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
 	$(call tests,$(ON_RAY),-n 2 --dist loadfile --no-loadscope-reorder)
-	export KOCO_STORE=postgresql; $(call tests,$(ON_POSTGRES),-n 2 --dist loadfile)
+	export KOCO_STORE=postgresql KOCO_KILLS=30; $(call tests,$(ON_POSTGRES),-n 2 --dist loadfile)
 
 bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
 	$(PYTHON_IN_VENV) -m tests.bench
