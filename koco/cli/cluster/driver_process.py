@@ -30,8 +30,12 @@ def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str
     }
 
 
-#: The variables that are secret, of those that say who koco is to S3-compatible storage.
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+#: The variables that are secret: koco's own, and those of the place of its store or its blobs.
+_OWN = {"KOCO_ADMIN_KEY", "KOCO_KEY"}
+_OF_PLACES = {
+    "store": ("postgresql://", {"PGPASSWORD"}),
+    "blobs": ("s3://", {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
+}
 
 
 def data_dir() -> Path:
@@ -66,10 +70,7 @@ def carry_out(
         env = cluster.starting_environment(mark)
     else:
         env = cluster.joining_environment(str(order["address"]))
-    wanted = {**order.get("defaults", {}), **order.get("asked", {})}
-    if str(wanted.get("blobs") or "").startswith("s3://"):
-        # They are kept in the data directory by now. Every flow would inherit them from Ray.
-        env = {name: value for name, value in env.items() if name not in _KEYS}
+    env = _without_secrets(env, order)
     with log.open("ab") as stderr:
         try:
             done = subprocess.run(
@@ -99,6 +100,19 @@ def carry_out(
         error = from_wire(answer)
         raise error if error.hint else _make_error(error.message, log)
     return answer
+
+
+def _without_secrets(env: Mapping[str, str], order: Mapping[str, Any]) -> dict[str, str]:
+    """Return an environment without koco's own secrets: every flow would inherit them from Ray.
+
+    Keys of a bucket are in the data directory by now, a database's password is in a file.
+    """
+    wanted = {**order.get("defaults", {}), **order.get("asked", {})}
+    secret = set(_OWN)
+    for option, (scheme, names) in _OF_PLACES.items():
+        if str(wanted.get(option) or "").startswith(scheme):
+            secret |= names
+    return {name: value for name, value in env.items() if name not in secret}
 
 
 def _make_error(message: str, log: Path) -> KocoError:

@@ -271,3 +271,18 @@ def test_the_overlay_of_the_page_builds(tmp_path: Path) -> None:
     assert "koco.example.com" not in json.dumps(ingress)
     [ray] = [each for each in built if each["kind"] == "RayCluster"]
     assert ray["spec"]["workerGroupSpecs"][0]["replicas"] == 4
+
+
+def test_no_secret_is_an_argument_of_a_command_in_a_pod() -> None:
+    """Kubernetes' audit log has them, and everybody's list of processes there."""
+    inside = [each for each in PAGE.split("\n$ ") + PAGE.split("\n   $ ") if "exec " in each]
+    assert inside
+    assert not [
+        each for each in inside if re.search(r"(KEY|TOKEN|PASSWORD)=", each.partition("`")[0])
+    ]
+
+
+def test_no_other_pod_may_say_whose_address_a_request_comes_from() -> None:
+    """Flows run in pods: a network that is trusted by default would trust them."""
+    [found] = KUSTOMIZATION["configMapGenerator"]
+    assert "trusted_proxies=" in found["literals"]
