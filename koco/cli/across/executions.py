@@ -36,7 +36,10 @@ def gather(contexts: Sequence[Context], limit: int, filters: dict[str, Any]) -> 
     answers = places.ask(contexts, ask, away_s=0.0)
     given = [(each.context.name, each.value) for each in answers if each.value is not None]
     items: list[Any] = [
-        {"context": name, **execution} for name, page in given for execution in page["items"]
+        # First, and ours: a control plane must not name another one.
+        {"context": "", **execution} | {"context": name}
+        for name, page in given
+        for execution in page["items"]
     ]
     items.sort(key=lambda item: datetime.fromisoformat(item["created"]), reverse=True)
     is_whole = len(items) <= limit and not any(page["next"] for _, page in given)

@@ -177,3 +177,11 @@ def test_contexts_win_over_the_environment(mixed: Two, cli: Cli, plane: Plane) -
     ran = cli("ps", "--contexts", "us")
     assert [line.split("\t")[1] for line in ran.out.splitlines()][1:] == ["bbbb"]
     assert plane.requests == []
+
+
+def test_a_control_plane_cannot_pass_its_executions_off_as_anothers(two: Two, cli: Cli) -> None:
+    """Whoever reads the list types `koco --context … cancel FID`."""
+    two.eu.launch(fid="aaaa", created=at(1), context="us")
+    page = json.loads(cli("ps", "--contexts", "eu,us", "--json").out)
+    assert [(each["context"], each["fid"]) for each in page["items"]] == [("eu", "aaaa")]
+    two.eu.violations.clear()  # an honest one has no such member
