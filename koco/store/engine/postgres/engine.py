@@ -60,15 +60,16 @@ class PostgresEngine(BaseEngine):
         except psycopg.Error as exc:
             raise self._not_opened(exc) from exc
         self._commits = GroupCommit(self._writer.commit, on_news=self._tell)
-        self._quick, self._readers, self._readers_apart = (
+        self._pools = [
             Readers(self._connect, threads=threads, location=self.location)
             for threads in (_THREADS_QUICK, _THREADS, _THREADS_APART)
-        )
+        ]
+        self._quick, self._readers, self._readers_apart = self._pools
 
     async def close(self) -> None:
         """Commit pending changes and disconnect."""
         self._commits.close()
-        for readers in (self._quick, self._readers, self._readers_apart):
+        for readers in self._pools:
             readers.close()
         self._writer.close()
 
@@ -123,7 +124,12 @@ class PostgresEngine(BaseEngine):
 
     def _new_writer(self) -> Writer:
         right = rights.Alone(self.location, patience_s=_LOCK_PATIENCE_S)
-        return Writer(self._connect, right, location=self.location)
+        return Writer(self._connect, right, location=self.location, on_moved=self._move)
+
+    def _move(self) -> None:
+        """Read from the server that takes changes now."""
+        for readers in self._pools:
+            readers.move()
 
     def _connect(self) -> Connection:
         return connect(self._url)

@@ -30,10 +30,17 @@ def is_of_connection(exc: BaseException) -> bool:
     """Whether the connection is the reason for an error, so that another one may help."""
     if isinstance(exc, errors.IdleInTransactionSessionTimeout):
         return True  # this process stood still in a transaction, and the server ended the session
+    if is_read_only(exc):
+        return True
     if not isinstance(exc, psycopg.OperationalError):
         return False
     state = exc.sqlstate or ""
     return not state or state.startswith(("08", "57P"))
+
+
+def is_read_only(exc: BaseException) -> bool:
+    """Whether the server takes no changes any more: perhaps another one does, or it soon will."""
+    return isinstance(exc, errors.ReadOnlySqlTransaction)
 
 
 def is_down(exc: BaseException) -> bool:
@@ -74,7 +81,7 @@ def _hint(exc: psycopg.Error, text: str) -> str:
         return "`createdb` makes one; koco makes its tables in it"
     if isinstance(exc, errors.InsufficientPrivilege):
         return "the user must own the database, or have CREATE on it, or own a schema `koco` in it"
-    if isinstance(exc, errors.ReadOnlySqlTransaction):
+    if is_read_only(exc):
         return _REFUSALS["session is read-only"]
     if is_of_connection(exc):
         return "check that the server runs and that this machine reaches it"

@@ -38,6 +38,8 @@ class Readers:
         self._own = threading.local()
         self._all: list[Connection] = []
         self._closing = False
+        #: How often the server was another one. Connections of an earlier one are replaced.
+        self._moves = 0
 
     async def read(
         self,
@@ -70,6 +72,10 @@ class Readers:
             what = "the store could not be read"
             raise failures.translate(exc, self._location, what=what) from exc
 
+    def move(self) -> None:
+        """Read with new connections from now on: another server takes the changes."""
+        self._moves += 1
+
     def close(self) -> None:
         """Wait for running reads; close the connections."""
         self._closing = True
@@ -92,6 +98,9 @@ class Readers:
             time.sleep(_PAUSE_S)
 
     def _connection(self) -> Connection:
+        if (moves := self._moves) != getattr(self._own, "moves", 0):
+            self._drop()
+            self._own.moves = moves
         db: Connection | None = getattr(self._own, "db", None)
         if db is None:
             db = self._own.db = self._connect()

@@ -44,7 +44,8 @@ class Writer:
     """Own the writing connection, which `connect` makes.
 
     `ending` returns the statements that end a transaction, with what it tells other processes.
-    `on_deposed` is called once, in the thread that notices it.
+    `on_deposed` is called once, in the thread that notices it, and `on_moved` when it has found
+    another server that takes changes, because the former one takes none any more.
     """
 
     def __init__(
@@ -55,12 +56,15 @@ class Writer:
         location: str,
         ending: Callable[[Connection], str] = lambda db: "COMMIT",
         on_deposed: Callable[[], None] = lambda: None,
+        on_moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._right = right
         self._location = location
         self._ending = ending
         self._on_deposed = on_deposed
+        self._on_moved = on_moved
+        self._is_moving = False
         self._db: Connection | None = None
         self._wire: wires.Wire | None = None
         #: Held while the connection is used, so that another one may take its place in between.
@@ -225,6 +229,9 @@ class Writer:
             raise
         log.warning("connected to %s again", self._location)
         self._keep(db)
+        if self._is_moving:
+            self._is_moving = False
+            self._on_moved()
         return db
 
     def _keep(self, db: Connection) -> None:
@@ -252,6 +259,7 @@ class Writer:
             self._wire = None
 
     def _note_lost(self, cause: psycopg.Error) -> None:
+        self._is_moving = self._is_moving or failures.is_read_only(cause)
         if failures.is_down(cause):
             self.down_at = time.monotonic()
         else:

@@ -28,12 +28,19 @@ class Candidacy:
     """A thread that waits, with a connection that `connect` makes."""
 
     def __init__(
-        self, connect: Callable[[], Connection], *, name: str, url: str, location: str
+        self,
+        connect: Callable[[], Connection],
+        *,
+        name: str,
+        url: str,
+        location: str,
+        on_moved: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._name = name
         self._url = url
         self._location = location
+        self._on_moved = on_moved
         self._cancelled = threading.Event()
         self._wire: Wire | None = None
 
@@ -95,6 +102,8 @@ class Candidacy:
             except psycopg.Error as exc:
                 if self._cancelled.is_set() or not failures.is_of_connection(exc):
                     raise
+                if failures.is_read_only(exc):
+                    self._on_moved()  # the leader has left this server for another one
             self._cancelled.wait(_PAUSE_S)
 
     def _win(self, db: Connection) -> Leading:

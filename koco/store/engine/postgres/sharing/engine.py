@@ -90,7 +90,12 @@ class SharedEngine(PostgresEngine):
             location=self.location,
             ending=lambda db: signals.ending(db, self._by),
             on_deposed=fall,
+            on_moved=self._move,
         )
+
+    def _move(self) -> None:
+        super()._move()
+        self._listener.move()
 
     def _join(self) -> None:
         with closing(self._connect()) as db:
@@ -99,7 +104,11 @@ class SharedEngine(PostgresEngine):
 
     async def _win(self, url: str) -> int:
         candidacy = Candidacy(
-            self._connect, name=self._identity.name, url=url, location=self.location
+            self._connect,
+            name=self._identity.name,
+            url=url,
+            location=self.location,
+            on_moved=self._move,
         )
         try:
             db, right = await candidacy.win()

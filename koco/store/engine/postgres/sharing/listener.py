@@ -56,6 +56,10 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="koco-listen", daemon=True)
         self._thread.start()
 
+    def move(self) -> None:
+        """Listen to the server that takes changes now."""
+        self._wire.cut()
+
     def close(self) -> None:
         """Listen no longer."""
         self._closing.set()

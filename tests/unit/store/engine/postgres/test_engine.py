@@ -9,7 +9,7 @@ import pytest
 
 from koco.errors import ConflictError, NoRoomError, UsageError
 from koco.store import address
-from koco.store.engine.postgres import engine, failures
+from koco.store.engine.postgres import engine, failures, writer
 from koco.store.engine.protocol import Connection
 from koco.store.errors import DamagedError, StoreError
 from koco.store.store import Store
@@ -93,8 +93,11 @@ def test_refuses_a_server_that_takes_no_changes(tmp_path: Path) -> None:
     assert "the server that takes changes" in (error.hint or "")
 
 
-def test_says_that_a_server_has_become_read_only(tmp_path: Path) -> None:
-    """Changes fail, and reads go on."""
+def test_says_that_a_server_has_become_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes fail after a while, and reads go on."""
+    monkeypatch.setattr(writer, "_PATIENCE_S", 0.3)
 
     async def main() -> None:
         async with opened("postgresql", tmp_path) as store:
