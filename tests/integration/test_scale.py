@@ -6,8 +6,10 @@ one process of the control plane.
 """
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,15 +46,19 @@ def cluster(fresh: Koco) -> Iterator[Cluster]:
 
 
 @pytest.mark.timeout(400 + _TOTAL // 40)
-def test_nothing_is_lost_or_doubled_whatever_is_killed(cluster: Cluster) -> None:
+def test_nothing_is_lost_or_doubled_whatever_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     """What was accepted ends once, with the events that its flow wrote, in their order."""
-    storm = Storm(cluster, seed=_SEED, total=_TOTAL, kills=_KILLS if _KILLS >= 0 else None)
+    kills = _KILLS if _KILLS >= 0 else None
+    storm = Storm(cluster, seed=_SEED, total=_TOTAL, kills=kills, hurries=_IS_LONG)
     deploy(cluster.koco, storm.effects, _RUNNERS if _IS_LONG else _FEW)
     try:
         storm.run()
     finally:
         print(storm.report())
         print(*storm.kills.log, storm.slowest(), sep="\n")
+        for log in cluster.koco.home.glob("local/control*.log*"):
+            shutil.copy(log, tmp_path)
+        print(f"logs of the control plane: {tmp_path}")
     faults = "\n".join(map(str, storm.faults[:30]))
     fids = list(dict.fromkeys(each.fid for each in storm.faults if each.fid != "all"))[:5]
     known = "\n".join(storm.dossier(fid) for fid in fids)

@@ -21,13 +21,14 @@ from tests.support.scale.probe import Probe
 from tests.support.scale.recorded import History, read_api, read_effects, read_store
 
 _CODE = Path(__file__).parent / "flows.py"
-#: How often a second kill follows at once (of 1), and how long it is until the next (seconds).
-_DOUBLE, _PAUSE_S = 0.2, (0.2, 3.0)
+#: How often a second kill follows at once (of 1), and how long it is until the next (seconds): in
+#: few executions, and in many.
+_DOUBLE, _PAUSE_S, _PAUSE_OF_MANY_S = 0.2, (0.2, 1.0), (0.5, 5.0)
 #: How long everything may take to end once nothing is killed any more (seconds).
 _CALM_S = 60.0
 #: How often a line is printed (seconds).
 _SAYS_S = 10
-#: How long each launcher waits after a launch if kills are counted (seconds).
+#: How long each launcher waits after a launch if it does not hurry (seconds).
 _LEISURE_S = 0.2
 #: How many executions may be open at once.
 _AT_ONCE = 300
@@ -72,12 +73,18 @@ def deploy(koco: Koco, effects: Path, runners: dict[str, int]) -> None:
 class Storm:
     """Runs once; `report` and `faults` say how it went."""
 
-    def __init__(self, cluster: Cluster, *, seed: int, total: int, kills: int | None) -> None:
-        """Launch `total`, and go on until there were so many kills; None kills all the while."""
+    def __init__(
+        self, cluster: Cluster, *, seed: int, total: int, kills: int | None, hurries: bool
+    ) -> None:
+        """Launch `total`, and kill so often; None kills as long as something is launched.
+
+        Who does not hurry launches at leisure, until the last kill.
+        """
         self._cluster = cluster
         self._seed = seed
         self._total = total
         self._most_kills = kills
+        self._hurries = hurries
         self._effects = cluster.koco.root / "effects.log"
         urls = [each.url for each in cluster.plane().members]
         self._front = Front(urls, cluster.koco.context["key"])
@@ -88,7 +95,7 @@ class Storm:
             launchers=6,
             followers=4,
             at_once=_AT_ONCE,
-            pause_s=_LEISURE_S if kills else 0.0,
+            pause_s=0.0 if hurries else _LEISURE_S,
         )
         self._probe = Probe(self._front, seed)
         self.kills = Kills(cluster, seed)
@@ -150,6 +157,7 @@ class Storm:
         chance = random.Random(self._seed)
         first = self.kills.kinds
         chance.shuffle(first)
+        pause_s = _PAUSE_OF_MANY_S if self._hurries else _PAUSE_S
         while not self._is_enough(first) and not self._crowd.errors:
             kind = first[-1] if first else self.kills.choose()
             began = time.monotonic()
@@ -164,7 +172,7 @@ class Storm:
             self._probe.measure(kind, began)
             self.kills.note_leader()
             self.kills.restore()
-            time.sleep(chance.uniform(*_PAUSE_S))
+            time.sleep(chance.uniform(*pause_s))
         self.kills.join()
         self._crowd.has_enough.set()
 
