@@ -28,12 +28,15 @@ from koco.control.storage.garbage import Garbage
 from koco.control.storage.unfinished import Unfinished, name_of, upload_name
 from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.disk_sync import sync
-from koco.errors import ConflictError, LimitError, UnauthorizedError, UsageError
+from koco.errors import ConflictError, KocoError, LimitError, UnauthorizedError, UsageError
 from koco.sizes import MB
 from koco.store.store import Store
 
 #: How long unreferenced blobs are kept (seconds).
 _KEEP_S = 24 * 3600.0
+#: The most of a blob that is read into memory (bytes): results of steps have less, and files that
+#: are shown to agents.
+_MOST_WHOLE_BYTES = 64 * MB
 #: How long it is remembered that a blob exists, where to ask takes a request (seconds).
 _SEEN_S = 60.0
 
@@ -335,7 +338,18 @@ class Blobs:
             BlobsAwayError: the storage of blobs does not answer.
             KocoError: somebody has changed it.
         """
-        data = b"".join([piece async for piece in await self.open(sha256)])
+        pieces: list[bytes] = []
+        left_bytes = _MOST_WHOLE_BYTES
+        async for piece in await self.open(sha256):
+            pieces.append(piece)
+            left_bytes -= len(piece)
+            if left_bytes < 0:  # whoever has changed it there could send without end
+                raise KocoError(
+                    f"the blob {sha256} in {self.kept.location} is damaged: it has more than"
+                    f" {_MOST_WHOLE_BYTES / MB:g} MB",
+                    hint="put it back from a backup",
+                )
+        data = b"".join(pieces)
         found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
         require_hash(found, sha256, self.kept.location)
         return data

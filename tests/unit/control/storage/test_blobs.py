@@ -588,3 +588,26 @@ def test_events_do_not_wait_for_a_large_upload(api: Api) -> None:
     api.upload(os.urandom(16 * MB))
     watching.result(100)
     assert sorted(late)[-10] < 0.05
+
+
+def test_a_blob_that_was_made_endless_does_not_fill_the_memory(own: Api) -> None:
+    """Whoever keeps the blobs may send anything in place of a step's result."""
+    blobs = own.parts.files.blobs
+    sha256 = own.upload(b"a step's result")
+    os.truncate(blobs.kept.path(sha256), 1024 * MB)
+    read = 0
+    pieces_of = blobs.open
+
+    async def counting(name: str) -> Any:
+        async def count() -> Any:
+            nonlocal read
+            async for piece in await pieces_of(name):
+                read += len(piece)
+                yield piece
+
+        return count()
+
+    blobs.open = counting
+    with pytest.raises(KocoError, match="is damaged: it has more than 64 MB"):
+        own.call(blobs.content(sha256))
+    assert read < 70 * MB
