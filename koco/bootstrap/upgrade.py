@@ -107,8 +107,7 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
     if start.store != there.start.store:
         raise ConflictError(
             f"the control plane has its store in {there.start.store or there.start.data_dir}",
-            hint="run `koco down` first, then `koco up` with `--store`: it begins with what that"
-            " one holds",
+            hint="`koco down`, then `koco store copy`, then `koco up` with `--store`",
         )
     if start.blobs != there.start.blobs:
         raise ConflictError(

@@ -98,6 +98,7 @@ def _bring_up(
 ) -> dict[str, Any]:
     """Start the missing parts. If a head dies in the meantime, start a new one."""
     _check(asked, known)  # before anything ends
+    local_store.refuse_to_leave(asked, known)
     if not remains.is_alive:
         return _start_parts(known, remains, asked, ended=local_remains.end(remains), **how)
     if remains.gone:

@@ -51,6 +51,30 @@ def _blobs_elsewhere(place: str | None, data_dir: Path) -> "BlobStore | None":
     return address.make(checked, data_dir) if checked else None
 
 
+def refuse_to_leave(asked: Mapping[str, Any], known: Context | None) -> None:
+    """Refuse to begin with nothing where the control plane so far has a store or blobs elsewhere.
+
+    Another data directory is another installation, which may begin with nothing.
+
+    Raises:
+        ConflictError: they have to be copied first.
+    """
+    remembered = known.cluster if known else {}
+    if not {"store", "blobs"} & asked.keys():
+        return
+    from koco.bootstrap import left_behind, machine_check  # only if something has to start
+
+    usual = str(driver_process.data_dir())
+    former = remembered.get("data_dir") or usual
+    data_dir = machine_check.folder(asked.get("data_dir") or former)
+    if data_dir != machine_check.folder(former):
+        return
+    if "store" in asked:
+        left_behind.refuse_store(remembered.get("store", ""), asked["store"], data_dir)
+    if "blobs" in asked:
+        left_behind.refuse_blobs(remembered.get("blobs", ""), asked["blobs"], data_dir)
+
+
 def has_new_keys(here: Mapping[str, Any]) -> bool:
     """Return whether the environment has other keys for S3 than the control plane uses."""
     if not str(here.get("blobs", "")).startswith("s3://"):

@@ -201,3 +201,34 @@ def test_a_store_without_keys_takes_the_first_one(
     asyncio.run(make())
     cli(*FREE, "--data-dir", str(tmp_path))
     assert [each["recover"] for each in orders] == [False]
+
+
+def test_a_store_and_blobs_are_not_left_behind(
+    cli: Cli, orders: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """An empty database, or an empty directory for blobs, is refused if there are others so far."""
+    data_dir = driver_process.data_dir()
+
+    async def use() -> None:
+        store = Store.at(data_dir / "store.db")
+        await store.open()
+        await store.close()
+
+    asyncio.run(use())
+    (data_dir / "blobs" / "aa").mkdir(parents=True)
+    (data_dir / "blobs" / "aa" / ("a" * 64)).write_bytes(b"bundle")
+    server = postgres.databases().server
+    name = f"empty_{abs(hash(tmp_path))}"
+    server.execute(f"CREATE DATABASE {name}")
+    try:
+        url = server.url(name)
+        refused = cli(*FREE, "--store", url)
+        assert (refused.code, len(orders)) == (2, 0)
+        assert f"`koco store copy --from {data_dir}/store.db --to {url}`" in refused.err
+        refused = cli(*FREE, "--blobs", str(tmp_path / "elsewhere"))
+        assert (refused.code, len(orders)) == (2, 0)
+        assert f"`koco blobs copy --from {data_dir}/blobs --to {tmp_path}/elsewhere`" in refused.err
+        cli(*FREE, "--store", url, "--data-dir", str(tmp_path / "other"))
+        assert len(orders) == 1
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
