@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,12 +15,14 @@ _EVERYWHERE = ("0.0.0.0", "::")
 def of_member(start: Start, number: int, *, node: str) -> Start:
     """Return the options of a member, by its number from 1, on the node with this address.
 
-    It listens on the same port as the first process, or on another one if that is in use there.
+    It listens on the same port as the first process, unless it is on that one's machine, or the
+    port is in use. Also while the first process is away: it will want its port again.
     """
-    is_same = start.host in _EVERYWHERE or is_loopback(start.host)
-    host = start.host if is_same else node
-    port = next((port for port in (start.port, start.port + number) if _is_free(host, port)), 0)
-    port = port or bind(host, 0)
+    is_anywhere = start.host in _EVERYWHERE or is_loopback(start.host)
+    host = start.host if is_anywhere else node
+    is_near = is_loopback(start.host) or urlsplit(start.node_url).hostname == node
+    wanted = (start.port + number,) if is_near else (start.port, start.port + number)
+    port = next((port for port in wanted if _is_free(host, port)), 0) or bind(host, 0)
     node_url, is_apart = for_nodes(host, port, node=node, is_encrypted=start.tls_cert is not None)
     return msgspec.structs.replace(
         start, host=host, port=port, node_url=node_url, nodes_apart=is_apart

@@ -64,7 +64,7 @@ def test_every_make_target_exists() -> None:
 def test_every_variable_of_the_tests_is_listed() -> None:
     """The table has the variables that tests read to decide how much to test."""
     texts = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
-    amounts = r'environ\.get\("(KOCO_(?:TEST_\w+|EXAMPLES|KILLS|SEED|LONG|STORE|A2A_TCK))"'
+    amounts = r'environ\.get\("(KOCO_(?:TEST_\w+|EXAMPLES|KILLS|SEED|LONG|SCALE|STORE|A2A_TCK))"'
     read_there = set(re.findall(amounts, texts))
     assert set(re.findall(r"^\| `(KOCO_\w+)` \|", section("Tests"), re.M)) == read_there
 

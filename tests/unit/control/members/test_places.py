@@ -22,6 +22,14 @@ def test_a_member_listens_on_its_own_node() -> None:
     assert places.api_url(member, node="127.0.0.1") == f"http://127.0.0.1:{port}"
 
 
+def test_it_leaves_the_first_ones_port_to_it() -> None:
+    """On its machine, although that process is away: it comes back, and wants its port."""
+    port = places.bind("127.0.0.1", 0)
+    for host, node in (("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "127.0.0.1")):
+        first = start(host=host, port=port, node_url=f"http://127.0.0.1:{port}")
+        assert places.of_member(first, 1, node=node).port == port + 1
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_on_the_same_machine_it_takes_another_port(host: str) -> None:
     """The next ones belong to it by its number; if those are in use as well, any."""
