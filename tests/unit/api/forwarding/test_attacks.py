@@ -96,3 +96,16 @@ def test_a_client_cannot_have_the_proof_of_its_address_dropped(both: tuple[Api, 
     page = leader.call(leader.parts.store.audit.page(AuditQuery()))
     entry = next(each for each in page.items if each.request == "drop")
     assert entry.address == "127.0.0.1"
+
+
+def test_guesses_of_a_password_are_counted_once_for_all_processes(both: tuple[Api, Api]) -> None:
+    leader, _ = both
+    user = {"name": "cleo", "password": "correct horse battery", "scopes": ["read"]}
+    with leader.http("root") as client:
+        assert client.post("/v1/users", json=user).status_code == 201
+    codes = []
+    for number in range(6):
+        with both[number % 2].http() as client:
+            login = {"name": "cleo", "password": f"guess {number}"}
+            codes.append(client.post("/v1/session", json=login).status_code)
+    assert codes == [401] * 5 + [429]
