@@ -61,7 +61,8 @@ def processes(api: object, store: str) -> int:
     if count > 1 and not store:
         raise UsageError(
             f"a store in a file has one process, not {count}",
-            hint="`--store postgresql://…` names a database that several can use",
+            hint="`--store postgresql://…` names a database that several can use; `--api 1`"
+            " returns to one",
         )
     return count
 

@@ -86,7 +86,7 @@ def _begin(theirs: Connection, mark: str, location: str) -> str:
         if not rows.is_empty(theirs):
             raise ConflictError(
                 f"{location} is not empty",
-                hint="a store is copied into a file or a database that has none yet",
+                hint="name a new file or an empty database, or move what is there elsewhere",
             )
         rows.note(theirs, source=mark)
         return ""

@@ -69,6 +69,7 @@ def test_several_processes_need_a_database(
     refused = cli(*FREE, "--api", "3")
     assert (refused.code, len(orders)) == (2, 0)
     assert "`--store postgresql://…`" in refused.err
+    assert "`--api 1`" in refused.err
     cli(*FREE, "--api", "3", "--store", postgres.databases().url(tmp_path))
     assert orders[0]["asked"]["api"] == 3
 
