@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ import ray
 from koco import __version__, versions
 from koco.control import assembly, duties, handover, log_file, rpc
 from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
+from koco.control.candidate import Candidate
 from koco.control.container import Parts
-from koco.control.following import Following
 from koco.control.leadership import Leadership
-from koco.control.members import folder, places, silent
+from koco.control.members import places
 from koco.control.members.leader import LeaderCalls
 from koco.control.server import store_wait
 from koco.control.server.listener import Listening
@@ -38,7 +37,7 @@ from koco.control.tracing import variables
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk.process import control_client, local_socket
 from koco.store.errors import AwayError
-from koco.store.model import AuditEntry, News
+from koco.store.model import AuditEntry
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,6 @@ log = logging.getLogger(__name__)
 _PORT_S = 5.0
 #: How long a control plane that must hand over may go on starting (seconds).
 _STARTING_S = 10.0
-#: How long the start of one of several processes waits for the lease (seconds).
-_LEADER_S = 2.0
 #: How long removing applications from Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
 
@@ -295,72 +292,36 @@ class Plane:
                 hint="use another one with `--port`",
             )
         if leadership.is_alone:
-            self._head_key.ensure()
             await self._lead(parts)
             self._serve(parts, listening)
+            # Only now, because serving makes known who writes the messages of other protocols.
             self._tasks.keep(parts.webhooks.sender.keep)
             return parts
-        url = places.api_url(self._start_with, node=self._node)
-        await self._follow(parts)
-        await store.engine.announce(url=url, node=self._node)
+        candidate = Candidate(
+            parts,
+            name=self._name,
+            url=places.api_url(self._start_with, node=self._node),
+            node=self._node,
+            data_dir=self._data_dir,
+            owns_data_dir=not self._number,
+            lead=lambda: self._lead_on(parts),
+        )
+        await candidate.follow()
         self._serve(parts, listening)
-        has_leader = await parts.leadership.find() is not None
-        coming = self._tasks.spawn(self._come_to_lead(parts, url))
-        if not has_leader:  # a control plane that has just been started: be ready once it leads
-            await asyncio.wait({coming}, timeout=_LEADER_S)
+        await candidate.started(self._tasks.spawn(candidate.come_to_lead()))
         return parts
 
     async def _lead(self, parts: Parts) -> None:
-        """Take up what only the leader does, except for sending webhooks.
-
-        Those wait until the API is served, which makes known who writes the messages of other
-        protocols.
-        """
+        """Take up what only the leader does, except for sending webhooks."""
+        self._head_key.ensure()
         await duties.take_up(parts, self._tasks, control=self._control)
         parts.leadership.begin()
         await self._local_calls.open()
 
-    async def _follow(self, parts: Parts) -> None:
-        """Keep up with what other processes commit."""
-        engine, following = parts.store.engine, Following(parts)
-        engine.on_deposed = self._end_deposed
-        engine.on_touched = following.on_touched
-        engine.on_gap = following.on_gap
-        hear = engine.on_news
-
-        def heed(news: list[News]) -> None:
-            hear(news)
-            following.heed(news)
-
-        parts.store.listen(heed)
-        await following.start()
-
-    async def _come_to_lead(self, parts: Parts, url: str) -> None:
-        """Wait for the lease and lead; a process that cannot go on then ends."""
-        if not await folder.is_shared(parts.store, self._data_dir, owns=not self._number):
-            log.error(
-                "this process never leads: %s is not the data directory of the control plane."
-                " Put it on storage that all nodes share",
-                self._data_dir,
-            )
-            return
-        self._head_key.ensure()
-        epoch = await parts.store.engine.lead(url=url)
-        log.info("this process leads, epoch %d", epoch)
-        try:
-            await self._lead(parts)
-            await parts.supervisor.catch_up()
-            self._tasks.keep(parts.webhooks.sender.keep)
-            await silent.end(parts.store.engine, self._name)
-        except Exception:
-            log.exception("this process cannot lead")
-            self._end_deposed()
-
-    def _end_deposed(self) -> None:
-        """End this process, because another one leads now. Ray starts it again."""
-        log.warning("this process no longer leads; it ends")
-        logging.shutdown()
-        os._exit(1)
+    async def _lead_on(self, parts: Parts) -> None:
+        """Take up all that the leader does, in a process that serves already."""
+        await self._lead(parts)
+        self._tasks.keep(parts.webhooks.sender.keep)
 
     async def _let_go(self, started: "asyncio.Task[Parts]") -> None:
         log.info("handing over")
