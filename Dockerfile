@@ -12,7 +12,7 @@ RUN python -m venv /opt/koco && \
 COPY pyproject.toml README.md ./
 COPY templates templates
 COPY koco koco
-RUN /opt/koco/bin/pip install --no-cache-dir ".[ray,otel]" "ray==${RAY}" && \
+RUN /opt/koco/bin/pip install --no-cache-dir ".[ray,otel,postgresql,s3]" "ray==${RAY}" && \
     /opt/koco/bin/pip check
 
 FROM python:${PYTHON}-slim-bookworm

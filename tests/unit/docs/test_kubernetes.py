@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def test_scripts_are_such_and_their_commands_exist(script: str) -> None:
         r"\bkoco ((?:up|down|backup|login|init|doctor|deploy|run|key)\b[^\n|;&>]*)",
         script.replace("\\\n", " "),
     ):
-        words = [each for each in shlex.split(line) if each not in ("$@", "--")]
+        words = [each for each in shlex.split(line) if each not in ("$@", "$KOCO_UP_OPTIONS", "--")]
         command = main.build().get_command(None, words[0])
         assert command is not None
         if words[0] != "key":
@@ -271,6 +272,34 @@ def test_the_overlay_of_the_page_builds(tmp_path: Path) -> None:
     assert "koco.example.com" not in json.dumps(ingress)
     [ray] = [each for each in built if each["kind"] == "RayCluster"]
     assert ray["spec"]["workerGroupSpecs"][0]["replicas"] == 4
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds kustomizations")
+def test_the_patch_for_postgresql_builds(tmp_path: Path) -> None:
+    """The head's pod gets the password's file where the options name it."""
+    blocks = re.findall(r"```yaml\n(.*?)^ *```", PAGE, re.M | re.S)
+    [overlay] = [yaml.safe_load(each) for each in blocks if "../base" in each]
+    [options] = [yaml.safe_load(each)[0] for each in blocks if "options=" in each]
+    [patch] = [textwrap.dedent(f"  {each}") for each in blocks if "initContainers" in each]
+    overlay["configMapGenerator"][0]["literals"].append(options)
+    overlay["patches"].append({"target": {"kind": "RayCluster", "name": "koco"}, "patch": patch})
+    shutil.copytree(BASE, tmp_path / "base")
+    (tmp_path / "overlay").mkdir()
+    (tmp_path / "overlay/kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    built = subprocess.check_output(["kubectl", "kustomize", tmp_path / "overlay"], text=True)
+    found = [*yaml.safe_load_all(built)]
+    assert [problem for each in found for problem in problems(each)] == []
+    images = {each for each in find(found, "image") if "koco" in each}
+    assert images == {f"registry.acme.example/koco:{__version__}"}
+    [settings] = [each for each in found if each["kind"] == "ConfigMap"]
+    words = shlex.split(settings["data"]["options"])
+    main.build().get_command(None, "up").make_context("up", words, resilient_parsing=False)
+    [ray] = [each for each in found if each["kind"] == "RayCluster"]
+    head = ray["spec"]["headGroupSpec"]["template"]["spec"]
+    [path] = re.findall(r"passfile=(\S+)", settings["data"]["options"])
+    assert head["initContainers"][0]["command"][-1] == path
+    mounts = [each["mountPath"] for each in head["containers"][0]["volumeMounts"]]
+    assert str(Path(path).parent) in mounts
 
 
 def test_no_secret_is_an_argument_of_a_command_in_a_pod() -> None:
