@@ -34,6 +34,7 @@ _DEFAULTS = {
 _SESSION = """
     SET search_path TO koco;
     SET synchronous_commit TO on;
+    SET standard_conforming_strings TO on;
     SET jit TO off;
     SET statement_timeout TO 0;
     SET lock_timeout TO 0;

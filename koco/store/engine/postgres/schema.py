@@ -7,6 +7,9 @@ Steps are written with SQLite's types, which `_types` replaces.
 import re
 from typing import Any, cast
 
+from psycopg import errors
+
+from koco.errors import ConflictError
 from koco.store.engine.postgres import tables
 from koco.store.engine.postgres.connection import Connection
 from koco.store.version import LATEST, require_known
@@ -35,10 +38,20 @@ MIGRATIONS: dict[int, str] = {
 
 
 def version_of(db: Connection) -> int:
-    """Return the version of a database's tables, or 0 if it has none."""
+    """Return the version of a database's tables, or 0 if it has none.
+
+    Raises:
+        ConflictError: they are somebody else's.
+    """
     if db.raw.execute("SELECT to_regclass('koco.store')").fetchone() == (None,):
         return 0
-    [(version,)] = db.raw.execute("SELECT version FROM koco.store").fetchall()
+    try:
+        [(version,)] = db.raw.execute("SELECT version FROM koco.store").fetchall()
+    except (errors.UndefinedColumn, ValueError) as exc:
+        raise ConflictError(
+            "the schema `koco` of this database has a table `store` that is not koco's",
+            hint="give koco a database of its own",
+        ) from exc
     return int(version)
 
 

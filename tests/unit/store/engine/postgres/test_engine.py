@@ -199,6 +199,51 @@ def test_says_that_there_are_too_many_connections(tmp_path: Path) -> None:
         server.execute("DROP ROLE few")
 
 
+def test_settings_of_the_user_do_not_count(tmp_path: Path) -> None:
+    """Texts, times and numbers are the same, and nothing is cancelled."""
+    server = postgres.databases().server
+    server.execute("CREATE ROLE odd SUPERUSER LOGIN")
+    server.execute("CREATE DATABASE odd")
+    settings = {
+        **{"standard_conforming_strings": "off", "bytea_output": "'escape'"},
+        **{"datestyle": "'German, DMY'", "timezone": "'Asia/Kolkata'", "intervalstyle": "iso_8601"},
+        **{"client_encoding": "'LATIN1'", "search_path": "nowhere", "extra_float_digits": "-5"},
+        **{"statement_timeout": "'1ms'", "lock_timeout": "'1ms'"},
+        **{"default_transaction_isolation": "serializable", "synchronous_commit": "off"},
+    }
+    for name, value in settings.items():
+        server.execute(f"ALTER ROLE odd SET {name} TO {value}")
+    text = "\\'ä€\\\\u0041"
+
+    async def main() -> None:
+        store = Store.at(server.url("odd", user="odd"))
+        await store.open()
+        execution = await launch(store, text=text)
+        found = await store.executions.get(execution.fid)
+        assert found.inputs == {"text": text}
+        assert found.created == execution.created
+        await store.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        server.execute("DROP DATABASE odd WITH (FORCE)")
+        server.execute("DROP ROLE odd")
+
+
+def test_refuses_tables_of_somebody_else(tmp_path: Path) -> None:
+    """They stay as they are."""
+    server = postgres.databases().server
+    server.execute("CREATE DATABASE taken")
+    try:
+        server.execute("CREATE SCHEMA koco; CREATE TABLE koco.store (goods text)", "taken")
+        with pytest.raises(ConflictError, match="that is not koco's") as caught:
+            asyncio.run(Store.at(server.url("taken")).open())
+        assert "a database of its own" in (caught.value.hint or "")
+    finally:
+        server.execute("DROP DATABASE taken WITH (FORCE)")
+
+
 def test_keeps_its_locks_where_idle_sessions_are_ended(tmp_path: Path) -> None:
     """Else another control plane could open the store while this one has nothing to do."""
     url = postgres.databases().url(tmp_path)
