@@ -6,7 +6,10 @@ from urllib.parse import parse_qsl, urlsplit
 from koco.errors import UsageError
 
 _SCHEMES = ("postgresql", "postgres")
-_PASSWORDS = ("password", "sslpassword")
+_PASSWORDS = (
+    *("password", "sslpassword", "oauth_client_secret"),
+    *("scram_client_key", "scram_server_key"),
+)
 _HINT = "such as postgresql://koco@db.example.com/koco"
 
 

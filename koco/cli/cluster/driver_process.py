@@ -33,8 +33,8 @@ def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str
 #: The variables that are secret: koco's own, and those of the place of its store or its blobs.
 _OWN = {"KOCO_ADMIN_KEY", "KOCO_KEY"}
 _OF_PLACES = {
-    "store": ("postgresql://", {"PGPASSWORD"}),
-    "blobs": ("s3://", {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
+    "store": (("postgresql://", "postgres://"), {"PGPASSWORD"}),
+    "blobs": (("s3://",), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}),
 }
 
 
@@ -109,8 +109,8 @@ def _without_secrets(env: Mapping[str, str], order: Mapping[str, Any]) -> dict[s
     """
     wanted = {**order.get("defaults", {}), **order.get("asked", {})}
     secret = set(_OWN)
-    for option, (scheme, names) in _OF_PLACES.items():
-        if str(wanted.get(option) or "").startswith(scheme):
+    for option, (schemes, names) in _OF_PLACES.items():
+        if str(wanted.get(option) or "").startswith(schemes):
             secret |= names
     return {name: value for name, value in env.items() if name not in secret}
 

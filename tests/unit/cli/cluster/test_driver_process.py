@@ -19,6 +19,7 @@ DRIVER = f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ
     [
         ({}, {"PGPASSWORD", "AWS_SECRET_ACCESS_KEY"}),
         ({"store": "postgresql://db/koco", "blobs": "s3://bucket"}, set()),
+        ({"store": "postgres://db/koco"}, {"AWS_SECRET_ACCESS_KEY"}),
     ],
 )
 def test_no_secret_of_the_control_plane_reaches_flows(

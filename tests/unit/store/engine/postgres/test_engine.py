@@ -360,6 +360,8 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     [
         ("postgresql://ada:secret@db/koco", "password"),
         ("postgresql://db/koco?password=secret", "password"),
+        ("postgresql://db/koco?oauth_client_secret=secret", "password"),
+        ("postgresql://db/koco?scram_client_key=secret", "password"),
         ("postgresql://db", "names no database"),
         ("postgresql://db:x/koco", "not a URL"),
         ("mysql://db/koco", "not a URL of a PostgreSQL"),
