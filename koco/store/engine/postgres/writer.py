@@ -30,6 +30,14 @@ log = logging.getLogger(__name__)
 _PATIENCE_S, _PAUSE_S = 30.0, 0.1
 
 
+#: What became of a transaction. One whose number this server has not given yet was of a server
+#: that failed before it had sent the transaction here.
+_STATUS = """
+    SELECT CASE WHEN CAST(%(number)s AS xid8) >= pg_snapshot_xmax(pg_current_snapshot())
+        THEN 'never begun here' ELSE pg_xact_status(CAST(%(number)s AS xid8)) END
+"""
+
+
 class _UnansweredError(Exception):
     """The connection was lost during a commit. `committed` counts if that succeeded."""
 
@@ -206,13 +214,13 @@ class Writer:
 
     def _was_committed(self, unanswered: _UnansweredError) -> bool:
         """Ask what became of a transaction, once it is certainly over."""
-        query = "SELECT pg_xact_status(CAST(%s AS xid8))"
+        values = {"number": unanswered.transaction}
         if not self._right.is_shared:
-            rows = self._connected().raw.execute(query, (unanswered.transaction,)).fetchall()
+            rows = self._connected().raw.execute(_STATUS, values).fetchall()
         else:
             # Also a process that no longer leads asks: it may have led when it committed.
             with closing(self._connect()) as db, turn(db):  # the lost transaction had its turn
-                rows = db.raw.execute(query, (unanswered.transaction,)).fetchall()
+                rows = db.raw.execute(_STATUS, values).fetchall()
         [(status,)] = rows
         log.warning("the transaction whose commit had no answer: %s", status)
         return bool(status == "committed")

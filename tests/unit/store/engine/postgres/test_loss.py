@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from koco.errors import ConflictError
+from koco.store.engine.group_commit import Committed
 from koco.store.engine.postgres import readers, writer
 from koco.store.errors import StoreError
 from koco.store.model import NewExecution
@@ -79,6 +82,22 @@ def test_a_connection_lost_at_any_moment_is_replaced(
         execution = await launch(store)
         assert [each.fid for each in (await store.executions.page()).items] == [execution.fid]
         assert wire.cuts == (2 if text == b"pg_xact_status" else 1)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_transaction_that_its_server_took_with_it_was_not_committed(tmp_path: Path) -> None:
+    """The next server has followed the lost one late, and has not given that number yet."""
+
+    async def main() -> None:
+        store = Store.at(postgres.databases().url(tmp_path))
+        await store.open()
+        lost = psycopg.OperationalError("the server closed the connection")
+        for number, is_there in (("99999999999", False), ("1", True)):
+            unanswered = writer._UnansweredError(number, Committed([], []), lost)
+            there: Any = store.engine
+            assert there._writer._was_committed(unanswered) is is_there
         await store.close()
 
     asyncio.run(main())
