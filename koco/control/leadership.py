@@ -104,7 +104,7 @@ class Leadership:
             if asyncio.get_running_loop().time() > until_s:
                 raise UnreachableError(
                     f"no process of the control plane has led for {_PATIENCE_S:g} s",
-                    hint="`koco up` on the head starts it again",
+                    hint="each process's control.log, in its data directory, says why",
                 )
             await asyncio.sleep(_AGAIN_S)
         return url

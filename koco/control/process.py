@@ -117,8 +117,14 @@ class Plane:
                 return answer
 
     async def ready(self) -> dict[str, Any]:
-        """Return `{version, url, start}` once the API answers; `start` is a `Start`."""
+        """Return `{version, url, start}` once the API answers; `start` is a `Start`.
+
+        Raises:
+            UnreachableError: there are several processes, and none of them leads.
+        """
         parts = await self._parts()
+        if not parts.leadership.is_alone:
+            await parts.leadership.url()
         start = msgspec.to_builtins(self._start_with)
         return {"version": __version__, "url": parts.url, "start": start}
 

@@ -162,12 +162,13 @@ async def _health(parts: Parts) -> Health:
     tallies = await parts.store.executions.count_by_status()
     wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
     leads = parts.leadership.leads
+    has_leader = leads or await parts.leadership.find() is not None
     nodes = ray.nodes if ray else []
     alive = sum(1 for node in nodes if node.is_alive)
     late_s = max(late_of_ray, late_of_store, late_of_troubles)
     is_late = late_s > _HEALTH_S
     failed = wrong is None or ray is None or version is None
-    degraded = failed or wrong or is_late or parts.disk.trouble
+    degraded = failed or wrong or is_late or parts.disk.trouble or not has_leader
     return Health(
         status="degraded" if degraded else "ok",
         troubles=len(wrong) if wrong is not None and leads else None,

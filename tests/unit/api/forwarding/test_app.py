@@ -271,3 +271,21 @@ def test_health_says_whether_the_process_leads(both: tuple[Api, Api]) -> None:
     for api, leads in zip(both, (True, False), strict=True):
         with api.http() as client:
             assert client.get("/health").json()["leads"] is leads
+
+
+def test_health_fails_where_no_process_leads(
+    both: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executions cannot run then, although this process and its store are well."""
+
+    async def nobody() -> None:
+        return None
+
+    _, follower = both
+    monkeypatch.setattr(follower.parts.leadership, "_find", nobody)
+    until_s = time.monotonic() + 30  # the answer is kept for a moment
+    with follower.http() as client:
+        while (answer := client.get("/health")).status_code == 200:
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
+    assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
