@@ -75,7 +75,7 @@ def _own_setup_worker() -> Path:
     is installed meanwhile.
     """
     folder: Path = context_file.home() / "ray"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for source in (fork_server.__file__, setup_worker.__file__):
         path = folder / Path(source).name
         new = path.with_suffix(f".{os.getpid()}")

@@ -56,4 +56,8 @@ class Acceptance:
         if is_new:
             self._supervisor.launched += 1
             self._spooler.wake(execution.fid)
+            if self._leadership.leads:
+                # This process has come to lead meanwhile, so it has told nobody, and may have
+                # looked at what waits before this was committed.
+                self._supervisor.wake(execution.fid)
         return execution

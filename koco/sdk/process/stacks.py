@@ -47,6 +47,8 @@ CALLERS = (
     str(Path(threading.__file__)),
     "<frozen importlib",
 )
+#: The scripts that start workers, as `koco.bootstrap.ray_start` copies them.
+_STARTERS = ("/ray/fork_server.py", "/ray/setup_worker.py")
 #: The frame between an execution's task and its coroutine: see `koco.runner.generators`.
 _STEPPED = "Stepped.__await__"
 #: The file in the top folder of each unpacked bundle.
@@ -214,6 +216,8 @@ def is_of_an_author(stack: Stack) -> bool:
 
 def _is_foreign(file: str) -> bool:
     if file.startswith((str(Path(koco.__file__).parent), "<")) or "/ray/_private/" in file:
+        return True
+    if file.endswith(_STARTERS):
         return True
     if packages := re.search(r"/(?:site|dist)-packages/(ray/)?", file):
         return packages[1] is not None
