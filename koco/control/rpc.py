@@ -5,6 +5,7 @@ question. A question may arrive twice, because the asker repeats it if this proc
 answers. Handlers must be able to run twice.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +15,8 @@ import msgspec
 from koco.control.container import Parts
 from koco.control.events import record_bounds
 from koco.control.runners import crash_reports
+from koco.control.storage.blob_stores.protocol import BlobsAwayError
+from koco.control.tasks import RETRY_S
 from koco.errors import ConflictError, KocoError, NotFoundError, UsageError
 from koco.events import wire
 from koco.events.questions import (
@@ -99,11 +102,26 @@ async def _withdraw_wait(parts: Parts, by: Execution, question: WithdrawWait) ->
 
 
 async def _read_history(parts: Parts, by: Execution, _: ReadHistory) -> str:
-    return await parts.histories.past(by)
+    return await _once_there(parts, by, lambda: parts.histories.past(by))
 
 
 async def _read_step(parts: Parts, by: Execution, question: ReadStep) -> str:
-    return await parts.histories.result(by, question.key)
+    return await _once_there(parts, by, lambda: parts.histories.result(by, question.key))
+
+
+async def _once_there(parts: Parts, by: Execution, read: Callable[[], Awaitable[str]]) -> str:
+    """Read what an execution has recorded. While the storage of blobs is away, try again.
+
+    It would have to end otherwise, although it has done nothing wrong.
+    """
+    while True:
+        try:
+            return await read()
+        except BlobsAwayError:
+            now = await parts.store.executions.get(by.fid)
+            if now.status.is_final or now.attempt != by.attempt:
+                raise  # nobody waits for the answer any more
+            await asyncio.sleep(RETRY_S)
 
 
 async def _park(parts: Parts, by: Execution, question: Park) -> bool:

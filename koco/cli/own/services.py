@@ -185,7 +185,7 @@ def _lock(service: str) -> TextIO:
         ConflictError: another command has it.
     """
     folder = context_file.home() / "own"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file: TextIO = (folder / f"{service}.lock").open("w")
     deadline = time.monotonic() + _TAKEN_S
     while True:
