@@ -68,6 +68,10 @@ def fetch(tmp_path: Path, settings: Settings) -> Fetch:
     return run
 
 
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
 def test_a_url_becomes_a_blob_of_the_user(site: Site, fetch: Fetch) -> None:
     """Its name is the last part of the path. No credentials are sent, and nothing compressed."""
     site.pages["/a/annual%20report.pdf"] = (200, {}, CONTENT)
@@ -191,13 +195,15 @@ def test_a_cancelled_download_ends_its_process(site: Site, tmp_path: Path) -> No
     site.pages["/x"] = (200, {}, CONTENT)
     site.slowness_s = 5
 
+    before = children()  # servers of other tests
+
     async def main() -> None:
         async with Plane(tmp_path) as plane:
             task = asyncio.create_task(
                 plane.downloads.fetch(f"{site.url}/x", user="ada", most_bytes=9 * MB)
             )
             await settled(lambda: bool(site.heard))
-            [child] = psutil.Process().children()
+            [child] = children() - before
             task.cancel()
             await asyncio.wait([task])
             assert not child.is_running() and plane.blobs.unfinished.sizes == {}
@@ -208,6 +214,8 @@ def test_a_cancelled_download_ends_its_process(site: Site, tmp_path: Path) -> No
 def test_names_are_resolved_elsewhere(site: Site, tmp_path: Path) -> None:
     """Names that are not resolved for long occupy no threads of the control plane."""
 
+    before = children()  # servers of other tests
+
     async def main() -> None:
         async with Plane(tmp_path) as plane:
             tasks = [
@@ -216,7 +224,7 @@ def test_names_are_resolved_elsewhere(site: Site, tmp_path: Path) -> None:
                 )
                 for n in range(4)
             ]
-            await settled(lambda: len(psutil.Process().children()) == len(tasks))
+            await settled(lambda: len(children() - before) == len(tasks))
             await asyncio.sleep(1)
             loop: Any = asyncio.get_running_loop()
             assert loop._default_executor is None or loop._default_executor._work_queue.empty()
