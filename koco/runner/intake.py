@@ -42,6 +42,8 @@ class Intake:
             begun, refused = [], []
             if answer is None:
                 await self._again.wait()
+                # A control plane that is back at once would wait for the next launch otherwise.
+                await self._socket.may_connect()
                 continue
             for fid, blob in msgspec.msgpack.decode(answer, type=list[tuple[str, bytes]]):
                 (begun if await self._begin(blob) else refused).append(fid)

@@ -139,6 +139,10 @@ class LocalSocket:
         if connection is not None:
             connection.transport.abort()
 
+    async def may_connect(self) -> None:
+        """Wait until another try to connect is due, after one that has failed a moment ago."""
+        await asyncio.sleep(max(0.0, self._again_at - time.monotonic()))
+
     async def call(self, method: str, blob: bytes) -> bytes | None:
         """Return a method's answer; None if the actor has to be called instead.
 
