@@ -26,7 +26,8 @@ def start(start: Start, make: Callable[[int], Any]) -> list[dict[str, Any]]:
                 ray.kill(handle, no_restart=True)
     made = {number: make(number) for number in range(1, start.api)}
     ready = {number: each.ready.remote() for number, each in made.items()}
-    ray.wait(list(ready.values()), num_returns=len(ready), timeout=_READY_S) if ready else None
+    if ready:
+        ray.wait(list(ready.values()), num_returns=len(ready), timeout=_READY_S)
     return [{"name": f"{number}", "error": _error(ref)} for number, ref in ready.items()]
 
 

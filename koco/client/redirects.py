@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: The status of the answer that is followed.
 STATUS = 307
-#: What the storage is told besides the range.
+#: The headers of a request to the storage, besides the range.
 _HEADERS = {"User-Agent": f"koco/{__version__}", "Accept-Encoding": "identity"}
 
 

@@ -170,9 +170,7 @@ async def assemble(
     )
     overview = Overview()
     urls = UrlInputs(Downloads(blobs), settings)
-    acceptance = Acceptance(
-        store, supervisor, catalog, spooler=spooler, settings=settings, leadership=leadership
-    )
+    acceptance = Acceptance(store, supervisor, catalog, spooler=spooler, leadership=leadership)
     launches = Launches(
         store,
         supervisor if leadership.is_alone else acceptance,

@@ -49,7 +49,7 @@ class Leadership:
         self._find = find
         #: Makes `find` look anew, because the leader does not answer.
         self.forget = forget
-        #: What the processes of this control plane, and nobody else, know.
+        #: Known to the processes of this control plane only: signs what they pass on.
         self.secret = secret
         #: The certificate of their APIs.
         self.tls_cert = tls_cert

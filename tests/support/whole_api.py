@@ -70,7 +70,6 @@ async def complete(
         parts.supervisor,
         catalog,
         spooler=parts.spooler,
-        settings=parts.settings,
         leadership=parts.leadership,
     )
     parts.launches = Launches(

@@ -71,7 +71,7 @@ def _takes_launch(parts: Parts, flow: str, headers: list[tuple[bytes, bytes]]) -
     if entry.form is not None and any(isinstance(each, InputFiles) for each in entry.form.fields):
         return False
     limits = parts.supervisor.limits(parts.catalog.release(entry.service), entry.flow.name)
-    return limits.queue is None and not parts.settings.max_queue
+    return not parts.supervisor.load.is_bounded(limits)
 
 
 def _find(parts: Parts, flow: str) -> Entry | None:

@@ -33,7 +33,7 @@ _IDLE_S = 600.0
 #: How long the other side may take for its next word (seconds). It has it ready.
 _WORD_S = 5.0
 
-#: What Ray's `default_worker.py` imports, and what a worker loads after that.
+#: The imports of Ray's `default_worker.py`, and the modules that a worker loads after that.
 _MODULES = (
     *("argparse", "base64", "uvloop"),
     *("ray", "ray._private.node", "ray._private.ray_constants", "ray._private.utils", "ray.actor"),

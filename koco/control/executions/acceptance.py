@@ -7,7 +7,6 @@ from koco.control.executions.supervisor import Supervisor
 from koco.control.leadership import Leadership
 from koco.control.runners.concurrency import durable_flows, policy_of
 from koco.control.services.catalog import Catalog
-from koco.control.settings import Settings
 from koco.store.model import Execution, NewExecution
 from koco.store.store import Store
 
@@ -22,14 +21,12 @@ class Acceptance:
         catalog: Catalog,
         *,
         spooler: Spooler,
-        settings: Settings,
         leadership: Leadership,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._catalog = catalog
         self._spooler = spooler
-        self._settings = settings
         self._leadership = leadership
 
     async def launch(self, new: NewExecution) -> Execution:
@@ -48,7 +45,7 @@ class Acceptance:
         if new.files:
             self._leadership.require("it alone removes uploads that nothing uses")
         limits = self._supervisor.limits(release, new.flow.partition("/")[2])
-        if limits.queue is not None or self._settings.max_queue:
+        if self._supervisor.load.is_bounded(limits):
             self._leadership.require("it alone counts what waits in the queue")
         policy = policy_of(limits, durable=new.flow in durable_flows(release))
         new = msgspec.structs.replace(new, policy=policy)

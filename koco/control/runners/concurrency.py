@@ -93,6 +93,10 @@ class Load:
             room = min(room, self._settings.max_running - self.running.total())
         return max(room, 0)
 
+    def is_bounded(self, limits: Limits) -> bool:
+        """Whether a queue has a limit that a launch under these limits may exceed."""
+        return limits.queue is not None or bool(self._settings.max_queue)
+
     def check(self, flow: str, limits: Limits, *, places: float, mean_s: float | None) -> None:
         """Reserve a place in the queue for a launch. Release it with `uncheck`.
 

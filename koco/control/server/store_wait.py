@@ -25,7 +25,7 @@ _PAUSE_S = 0.5
 #: How long nobody is answered (seconds): commands wait for a control plane that restarts, and so
 #: they do not see that a database is started again.
 _SILENT_S = 10.0
-#: What everybody is told meanwhile. Its form is that of every error: see `koco.api.http`.
+#: The answer to every request meanwhile. Its form is that of every error: see `koco.api.http`.
 _ANSWER = {
     "type": "urn:koco:error:store",
     "title": "The store is away",

@@ -9,7 +9,6 @@ import pytest
 from koco.control.executions.acceptance import Acceptance
 from koco.control.leadership import Leadership, OnlyLeaderError
 from koco.control.services.catalog import Catalog
-from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.store.model import NewExecution
 from tests.support.pools import World, eventually, world
@@ -30,7 +29,6 @@ async def follower(w: World, **limits: Any) -> tuple[Acceptance, Leadership, New
         w.supervisor,
         catalog,
         spooler=w.spooler,
-        settings=w.settings or Settings(),
         leadership=leadership,
     )
     new = NewExecution(flow="svc/flow", service="svc", release=release.number, inputs={})

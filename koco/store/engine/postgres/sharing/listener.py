@@ -18,7 +18,7 @@ from koco.store.engine.postgres.wires import Wire
 
 log = logging.getLogger(__name__)
 
-#: How long the server waits for this process to read what it is told (ms).
+#: How long the server waits for this process to read its notifications (ms).
 _UNREAD_MS = 60_000
 #: How long two attempts to connect are apart (seconds).
 _PAUSE_S = 0.2
@@ -108,7 +108,7 @@ class Listener:
         return False
 
     def _listen(self) -> None:
-        """Pass on what is told.
+        """Pass on the notifications as they come.
 
         Raises:
             psycopg.Error: the connection was lost.
