@@ -58,6 +58,7 @@ class Forwarder:
         self._version = ""
         self._writing = threading.Lock()
         #: The requests under way by id: their threads, and whether the client has cancelled them.
+        #: Some may have ended. A thread stays here to its very end, so that `serve` waits for it.
         self._threads: dict[str | int | float, tuple[threading.Thread, threading.Event]] = {}
 
     def serve(self, lines: Iterable[bytes]) -> None:
@@ -81,6 +82,8 @@ class Forwarder:
             self._cancel(message["params"].get("requestId"))
         if "id" not in message or "method" not in message:
             return  # the control plane has no use for notifications
+        for ended in [each for each, (own, _) in self._threads.items() if not own.is_alive()]:
+            del self._threads[ended]
         cancelled = threading.Event()
         thread = threading.Thread(target=self._answer, args=(message, cancelled), daemon=True)
         self._threads[message["id"]] = (thread, cancelled)
@@ -109,8 +112,6 @@ class Forwarder:
             # Whatever it is, the client does not wait for ever.
             self._refuse(id_, _INTERNAL_ERROR, f"unexpected {type(exc).__name__}: {exc}")
             raise
-        finally:
-            self._threads.pop(id_, None)
 
     def _forward(self, message: Message, cancelled: threading.Event) -> None:
         """Send a request until its answer has come, and pass on what comes."""

@@ -150,15 +150,22 @@ def test_no_line_ends_the_server(api: Api, tmp_path: Path) -> None:
         assert server.ask('{"jsonrpc": "2.0", "id": 1, "method": "ping"}')["result"] == {}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_unexpected_error_is_an_answer() -> None:
-    """A bug of koco's own is no silence, either."""
+def test_an_unexpected_error_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of koco's own is no silence, either. Its traceback is shown before koco ends."""
+    told: list[threading.ExceptHookArgs] = []
+
+    def tell(error: threading.ExceptHookArgs) -> None:
+        time.sleep(0.2)
+        told.append(error)
+
+    monkeypatch.setattr(threading, "excepthook", tell)
     lines: list[bytes] = []
     nothing: Any = None
     server = Forwarder(nothing, lines.append, path="/mcp")
     server.serve([b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'])
     (answer,) = map(json.loads, lines)
     assert (answer["id"], answer["error"]["code"]) == (1, -32603)
+    assert [each.exc_type for each in told] == [AttributeError]
 
 
 @pytest.mark.parametrize(
