@@ -190,8 +190,8 @@ class Topic(StrEnum):
     SETTINGS = "settings"
     #: The overridden limits of the flow `key` have changed.
     LIMITS = "limits"
-    #: What the credential `key` may do has changed (see `Caller.credential`): its streams end.
-    #: Without a key, that of any may have.
+    #: The permissions of the credential `key` (see `Caller.credential`) have changed, so its
+    #: streams end. Without a key, those of any credential may have changed.
     ACCESS = "access"
 
 

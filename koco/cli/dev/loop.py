@@ -194,10 +194,10 @@ class Loop:
             self._fail(Failed(done.turn, exc))
 
     def _accept(self, done: Deployed) -> None:
-        """Follow what is deployed.
+        """Follow the deployed releases.
 
         Raises:
-            KocoError: the control plane does not tell what that is.
+            KocoError: the control plane does not say which these are.
         """
         self._is_new |= bool(done.releases) or not self._followed
         self._services.drop_others(done.services)

@@ -124,7 +124,7 @@ def interruptible(stream: Stream) -> Iterator[None]:
 
 
 def interrupted(text: str) -> Exit:
-    """Say what becomes of an execution after Ctrl-C, and return what ends the command."""
+    """Print `text` after Ctrl-C, and return the exception that ends the command."""
     output.begin_line()
     output.note(text)
     return Exit(Interrupted.exit_code)

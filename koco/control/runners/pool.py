@@ -333,7 +333,7 @@ class Pool:
                 runner.assigning[execution.fid] = asyncio.Event()
                 self._tasks.spawn(self._dispatch(execution, runner, runner.start))
                 self._guard(runner)
-            runner.start = None  # whoever comes later has not waited for it
+            runner.start = None  # later executions did not wait for its start
         if self._growth is None and self.line.ready():
             loop = asyncio.get_running_loop()
             self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)

@@ -78,14 +78,22 @@ def find_planes() -> dict[int, Any]:
 
     There are two during an upgrade: the older one is in charge until it is ended.
     """
-    names = {number: each for each in _names() if (number := generation(each))}
-    return _found({number: names[number] for number in sorted(names)})
+    return _planes(_names())
 
 
 def find_members() -> dict[tuple[int, int], Any]:
     """Return the existing members of control planes by generation and number; blocks."""
-    names = {place: each for each in _names() if (place := parse_member(each))}
-    return _found({place: names[place] for place in sorted(names)})
+    return _members(_names())
+
+
+def _planes(names: list[str]) -> dict[int, Any]:
+    found = {number: each for each in names if (number := generation(each))}
+    return _found({number: found[number] for number in sorted(found)})
+
+
+def _members(names: list[str]) -> dict[tuple[int, int], Any]:
+    found = {place: each for each in names if (place := parse_member(each))}
+    return _found({place: found[place] for place in sorted(found)})
 
 
 def _names() -> list[str]:
@@ -260,8 +268,9 @@ class _Tries:
 def _find(avoided: Any) -> Any:
     """Return a process of the control plane in charge, if possible not the avoided one."""
     try:
-        planes = find_planes()
-        members = find_members() if avoided is not None or not planes else {}
+        names = _names()
+        planes = _planes(names)
+        members = _members(names) if avoided is not None or not planes else {}
     except Exception as exc:  # Ray's head is down: the same as no answer
         if avoided is not None:
             return avoided  # which needs no head to answer

@@ -52,23 +52,32 @@ def test_members_have_names_of_their_own() -> None:
 def test_another_process_is_found_in_place_of_one_that_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the same generation, since the older one is in charge; the same one if it is alone."""
-    planes = {1: "control", 2: "control:2"}
-    members: dict[tuple[int, int], str] = {(1, 1): "one", (2, 1): "two"}
-    monkeypatch.setattr(control_client, "find_planes", lambda: planes)
-    monkeypatch.setattr(control_client, "find_members", lambda: members)
-    assert control_client._find(None) == "control"
-    assert control_client._find("control") == "one"
-    assert control_client._find("one") == "control"
-    del members[1, 1]
-    assert control_client._find("control") == "control"
-    planes.clear()
-    assert control_client._find(None) == "two"
+    """Of the same generation, since the older one is in charge; the same one if it is alone.
 
-    def fail() -> dict[int, str]:
+    Ray's head lists its actors once for each search.
+    """
+    names = ["member:1:1", "member:2:1", "control", "control:2"]
+    listings = []
+
+    def listed() -> list[str]:
+        listings.append(1)
+        return names
+
+    monkeypatch.setattr(control_client, "_names", listed)
+    monkeypatch.setattr(control_client, "_found", lambda found: found)
+    assert control_client._find(None) == "control"
+    assert control_client._find("control") == "member:1:1"
+    assert control_client._find("member:1:1") == "control"
+    names.remove("member:1:1")
+    assert control_client._find("control") == "control"
+    names[:] = ["member:2:1"]
+    assert control_client._find(None) == "member:2:1"
+    assert len(listings) == 5
+
+    def fail() -> list[str]:
         raise RuntimeError("Ray's head is down")
 
-    monkeypatch.setattr(control_client, "find_planes", fail)
+    monkeypatch.setattr(control_client, "_names", fail)
     assert control_client._find("control") == "control"
     with pytest.raises(control_client._NoPlaneError):
         control_client._find(None)

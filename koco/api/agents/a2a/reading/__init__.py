@@ -1,1 +1,1 @@
-"""Reading what clients send: their requests, and what the parts of their messages mean."""
+"""Decodes what clients send: requests, and the parts of messages as inputs."""
