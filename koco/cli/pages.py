@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from koco.cli import connection
 from koco.cli.terminal import output
 from koco.client.answers import Page
-from koco.client.memory_budget import Room
+from koco.client.exchange.memory_budget import Room
 from koco.errors import AnswerError
 
 #: The maximum number of items in a page of the API.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from koco.client import answers
 from koco.client.context_file import Context
-from koco.client.memory_budget import PAYLOAD_BYTES, Room
+from koco.client.exchange.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
 from koco.client.transport import Options, Transport
 from koco.errors import NotFoundError, UsageError

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from koco.client.memory_budget import Room, TooLargeError, decode
+from koco.client.exchange.memory_budget import Room, TooLargeError, decode
 from koco.client.stream import SILENCE_S
 from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError

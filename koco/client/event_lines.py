@@ -3,7 +3,7 @@
 from typing import Any
 
 from koco.client import answers
-from koco.client.memory_budget import Room, TooLargeError, decode
+from koco.client.exchange.memory_budget import Room, TooLargeError, decode
 from koco.client.transport import Transport
 from koco.errors import AnswerError
 

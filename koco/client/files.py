@@ -16,8 +16,10 @@ from urllib.parse import quote
 from koco import file_paths
 from koco.client import answers, local_files
 from koco.client.answers import File
+from koco.client.exchange.answer import Answer, Incoming
+from koco.client.exchange.attempts import Attempts
 from koco.client.local_files import Advance
-from koco.client.transport import Answer, Attempts, Incoming, Transport
+from koco.client.transport import Transport
 from koco.errors import AnswerError, ConflictError, KocoError, UnreachableError
 from koco.plurals import counted
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from koco.client.memory_budget import Room
-from koco.client.transport import Answer, Transport
+from koco.client.exchange.answer import Answer
+from koco.client.exchange.memory_budget import Room
+from koco.client.transport import Transport
 
 #: How long an answer may be silent (seconds): a stream has a heartbeat every ten.
 _SILENCE_S = 60.0

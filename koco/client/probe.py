@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from koco.client import answers
 from koco.client.context_file import Context
+from koco.client.exchange.opening import make_ssl_context
 from koco.client.http_proxy import proxy_for
-from koco.client.transport import Transport, make_ssl_context
+from koco.client.transport import Transport
 from koco.client.url import is_clear, redact
 from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from koco.client import answers
 from koco.client.event_lines import EventLines
-from koco.client.memory_budget import PAYLOAD_BYTES, Room
+from koco.client.exchange.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.transport import Query, Transport
 from koco.errors import KocoError, UnreachableError
 from koco.events.model import FINAL

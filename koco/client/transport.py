@@ -1,9 +1,6 @@
-"""Send requests to one control plane, repeat them if that is safe, and translate errors into ours.
+"""Send requests to one control plane, and repeat them if that is safe.
 
-No error of `koco.client.http` leaves this package. They are translated most specific first: a
-refused connection, a connection that is not made in time, silence, a broken connection, an error
-answer. The server is not trusted: `bounded_body` limits the data that arrives, and `shape_check`
-checks the answer against the shape that the caller needs.
+No error of `koco.client.http` leaves this package: see `exchange.translation`.
 """
 
 import functools
@@ -12,34 +9,22 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
-from koco.client import (
-    answers,
-    bounded_body,
-    known_servers,
-    redirects,
-    shape_check,
-    trace_headers,
-)
-from koco.client.context_file import Context, key_of_environment
-from koco.client.http.failures import (
-    BrokenError,
-    ConnectError,
-    ConnectTimeoutError,
-    HttpError,
-    ProxyError,
-    RequestError,
-    SilenceError,
-)
+from koco.client import answers, known_servers
+from koco.client.context_file import Context
+from koco.client.exchange import bounded_body, opening, redirects, shape_check, trace_headers
+from koco.client.exchange.answer import Answer, Incoming
+from koco.client.exchange.attempts import Attempts
+from koco.client.exchange.memory_budget import Room, decode
+from koco.client.exchange.translation import HINT, translated
+from koco.client.http.failures import ConnectError, HttpError, SilenceError
 from koco.client.http.pace import Pace
-from koco.client.http.session import CONNECT_S, Request, Response, Session
+from koco.client.http.session import Request, Response
 from koco.client.http_proxy import proxy_for
-from koco.client.memory_budget import Room, TooLargeError, decode
-from koco.client.url import redact
 from koco.errors import (
     AnswerError,
     KocoError,
@@ -47,12 +32,8 @@ from koco.errors import (
     NotFoundError,
     UnauthorizedError,
     UnreachableError,
-    UsageError,
     from_wire,
 )
-
-if TYPE_CHECKING:
-    import ssl
 
 #: How long a control plane that has answered before may be away, for a request that can be repeated
 #: (seconds). A restart takes two, and more on a busy machine.
@@ -64,16 +45,7 @@ _FIRST_CONTACT_S = 1.0
 #: How long `/health` may take while another request is not answered (seconds).
 _LOOK_S = 15.0
 
-#: The wait after which the user is told about it (seconds).
-_QUIET_S = 1.0
-
-#: The pause between attempts (seconds): it doubles from the first value up to the second.
-_BACKOFF_S = (0.1, 0.8)
-
-_HINT = "is it running? `koco up` starts a local one, `--context` selects another"
-_HINT_PROXY = "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name the proxy, NO_PROXY the hosts without one"
 _HINT_GONE = "`koco up` starts both again, with the same store"
-_HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
 #: The path that takes passwords instead of keys.
 _LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out anyway: see `koco ps -a`"
@@ -121,13 +93,13 @@ class Transport:
         self.url = context.url
         self._ca = context.ca
         self._is_gone = options.get("is_gone")
-        self._login_hint = _login_hint(context)
+        self._login_hint = opening.login_hint(context)
         self._on_skew = options.get("on_skew")
         self._on_wait = options.get("on_wait")
         self._remembers = options.get("remembers", False)
         self._version = ""
         self._proxy = proxy_for(context.url)
-        self._http = _open(context, self._proxy)
+        self._http = opening.open_session(context, self._proxy)
         #: Whether it has answered this process, or is known to be there.
         self.has_answered = options.get("is_known", False)
         self._away_s = options.get("away_s", AWAY_S)
@@ -192,10 +164,10 @@ class Transport:
         detail = f": `{part[:200]}` is missing or wrong" if part else ""
         raise AnswerError(f"{what}{detail}", hint=_HINT_ODD)
 
-    def decode(self, answer: "Answer", room: Room | None = None) -> Any:
+    def decode(self, answer: Answer, room: Room | None = None) -> Any:
         """Return the value of an answer's JSON; raises AnswerError if it is not JSON."""
         try:
-            with self._translating_errors():
+            with self._translating():
                 return decode(answer.body, room or Room())
         except ValueError:
             raise self._not_koco(answer.status) from None
@@ -213,7 +185,7 @@ class Transport:
         repeatable: bool = True,
         accept: tuple[int, ...] = (),
         room: Room | None = None,
-    ) -> "Answer":
+    ) -> Answer:
         """Make a request. Repeat it if that is safe and the control plane is briefly away.
 
         `content` gives a new body for each attempt. A status in `accept` is not an error. The
@@ -236,7 +208,7 @@ class Transport:
                 timeout_s=timeout_s,
             )
             try:
-                with self._translating_errors(hint=_HINT if repeatable else _HINT_SENT):
+                with self._translating(hint=HINT if repeatable else _HINT_SENT):
                     answer = self._answer(request, timeout_s, room or Room())
                 if not answer.is_success and answer.status not in accept:
                     raise self._make_error(answer)
@@ -253,7 +225,7 @@ class Transport:
                 self.has_answered = self.has_answered or not self._is_absent(exc)
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
-    def _answer(self, request: Request, timeout_s: float, room: Room) -> "Answer":
+    def _answer(self, request: Request, timeout_s: float, room: Room) -> Answer:
         with self._http.send(request, Pace(timeout_s, self._look)) as response:
             self._check_version(response)
             return Answer.of(response, room)
@@ -289,7 +261,7 @@ class Transport:
         content: bytes | None = None,
         takes_refusals: str | None = None,
         follows: bool = False,
-    ) -> Iterator["Incoming"]:
+    ) -> Iterator[Incoming]:
         """Give the answer to one request, with its body still to be read. Never repeats it.
 
         A refusal is an answer, too, if its media type is `takes_refusals`: then another protocol
@@ -306,7 +278,7 @@ class Transport:
             method, path, query=query, headers=headers, body=content, timeout_s=silence_s
         )
         pace = Pace(silence_s, self._look)
-        with self._translating_errors(), self._http.send(request, pace) as response:
+        with self._translating(), self._http.send(request, pace) as response:
             self._check_version(response)
             kind = (response.headers.get("Content-Type") or "").partition(";")[0]
             location = response.headers.get("Location")
@@ -325,12 +297,12 @@ class Transport:
     @contextmanager
     def _follow(self, location: str, headers: Mapping[str, str], pace: Pace) -> Iterator[Response]:
         server = redirects.place(location, of=self.url)
-        trust = functools.partial(make_ssl_context, self._ca)
-        with self._translating_errors(url=server, hint=_HINT_STORAGE):
+        trust = functools.partial(opening.make_ssl_context, self._ca)
+        with translated(server, proxy=self._proxy, hint=_HINT_STORAGE):
             with redirects.follow(location, headers=headers, pace=pace, trust=trust) as found:
                 yield found
 
-    def attempts(self, patience_s: float) -> "Attempts":
+    def attempts(self, patience_s: float) -> Attempts:
         """Return the schedule of attempts for at most `patience_s`."""
         # No notice if it has answered this process, because the process itself shows its progress.
         tell = None if self.has_answered else self._on_wait
@@ -394,34 +366,8 @@ class Transport:
             timeout_s=timeout_s,
         )
 
-    @contextmanager
-    def _translating_errors(self, *, hint: str = _HINT, url: str = "") -> Iterator[None]:
-        url = url or self.url
-        try:
-            yield
-        except ProxyError as exc:
-            what = f"{self._through()} does not connect to {url}: {exc}"
-            raise UnreachableError(what, hint=_HINT_PROXY) from exc
-        except ConnectTimeoutError as exc:
-            what = f"no connection to {self._through() or url} within {CONNECT_S:g} s"
-            raise UnreachableError(what, hint=_HINT_PROXY if self._proxy else _HINT) from exc
-        except SilenceError as exc:
-            raise UnreachableError(f"{url} does not answer in time", hint=hint) from exc
-        except ConnectError as exc:
-            by = f", or {self._through()} does not answer" if self._proxy else ""
-            what = f"no control plane answers at {url}{by}: {exc}"
-            hint = _HINT_PROXY if self._proxy else _HINT
-            is_strange = "CERTIFICATE_VERIFY_FAILED" in what
-            raise UnreachableError(what, hint=_HINT_CA if is_strange else hint) from exc
-        except BrokenError as exc:
-            raise UnreachableError(f"the connection to {url} broke: {exc}", hint=hint) from exc
-        except RequestError as exc:
-            raise UsageError(f"cannot ask {url}: {exc}") from exc
-        except TooLargeError as exc:
-            raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
-
-    def _through(self) -> str:
-        return f"the proxy {redact(self._proxy)}" if self._proxy else ""
+    def _translating(self, *, hint: str = HINT) -> AbstractContextManager[None]:
+        return translated(self.url, proxy=self._proxy, hint=hint)
 
     def _check_version(self, response: Response) -> None:
         """Read the server's koco version, and report it once if the difference matters."""
@@ -437,7 +383,7 @@ class Transport:
         if warning and self._on_skew:
             self._on_skew(*warning)
 
-    def _make_error(self, answer: "Answer") -> KocoError:
+    def _make_error(self, answer: Answer) -> KocoError:
         """Return the error that an answer stands for."""
         code, path = answer.status, answer.path
         try:
@@ -465,7 +411,7 @@ class Transport:
         if code == NotFoundError.http_status and versions.HEADER in answer.headers:
             return NotFoundError(f"there is nothing at {self.url}{path}")
         if code >= 500:
-            return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
+            return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=HINT)
         return self._not_koco(code)
 
     def _is_older(self) -> bool:
@@ -482,81 +428,6 @@ class Transport:
         return AnswerError(what, hint=_HINT_ODD)
 
 
-class Answer(NamedTuple):
-    """A complete answer. Header names are case-insensitive."""
-
-    status: int
-    path: str
-    headers: Mapping[str, str]
-    body: bytearray
-
-    @classmethod
-    def of(cls, response: Response, room: Room) -> "Answer":
-        """Read a response."""
-        body = bounded_body.whole(response, room)
-        return cls(response.status, response.path, response.headers, body)
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the request succeeded."""
-        return 200 <= self.status < 300
-
-
-class Incoming(NamedTuple):
-    """An answer with its body still to be read."""
-
-    response: Response
-    pace: Pace
-    #: The headers of the control plane's answer, if the body comes from elsewhere.
-    told: Mapping[str, str] | None = None
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the control plane; names are case-insensitive."""
-        return self.response.headers if self.told is None else self.told
-
-    def lines(self) -> Iterator[list[bytes]]:
-        """Yield the complete lines as they arrive. A heartbeat is an empty list.
-
-        Raises:
-            UnreachableError: the last line is incomplete, although the answer ends in good order: a
-                server between here and the control plane cut it.
-        """
-        return bounded_body.lines(self.response.pieces(), self.pace)
-
-    def pieces(self, size_bytes: int) -> Iterator[bytes]:
-        """Yield the body in pieces of that size; the last one may be shorter."""
-        return self.response.pieces(size_bytes)
-
-
-class Attempts:
-    """The times of further attempts: soon, then less often, until patience ends."""
-
-    def __init__(
-        self, patience_s: float, *, on_wait: Callable[[float], object] | None = None
-    ) -> None:
-        self._patience_s = patience_s
-        self._on_wait = on_wait
-        self.reset()
-
-    def reset(self, began: float | None = None) -> None:
-        """Start over because there was contact, at a time (monotonic seconds) or now."""
-        self._began = time.monotonic() if began is None else began
-        self._next_s = _BACKOFF_S[0]
-
-    def pause(self, exc: UnreachableError, *, patience_s: float | None = None) -> None:
-        """Wait until the next attempt, or raise `exc` if the patience is used up."""
-        patience_s = self._patience_s if patience_s is None else patience_s
-        now = time.monotonic()
-        if now + self._next_s > self._began + patience_s:
-            raise exc
-        if self._on_wait is not None and now + self._next_s > self._began + _QUIET_S:
-            self._on_wait(self._began + patience_s - now)
-            self._on_wait = None
-        time.sleep(self._next_s)
-        self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
-
-
 def _is_hopeless(exc: BaseException | None) -> bool:
     """Return whether a restart cannot explain the failure: an unknown host, or no trust."""
     import ssl  # 15 ms, and plain HTTP does not need it
@@ -566,65 +437,3 @@ def _is_hopeless(exc: BaseException | None) -> bool:
             return True
         exc = exc.__cause__ or exc.__context__
     return False
-
-
-def _open(context: Context, proxy: str | None) -> Session:
-    try:
-        return Session(
-            context.url,
-            headers=_headers(context),
-            proxy=proxy,
-            trust=functools.partial(make_ssl_context, context.ca),
-        )
-    except (OSError, ValueError) as exc:
-        # The proxy's scheme is not supported, or the certificates file is invalid.
-        raise UsageError(
-            f"cannot ask {context.url}: {exc}",
-            hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from exc
-
-
-def make_ssl_context(path: str) -> "ssl.SSLContext":
-    """Return an SSL context that trusts a file's certificates in addition to this machine's.
-
-    Without a file, it trusts those of certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name.
-    This includes loopback, because a tunnel may end there.
-    """
-    import ssl  # as above
-
-    if not path:
-        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        if not file and not folder:
-            import certifi  # only here
-
-            file = certifi.where()
-        return ssl.create_default_context(cafile=file or None, capath=folder or None)
-    trusted = ssl.create_default_context()
-    try:
-        trusted.load_verify_locations(path)
-    except (OSError, ssl.SSLError) as exc:
-        what = f"cannot read the context's certificates in {path}: {exc}"
-        raise UsageError(what, hint="`koco login --ca FILE` names others") from exc
-    return trusted
-
-
-def _login_hint(context: Context) -> str:
-    """Return a hint for a refused context; empty for a key, which may just be wrong."""
-    if context.is_session or (context.user and not context.key):
-        return f"log in again: `{context.login}`"
-    return "" if context.key else f"set KOCO_KEY, or save a key with `koco login {context.url}`"
-
-
-def _headers(context: Context) -> dict[str, str]:
-    if not all("!" <= character <= "~" for character in context.key):
-        # Checked here because the hint helps, and nothing may show the key.
-        is_ours = key_of_environment() == context.key
-        owner = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
-        raise UsageError(
-            f"{owner} has characters that no key has",
-            hint="was white space, or more than the key, copied with it?",
-        )
-    # No compression: a kilobyte might become a gigabyte, and events would wait for a full block.
-    headers = {versions.HEADER: __version__, "User-Agent": f"koco/{__version__}"}
-    headers["Accept-Encoding"] = "identity"
-    return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers

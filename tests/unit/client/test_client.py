@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from koco import errors
-from koco.client import bounded_body
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.client.exchange import bounded_body
 from koco.client.http.pace import Pace
 from tests.support.http_server import QuietServer
 

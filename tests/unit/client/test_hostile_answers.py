@@ -23,11 +23,11 @@ from typing import Any
 
 import pytest
 
-from koco.client import bounded_body
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.client.exchange import bounded_body
+from koco.client.exchange.memory_budget import TooLargeError
 from koco.client.http.pace import Pace
-from koco.client.memory_budget import TooLargeError
 from koco.client.transport import Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
 from tests.support.certificates import make_certificate

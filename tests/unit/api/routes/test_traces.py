@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from koco import trace_context
-from koco.client import trace_headers
 from koco.client.client import Client
 from koco.client.context_file import Context
+from koco.client.exchange import trace_headers
 from koco.control import log_file
 from koco.events.model import Status
 from koco.events.questions import CallFlow

@@ -7,8 +7,8 @@ more memory or time than these limits, whatever the request.
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from koco.client.exchange.memory_budget import Room, TooLargeError
 from koco.client.http.pace import Pace
-from koco.client.memory_budget import Room, TooLargeError
 from koco.errors import UnreachableError
 from koco.sizes import format_size
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from koco.client import redirects
+from koco.client.exchange import redirects
 from koco.errors import AnswerError
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, is
 
 import pytest
 
-from koco.client import answers, shape_check
+from koco.client import answers
+from koco.client.exchange import shape_check
 from tests.support.contract import contract
 
 
