@@ -245,6 +245,7 @@ async def _queue(parts: Parts) -> list[Finding]:
 
 async def _store(parts: Parts) -> list[Finding]:
     engine = parts.store.engine
+    await engine.check()  # by a new connection, if there are any: it may be another one than before
     version = await engine.probe()
     size = format_size(await engine.size_bytes())
     return [Finding("store", OK, f"writable, version {version}, {size}: {engine.location}")]

@@ -14,6 +14,7 @@ from psycopg.types.numeric import Int4, Int8BinaryDumper, NumericBinaryLoader
 from psycopg.types.string import StrBinaryDumper
 
 from koco.store.engine import protocol
+from koco.store.engine.postgres import pooling
 from koco.store.engine.postgres.search import TextIndex
 
 #: What is set for connections unless the URL says otherwise: one that is dead is noticed in half a
@@ -124,8 +125,10 @@ class Connection:
 
     dialect: protocol.Dialect = Dialect()
 
-    def __init__(self, raw: "psycopg.Connection[Any]") -> None:
+    def __init__(self, raw: "psycopg.Connection[Any]", *, backend: int) -> None:
         self.raw = raw
+        #: The server's process.
+        self.backend = backend
         self.news: list[Any] = []
         self.touched: set[str] = set()
         self.leads = True
@@ -229,17 +232,18 @@ def connect(url: str) -> Connection:
     """
     asked = conninfo_to_dict(url)
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in asked}
-    raw = psycopg.connect(
-        make_conninfo(url, **defaults, client_encoding="utf8"), autocommit=True, context=_ADAPTERS
-    )
+    conninfo = make_conninfo(url, **defaults, client_encoding="utf8")
+    raw = psycopg.connect(conninfo, autocommit=True, context=_ADAPTERS)
     try:
+        # First of all, so that no setting reaches a session of somebody else.
+        backend = pooling.backend_of(raw, lambda: psycopg.connect(conninfo, autocommit=True))
         raw.prepared_max = _PREPARED
         newer = (name for since, name in _NEWER.items() if raw.info.server_version >= since)
         raw.execute(cast(Any, ";".join([_SESSION, *(f"SET {name} TO 0" for name in newer)])))
     except BaseException:
         raw.close()
         raise
-    return Connection(raw)
+    return Connection(raw, backend=backend)
 
 
 class _Context:

@@ -4,11 +4,16 @@ import psycopg
 from psycopg import errors
 
 from koco.errors import KocoError, NoRoomError
+from koco.store.engine.postgres.pooling import NoSessionError, PooledError
 from koco.store.errors import AwayError, DamagedError, StoreError
 
 _CONNECTIONS = (
     "each process of the control plane needs up to twelve connections: raise max_connections, or"
     " the limit of this user or database"
+)
+_POOL = (
+    "each process of the control plane needs up to twelve connections, each with a session of its"
+    " own: raise the proxy's pool (PgBouncer: default_pool_size), or name the server itself"
 )
 #: What servers say to those who connect, and what helps. libpq has no codes for that.
 _REFUSALS = {
@@ -22,6 +27,7 @@ _REFUSALS = {
     "too many clients": _CONNECTIONS,
     "remaining connection slots": _CONNECTIONS,
     "not permitted to log in": "`ALTER ROLE … LOGIN` permits it",
+    "query_wait_timeout": _POOL,
     "could not translate host name": "check the name of the host in `--store`",
 }
 
@@ -77,6 +83,13 @@ def _hint(exc: psycopg.Error, text: str) -> str:
     for said, hint in _REFUSALS.items():
         if said in text:
             return hint
+    if isinstance(exc, PooledError):
+        return (
+            "name the server itself in `--store`, or let the proxy keep a session for each client"
+            " (PgBouncer: pool_mode = session): locks and notifications are of a session"
+        )
+    if isinstance(exc, NoSessionError):
+        return _POOL
     if "does not exist" in text and "database" in text:
         return "`createdb` makes one; koco makes its tables in it"
     if isinstance(exc, errors.InsufficientPrivilege):

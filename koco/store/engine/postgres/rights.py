@@ -202,7 +202,7 @@ class Leading(Shared):
             time.sleep(_PAUSE_S)
         if _opened(db) != self.epoch:
             raise deposed(self._location)
-        self._backend = db.raw.info.backend_pid
+        self._backend = db.backend
 
     def check(self, row: tuple[Any, ...]) -> None:
         """Check that no other leader has come."""

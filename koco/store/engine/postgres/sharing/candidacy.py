@@ -108,7 +108,7 @@ class Candidacy:
 
     def _win(self, db: Connection) -> Leading:
         self._wire = Wire(db)
-        right = Leading(self._location, 0, db.raw.info.backend_pid)
+        right = Leading(self._location, 0, db.backend)
         right.rejoin(db)
         wait_s = _LONGEST_S
         while not roster.await_lead(db, wait_s):
