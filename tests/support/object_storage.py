@@ -97,7 +97,7 @@ class Wire:
         self._to = to
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        #: An answer instead of the server's, to requests of this method, so many times.
+        #: An answer instead of the server's, so many times, to requests that begin with this.
         self.answer = b""
         self.method = b""
         self.times = 0
@@ -135,7 +135,7 @@ class Wire:
             if not head:
                 return
             self.requests.append(head)
-            is_hit = self.times and (not self.method or head.startswith(self.method + b" "))
+            is_hit = self.times and (not self.method or head.startswith(self.method))
             if is_hit:
                 self.times -= 1
                 _drain(link, head, rest)

@@ -1,4 +1,10 @@
-"""Blobs that nothing refers to any more, and how they are told from those that are being added."""
+"""Blobs that nothing refers to any more, and how they are told from those that are being added.
+
+Only the process that leads adds blobs and removes them, so locks in memory are enough. A former
+leader that stood still looks at a blob's age again before it removes it. Between that look and the
+removal it could still miss that the next leader adds the same content: some milliseconds, and only
+for content of which nothing has been left for a day. Not all storage removes on a condition.
+"""
 
 import asyncio
 import contextlib

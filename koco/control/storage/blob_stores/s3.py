@@ -89,12 +89,17 @@ class S3:
             if key not in found:
                 raise BlobsAwayError(f"{self.location} does not list what was written to it")
 
+        async def read() -> None:
+            part: Any = {"range": {"offset": 1}}  # as a download that goes on where it broke
+            if await (await store.get_async(key, options=part)).bytes_async() != b"oco":
+                raise BlobsAwayError(f"{self.location} does not return what was written to it")
+
         async with self._saying("write a blob", is_check=True):
             await store.put_async(key, b"koco", use_multipart=False)
         async with self._saying("list blobs", is_check=True):
             await listed()
         async with self._saying("read a blob", is_check=True):
-            await (await store.get_async(key)).bytes_async()
+            await read()
         async with self._saying("remove a blob", is_check=True):
             await store.delete_async(key)
 
@@ -228,7 +233,13 @@ class S3:
             async with asyncio.timeout(within_s):
                 yield
         except (BaseError, FileNotFoundError, TimeoutError) as exc:
-            raise describe(exc, doing=doing, location=self.location, is_check=is_check) from exc
+            raise describe(
+                exc,
+                doing=doing,
+                location=self.location if self._endpoint else f"{self.location} at Amazon",
+                searched=s3_access.searched(self._data_dir),
+                is_check=is_check,
+            ) from exc
 
 
 def _store(bucket: str, prefix: str, values: dict[str, str], endpoint: str) -> "S3Store":

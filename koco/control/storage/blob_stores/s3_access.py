@@ -88,6 +88,14 @@ def load(data_dir: Path) -> dict[str, str]:
     return {**_of_profile(), **values}
 
 
+def searched(data_dir: Path) -> str:
+    """Return where no key was found, in words."""
+    return (
+        f"no {_ID} in {data_dir / FILE} and in the environment, none of the profile"
+        f" {_profile()!r} in {_profiles()}"
+    )
+
+
 def stamp(data_dir: Path) -> float:
     """Return when the variables in the data directory were changed; 0 if there are none."""
     try:
@@ -98,8 +106,7 @@ def stamp(data_dir: Path) -> float:
 
 def _of_profile() -> dict[str, str]:
     """Return the keys of AWS_PROFILE in the file of AWS's own tools."""
-    path = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
-    profile = os.environ.get("AWS_PROFILE") or "default"
+    path, profile = _profiles(), _profile()
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read(path)
@@ -110,3 +117,11 @@ def _of_profile() -> dict[str, str]:
         return {}
     section = parser[profile]
     return {name: section[name.lower()] for name in _KEPT if section.get(name.lower())}
+
+
+def _profiles() -> Path:
+    return Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
+
+
+def _profile() -> str:
+    return os.environ.get("AWS_PROFILE") or "default"

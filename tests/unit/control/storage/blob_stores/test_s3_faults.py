@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -223,6 +224,83 @@ def test_a_check_needs_every_right(
     assert isinstance(error, UsageError)
     assert error.message.startswith(f"cannot {doing}:") and "AccessDenied" in error.message
     assert "s3:DeleteObject" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said", "hint"),
+    [
+        (400, "ExpiredToken", "session token has expired", "AWS_SESSION_TOKEN"),
+        (400, "RequestExpired", "clock is wrong", "NTP"),
+        (403, "RequestTimeTooSkewed", "clock is wrong", "NTP"),
+        (403, "QuotaExceeded", "has no room left", "quota"),
+        (507, "XMinioStorageFull", "has no room left", "quota"),
+        (501, "NotImplemented", "does not know a request", "uploads in parts"),
+        (400, "InvalidArgument", "does not accept the request", "AWS_REGION"),
+        (400, "KMS.DisabledException", "cannot use the key", "kms:GenerateDataKey"),
+        (403, "AccessDenied", "does not allow it", "kms:Decrypt"),
+        (403, "", "does not allow it (403)", "s3:PutObject"),
+        (405, "", "does not speak S3 at this URL", "console"),
+    ],
+)
+def test_a_refusal_says_what_to_repair(
+    storage: Storage, tmp_path: Path, status: int, code: str, said: str, hint: str
+) -> None:
+    """In words, with the code, and whatever the request was."""
+    storage.wire.refuse(refusal(status, code))
+    error = failure(f"s3://{BUCKET}/x", tmp_path)
+    assert isinstance(error, UsageError)
+    assert error.message.startswith(f"cannot write a blob: s3://{BUCKET}/x at http://127.0.0.1:")
+    assert said in error.message and f"({code or status})" in error.message
+    assert hint in (error.hint or "")
+    store = address.make(f"s3://{BUCKET}/x", tmp_path)
+    with pytest.raises(BlobsAwayError, match=re.escape(said)):
+        asyncio.run(store.put("0" * 64, b"x"))
+
+
+def test_a_busy_server_is_no_fault_of_the_operator(storage: Storage, tmp_path: Path) -> None:
+    """It passes, and the hint says what helps if it does not."""
+    storage.wire.refuse(refusal(503, "SlowDown"))
+    error = failure(f"s3://{BUCKET}/x", tmp_path)
+    assert isinstance(error, BlobsAwayError) and "answers 503 (SlowDown)" in error.message
+    assert "rate of requests" in (error.hint or "")
+
+
+def test_storage_without_ranges_is_refused(
+    storage: Storage, store: BlobStore, tmp_path: Path
+) -> None:
+    """A download could not go on where it broke: `koco up` says so, and so do reads."""
+    storage.wire.refuse(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nLast-Modified: Tue, 01 Dec 2026 10:00:00 GMT\r\n"
+        b'ETag: "x"\r\nConnection: close\r\n\r\nkoco',
+        method=b"GET /blobs/x",
+    )
+    error = failure(f"s3://{BUCKET}/x", tmp_path)
+    assert isinstance(error, UsageError) and "cannot read a blob" in error.message
+    assert "all of a blob where a part" in error.message and "Range" in (error.hint or "")
+    storage.wire.method = b"GET"
+    with pytest.raises(BlobsAwayError, match="all of a blob where a part"):
+        asyncio.run(whole(store, "0" * 64, start=1))
+
+
+@pytest.mark.parametrize("has_answer", [True, False])
+def test_a_check_without_keys_says_where_it_looked(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_answer: bool
+) -> None:
+    """The service that knows a machine's role refuses, or is not there."""
+    for name in storage.variables:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "koco")
+    role = storage.variables["AWS_ENDPOINT_URL"] if has_answer else "http://127.0.0.1:1"
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", role)
+    storage.wire.refuse(refusal(403, ""))
+    error = failure(f"s3://{BUCKET}/x", tmp_path)
+    assert isinstance(error, UsageError)
+    assert f"s3://{BUCKET}/x at Amazon was not asked" in error.message
+    for looked in (f"{tmp_path}/s3.json", f"'koco' in {tmp_path}/credentials", role):
+        assert looked in error.message
+    assert ("answers 403" if has_answer else "cannot be reached") in error.message
+    assert "AWS_ENDPOINT_URL" in (error.hint or "") and "AWS_ACCESS" in (error.hint or "")
 
 
 def failure(place: str, data_dir: Path) -> KocoError:
