@@ -21,8 +21,9 @@ import msgspec
 import ray
 
 from koco import __version__, versions
-from koco.control import assembly, duties, handover, log_file, rpc
-from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
+from koco.control import duties, handover, head_requests, log_file, rpc
+from koco.control.access.head_key import HeadKey
+from koco.control.assembly.whole import assemble
 from koco.control.candidate import Candidate
 from koco.control.container import Parts
 from koco.control.leadership import Leadership
@@ -34,10 +35,9 @@ from koco.control.server.local_calls import LocalCalls
 from koco.control.start import Start
 from koco.control.tasks import Tasks
 from koco.control.tracing import variables
-from koco.errors import ConflictError, KocoError, NotAllowedError
+from koco.errors import ConflictError, KocoError
 from koco.sdk.process import control_client, local_socket
 from koco.store.errors import AwayError
-from koco.store.model import AuditEntry
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -131,55 +131,22 @@ class Plane:
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
         """Return whether a key, given by its SHA-256, is known.
 
-        In older koco it also made the key the admin key, for any code in the cluster that asked.
-
         Raises:
             NotAllowedError: the key would have to be made the admin key: see `operate`.
         """
-        parts = await self._parts()
-        if recover:
-            raise await self._refused(parts, "recover_admin")
-        return await parts.store.keys.find(digest) is not None
+        return await head_requests.admit(await self._parts(), digest, recover=recover)
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Refuse to change settings without a proof: see `operate`."""
-        raise await self._refused(await self._parts(), "set", setting_names(values))
+        await head_requests.configure(await self._parts(), values)
 
     async def operate(self, blob: bytes) -> bool:
-        """Carry out a request of the head's user, as `head_key.sign_request` encodes it.
-
-        `admit` makes a key, by its SHA-256 (`digest`), the admin key if there is none or if
-        `recover` is set, and returns whether the key is known afterwards. `configure` sets `values`
-        (`koco.control.settings`), for now and later.
-
-        Raises:
-            NotAllowedError: the signature is wrong. Nothing is changed, and the audit log has an
-                entry.
-        """
+        """Carry out a request of the head's user; see `head_requests.carry_out`."""
         parts = await self._parts()
         passed = await self._pass_on(parts, "operate", blob)
         if passed is not None:
             return bool(passed)
-        try:
-            action, arguments = self._head_key.open_request(blob)
-        except NotAllowedError as exc:
-            raise await self._refused(parts, "operate") from exc
-        if action == "admit":
-            return await parts.keys.admit(arguments["digest"], recover=arguments["recover"])
-        values = arguments["values"]
-        await parts.store.settings.put(values)
-        parts.settings.change(values)
-        parts.supervisor.pump()  # a raised limit may let executions begin
-        entry = AuditEntry(action="set", who=HEAD, target=" ".join(values), detail=values)
-        await parts.audit.note(entry)
-        return True
-
-    async def _refused(self, parts: Parts, action: str, target: str = "") -> NotAllowedError:
-        """Write a request without proof to the audit log; return the error for the caller."""
-        error = refusal()
-        entry = AuditEntry(action=action, who=SOMEBODY, target=target, outcome=error.code)
-        await parts.audit.note(entry)
-        return error
+        return await head_requests.carry_out(parts, self._head_key, blob)
 
     async def close(self) -> None:
         """Remove koco's applications from Serve and close the store; the process is ended next."""
@@ -282,7 +249,7 @@ class Plane:
                 secret=await store.secrets.own("members"),
                 tls_cert=self._start_with.tls_cert,
             )
-        parts = await assembly.assemble(
+        parts = await assemble(
             store,
             self._start_with,
             control=self._control,
