@@ -152,6 +152,12 @@ def is_owner(connection: Connection) -> bool:
     return isinstance(caller, Caller) and caller.may("deploy")
 
 
+def is_admin(connection: Connection) -> bool:
+    """Whether a caller is an admin, and so may know where things are."""
+    caller = connection.scope.get("auth")
+    return isinstance(caller, Caller) and caller.may("admin")
+
+
 async def find_execution(request: Request, fid: str) -> Execution:
     """Return an execution that the caller may see, by fid, unique prefix or `latest`.
 

@@ -19,6 +19,7 @@ from koco.errors import (
     NotFoundError,
     UsageError,
 )
+from koco.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
     if isinstance(error, EndpointError) and not auth.is_owner(request):
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
+    if isinstance(error, StoreError) and not auth.is_admin(request):
+        error = _about_store(request, error)
     if isinstance(error, OnlyLeaderError):
         passing.want(request.scope)
     audit.note_code(request, error.code)
@@ -55,6 +58,17 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
         status_code=error.http_status,
         headers=headers,
         media_type=problem_details.MEDIA_TYPE,
+    )
+
+
+def _about_store(request: AnyRequest, error: StoreError) -> StoreError:
+    """Return an error without the place of the store, which is the operators' business."""
+    found = request_id.request_id(request.scope)
+    log.warning("%s %s failed (request %s): %s", request.method, request.url.path, found, error)
+    return type(error)(
+        "the control plane's store does not answer, or refuses",
+        hint="try again in a while; control.log in the control plane's data directory says why, and"
+        " so does `koco up` on the head",
     )
 
 

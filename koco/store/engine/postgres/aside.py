@@ -4,10 +4,12 @@ import time
 from contextlib import closing
 
 import psycopg
+from psycopg import errors
 
 from koco.errors import ConflictError
 from koco.store.engine.postgres import failures, rights
 from koco.store.engine.postgres.connection import connect
+from koco.store.errors import StoreError
 
 #: How long the server may take to notice that somebody has closed it (seconds).
 _PATIENCE_S = 3.0
@@ -31,5 +33,12 @@ def put_aside(url: str, name: str) -> None:
                     )
                 time.sleep(0.05)
             db.execute(f"ALTER SCHEMA koco RENAME TO {name}")
+    except errors.InsufficientPrivilege as exc:
+        raise StoreError(
+            f"the store of {location} cannot be put aside: {exc.diag.message_primary}",
+            hint="only the owner of the schema `koco` who has CREATE on the database can rename it:"
+            f" restore as that one, or rename it yourself (`ALTER SCHEMA koco RENAME TO {name}`),"
+            " and restore again",
+        ) from exc
     except psycopg.Error as exc:
         raise failures.translate(exc, location, what="the store could not be put aside") from exc

@@ -44,8 +44,11 @@ class PostgresEngine(BaseEngine):
 
     def version(self) -> int:
         """Return the version of the tables."""
-        with self._connection() as db:
-            return schema.version_of(db)
+        try:
+            with self._connection() as db:
+                return schema.version_of(db)
+        except psycopg.Error as exc:
+            raise self._not_opened(exc) from exc
 
     async def check(self) -> None:
         """Refuse tables that a newer koco has written, and a server that koco cannot use."""
@@ -87,8 +90,11 @@ class PostgresEngine(BaseEngine):
 
     def is_open(self) -> bool:
         """Return whether some control plane has the locks."""
-        with self._connection() as db:
-            return rights.is_taken(db)
+        try:
+            with self._connection() as db:
+                return rights.is_taken(db)
+        except psycopg.Error as exc:
+            raise self._not_opened(exc) from exc
 
     async def probe(self) -> int:
         """Commit a change without effect; return the version of the tables."""

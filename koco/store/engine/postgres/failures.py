@@ -65,7 +65,7 @@ def translate(exc: psycopg.Error, location: str, *, what: str) -> KocoError:
     if isinstance(exc, errors.DiskFull):
         error = NoRoomError(
             f"the disk of PostgreSQL is full: {text}",
-            hint=f"make room on the disk of {location}, or delete executions (`koco delete`)",
+            hint="make room on the disk of its server, or delete executions (`koco delete`)",
         )
     elif isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
         error = DamagedError(
@@ -93,6 +93,11 @@ def _hint(exc: psycopg.Error, text: str) -> str:
     if "does not exist" in text and "database" in text:
         return "`createdb` makes one; koco makes its tables in it"
     if isinstance(exc, errors.InsufficientPrivilege):
+        if "schema koco" in text or "table" in text:
+            return (
+                "the store there is of another user: connect as that one, who can also"
+                " `ALTER SCHEMA koco RENAME TO …`, or use another database"
+            )
         return "the user must own the database, or have CREATE on it, or own a schema `koco` in it"
     if is_read_only(exc):
         return _REFUSALS["session is read-only"]

@@ -17,6 +17,7 @@ from koco.client import answers
 from koco.client.client import Client
 from koco.client.context_file import Context
 from koco.errors import KocoError
+from koco.store.errors import AwayError
 from tests.support.api_server import Api, serving
 from tests.support.checkout import ROOT
 from tests.support.contract import bare_parts
@@ -234,3 +235,26 @@ def test_unknown_parameters_are_refused(api: Api) -> None:
         assert client.get("/openapi.json", params={"version": "1"}).status_code == 200
         with api.http("nobody's") as other:
             assert other.get("/v1/executions", params={"sttus": "error"}).status_code == 401
+
+
+@pytest.mark.parametrize("key", ["wrong", "bob", "root"])
+def test_only_admins_hear_where_the_store_is(
+    api: Api, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log tells it to the operators; others hear that it is the store."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise AwayError("no: postgresql://koco@db.internal/koco: refused", hint="db.internal?")
+
+    api.admit("bob", "deploy")
+    api.admit("root", "admin")
+    store = api.parts.store
+    with api.http(key) as http, monkeypatch.context() as context:
+        if key == "wrong":
+            context.setattr(store.engine, "read", fail)  # its check needs the store
+        context.setattr(store.executions, "page", fail)
+        answer = http.get("/v1/executions")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store")
+    assert ("db.internal" in answer.text) == (key == "root")
+    assert ("control.log" in answer.json()["hint"]) == (key != "root")
+    assert ("db.internal" in caplog.text) == (key != "root")

@@ -1,17 +1,21 @@
 """The tables are those of SQLite, whatever the version."""
 
+import asyncio
 import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pytest
 
-from koco.store import version
+from koco.store import transfer, version
 from koco.store.engine.postgres import schema, tables
 from koco.store.engine.postgres.connection import connect
 from koco.store.engine.postgres.search import vector
 from koco.store.engine.sqlite.schema import migrate
+from koco.store.errors import StoreError
+from koco.store.store import Store, put_aside
 from tests.support import postgres
 
 #: What only one engine has: the full text index, the version.
@@ -93,3 +97,41 @@ def test_texts_of_the_first_version_are_found_by_their_range(tmp_path: Path) -> 
         )
         assert found.fetchone() == (True,)
         assert schema.version_of(db) == version.LATEST
+
+
+@pytest.mark.parametrize(
+    ("grant", "said", "hint"),
+    [
+        ("SELECT 1", "permission denied for schema koco", "of another user"),
+        (
+            "GRANT ALL ON SCHEMA koco TO stranger;"
+            " GRANT ALL ON ALL TABLES IN SCHEMA koco TO stranger",
+            "must be owner of schema koco",
+            "ALTER SCHEMA koco RENAME TO koco_before_restore",
+        ),
+        (
+            "ALTER SCHEMA koco OWNER TO stranger;"
+            " GRANT ALL ON ALL TABLES IN SCHEMA koco TO stranger",
+            "permission denied for database",
+            "CREATE on the database",
+        ),
+    ],
+)
+def test_a_store_of_another_user_is_not_put_aside(
+    tmp_path: Path, grant: str, said: str, hint: str
+) -> None:
+    """A restore says who could do it, and changes nothing."""
+    server, url = postgres.databases().server, postgres.databases().url(tmp_path)
+    name = url.rpartition("/")[2]
+    server.execute("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+    try:
+        server.execute(f"INSERT INTO koco.cursors VALUES ('a', 'b'); {grant}", name)
+        url = server.url(name, user="stranger")
+        with pytest.raises(StoreError) as caught:
+            assert asyncio.run(transfer.has_rows(Store.at(url).engine))
+            put_aside(url, "koco_before_restore")
+        assert said in caught.value.message and hint in (caught.value.hint or "")
+        assert url in caught.value.message
+    finally:
+        server.execute("REASSIGN OWNED BY stranger TO koco; DROP OWNED BY stranger", name)
+        server.execute("DROP ROLE stranger")
