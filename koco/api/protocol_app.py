@@ -6,9 +6,18 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.plugins.core import MsgspecDIPlugin
 
 from koco.api.http import auth
 from koco.api.http.request import Request
+
+
+class _Litestar(Litestar):
+    """Litestar without its plugins for pydantic and attrs, which take 4 MB. Bodies are structs."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[Any]) -> list[Any]:
+        return [*plugins, MsgspecDIPlugin()]
 
 
 def make(
@@ -23,7 +32,7 @@ def make(
     `handlers` are those of exceptions, `public` the routes that take no key (by default koco's
     own). `more` is passed to litestar.
     """
-    app = Litestar(
+    app = _Litestar(
         route_handlers=routes,
         exception_handlers=handlers,
         openapi_config=None,

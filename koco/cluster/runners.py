@@ -23,7 +23,6 @@ from ray.exceptions import (
 
 from koco.cluster import actor_names, memory_guard, node_processes, nodes
 from koco.errors import KocoError
-from koco.runner.actor import Runner
 from koco.runner.process.identity import Process
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
 from koco.sdk.process.memory import CAUSE, MemoryExceeded
@@ -263,6 +262,8 @@ async def start(
     """
 
     def create() -> Any:
+        from koco.runner.actor import Runner  # 1 MB, of use to runners alone
+
         return (
             ray.remote(Runner)
             .options(

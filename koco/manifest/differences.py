@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from koco.manifest.model import Manifest, Runtime
 from koco.manifest.problems import KeyPath
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Runtime
 
 
 class Absent(Enum):
@@ -115,7 +117,7 @@ def compare_files(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
 
 
 def changed_parts(
-    runtime: Runtime, changed: Iterable[Change], files: Iterable[FileChange]
+    runtime: "Runtime", changed: Iterable[Change], files: Iterable[FileChange]
 ) -> list[str]:
     """Return the parts that these changes concern, in the order of `PARTS`.
 
@@ -131,6 +133,8 @@ def changed_parts(
 
 def _dump(manifest: dict[str, Any], **options: bool) -> dict[str, Any]:
     from pydantic import ValidationError
+
+    from koco.manifest.model import Manifest
 
     try:
         checked = Manifest.model_validate(manifest)

@@ -1,22 +1,26 @@
-"""Loading of manifests from a file, a text or data, with all problems in one error."""
+"""Loading of manifests from a file, a text or data, with all problems in one error.
+
+The models are imported when the first manifest is loaded, because they and pydantic take 9 MB.
+"""
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from koco import file_reading
 from koco.errors import ManifestError, NotFoundError
-from koco.manifest.checks import find_problems
-from koco.manifest.model import Manifest
 from koco.manifest.yaml_document import MAX_CHARS, Document
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 #: The most bytes that a manifest of `MAX_CHARS` can have.
 _MOST_BYTES = 4 * MAX_CHARS
 
 
-def load(path: Path) -> Manifest:
+def load(path: Path) -> "Manifest":
     """Return the manifest in a file.
 
     Raises `ManifestError` with all problems as `file:line:column: message (hint: …)`,
@@ -25,13 +29,16 @@ def load(path: Path) -> Manifest:
     return from_document(read(path))
 
 
-def parse(text: str, source: str = "<text>") -> Manifest:
+def parse(text: str, source: str = "<text>") -> "Manifest":
     """Return the manifest in a text; `source` is the file's name in problems."""
     return from_document(Document(text, source))
 
 
-def check(data: Any) -> Manifest:
+def check(data: Any) -> "Manifest":
     """Return the manifest in plain data; problems name key paths, like `flows[0].name`."""
+    from koco.manifest.checks import find_problems
+    from koco.manifest.model import Manifest
+
     problems = find_problems(data)
     if problems:
         raise ManifestError([str(problem) for problem in problems])
@@ -40,13 +47,15 @@ def check(data: Any) -> Manifest:
 
 # Cached, because a release is read often, and parsing takes longer than reading.
 @lru_cache(maxsize=128)
-def restore(stored: str) -> Manifest:
+def restore(stored: str) -> "Manifest":
     """Return the manifest of a stored release from its JSON. Don't change what is inside.
 
     Another koco may have checked it by other rules. Such a manifest is taken as it is: keys that
     this koco does not know are left out, and new keys have their defaults.
     """
     from pydantic import ValidationError
+
+    from koco.manifest.model import Manifest
 
     data = msgspec.json.decode(stored)
     try:
@@ -72,12 +81,12 @@ def _construct(kind: Any, value: Any) -> Any:
     )
 
 
-def to_data(manifest: Manifest) -> dict[str, Any]:
+def to_data(manifest: "Manifest") -> dict[str, Any]:
     """Return a manifest as plain data, with its defaults. `check` is the inverse."""
     return manifest.model_dump(mode="json", warnings=False)
 
 
-def to_wire(manifest: Manifest) -> dict[str, Any]:
+def to_wire(manifest: "Manifest") -> dict[str, Any]:
     """Return a manifest as plain data to send, without its defaults. `check` fills them in.
 
     An older control plane refuses unknown keys, so a key with its default must not be sent.
@@ -111,8 +120,11 @@ def read(path: Path, *, merges: bool = False) -> Document:
         raise ManifestError([f"{source}:1:1: cannot be read: {exc.strerror}"]) from exc
 
 
-def from_document(document: Document) -> Manifest:
+def from_document(document: Document) -> "Manifest":
     """Return the manifest in a document; raises `ManifestError`."""
+    from koco.manifest.checks import find_problems
+    from koco.manifest.model import Manifest
+
     problems = find_problems(document.data)
     if problems or document.problems:
         raise document.error(problems)

@@ -8,10 +8,13 @@ Ray needs.
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from koco.manifest.model import Manifest
 from koco.manifest.problems import KeyPath, Problem
 from koco.spelling import nearest
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 #: The endings of a module's file.
 _ENDINGS = (".py", ".so", ".pyd")
@@ -37,7 +40,7 @@ Locate = Callable[[str], str | None]
 
 
 def find_missing(
-    manifest: Manifest, names: Collection[str], locate: Locate = lambda path: None
+    manifest: "Manifest", names: Collection[str], locate: Locate = lambda path: None
 ) -> list[Problem]:
     """Return a problem for each entrypoint whose module is not in `names`, the shipped files.
 
@@ -51,7 +54,7 @@ def find_missing(
     ]
 
 
-def find_foreign(manifest: Manifest, names: Collection[str]) -> list[Problem]:
+def find_foreign(manifest: "Manifest", names: Collection[str]) -> list[Problem]:
     """Return a note for each entrypoint whose module can only come from a dependency."""
     return [
         Problem(
@@ -101,7 +104,7 @@ def _shadow(name: str, module: str) -> Problem:
     return Problem((), message, hint)
 
 
-def _find_unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
+def _find_unshipped(manifest: "Manifest", names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
     """Yield the path and module of each entrypoint whose module is not shipped."""
     named: list[tuple[KeyPath, str]] = [
         (("flows", index, "entrypoint"), flow.entrypoint)
@@ -118,7 +121,7 @@ def _find_unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tupl
             yield where, candidates[-1]
 
 
-def _may_be_installed(manifest: Manifest, module: str, names: Collection[str]) -> bool:
+def _may_be_installed(manifest: "Manifest", module: str, names: Collection[str]) -> bool:
     if _top(module) in {_top(name) for name in _modules(names)}:
         return False  # its package is the service's own
     is_alias = manifest.runtime.kodosumi and _top(module) == "kodosumi"  # of koco.kodosumi

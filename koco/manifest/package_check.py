@@ -3,16 +3,19 @@
 import posixpath
 import tomllib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from koco.manifest import requirements
-from koco.manifest.model import Manifest
 from koco.manifest.problems import KeyPath, Problem
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 #: Returns a shipped file's text by its name, or None if it is not shipped.
 TextOf = Callable[[str], str | None]
 
 
-def find_missing(manifest: Manifest, text_of: TextOf) -> list[Problem]:
+def find_missing(manifest: "Manifest", text_of: TextOf) -> list[Problem]:
     """Return a problem for each file that the manifest names and that is not shipped."""
     runtime, problems = manifest.runtime, []
     hint = "check the ignore rules and runtime.files"
@@ -32,7 +35,7 @@ def find_missing(manifest: Manifest, text_of: TextOf) -> list[Problem]:
     return problems
 
 
-def find_faults(manifest: Manifest, text_of: TextOf) -> list[str]:
+def find_faults(manifest: "Manifest", text_of: TextOf) -> list[str]:
     """Return the problems within those files, as `file:line:column: message`."""
     runtime = manifest.runtime
     if runtime.requirements is not None and text_of(runtime.requirements) is not None:

@@ -26,12 +26,10 @@ from koco.errors import UsageError
 from koco.file_reading import Patience
 from koco.manifest.differences import File
 from koco.project import secret_files
+from koco.project.bundle_listing import MARKER
 from koco.project.file_tree import Tree, unreadable
 from koco.project.secret_files import LeftOut
 
-#: The zip's first file. Ray strips a sole top-level folder from archives that it fetches. With this
-#: file next to it, no folder is alone.
-MARKER = ".koco-bundle.json"
 _MARKER_CONTENT = b'{"format": 1}\n'
 
 #: The earliest time that a zip can hold.

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from koco.errors import LimitError, UsageError
 from koco.manifest.differences import File
-from koco.project.bundle import MARKER
 from koco.sizes import MB
+
+#: The zip's first file. Ray strips a sole top-level folder from archives that it fetches. With this
+#: file next to it, no folder is alone.
+MARKER = ".koco-bundle.json"
 
 #: Errors from reading a zip that is broken or was made by hand.
 _BROKEN = (

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from enum import Enum, StrEnum
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,11 +16,15 @@ from koco.events.questions import LockOutcome
 from koco.events.steps import StepKind, StepRecord, StepStatus
 from koco.events.used import Used
 from koco.manifest.descriptions import AppHandlers, FlowDescription
-from koco.manifest.model import Flow, Manifest
 from koco.sizes import MB
 from koco.store.webhook_model import Webhook
 from koco.tokens import MASK
 from koco.trace_context import Trace
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Flow, Manifest
+else:
+    Manifest = Any  # msgspec asks for it; the model is imported with the first manifest
 
 T = TypeVar("T")
 
@@ -502,7 +506,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     retired: str | None = None
 
     @property
-    def known_flows(self) -> Sequence[FlowDescription | Flow]:
+    def known_flows(self) -> "Sequence[FlowDescription | Flow]":
         """The described flows, or those of the manifest if the release has never been live."""
         return self.flows or self.manifest.flows
 

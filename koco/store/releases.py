@@ -1,13 +1,12 @@
 """Services' releases."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.manifest import load
 from koco.manifest.descriptions import AppHandlers, FlowDescription
-from koco.manifest.model import Manifest
 from koco.plurals import counted
 from koco.store.engine.protocol import Connection
 from koco.store.model import LAST, Page, Release, ReleaseFailure, ReleaseOrigin, Topic
@@ -15,6 +14,9 @@ from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Codec, Table, to_json
 from koco.store.stream import ledger, lifecycle
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 _RELEASES = Table(
     "releases",
@@ -41,7 +43,7 @@ class Releases(Repository):
         *,
         bundle: str,
         fingerprint: str,
-        manifest: Manifest,
+        manifest: "Manifest",
         by: str,
         origin: ReleaseOrigin | None = None,
         timings: dict[str, float] | None = None,

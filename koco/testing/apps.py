@@ -7,8 +7,8 @@ from typing import Any
 from koco.errors import InputsError, NotFoundError
 from koco.events import datetimes
 from koco.events.questions import OpenLock
-from koco.sdk.endpoint.handlers import ERRORS, FAILURE
 from koco.sdk.endpoint.launch import Launch
+from koco.sdk.endpoint.protocol import ERRORS, FAILURE
 from koco.sdk.entrypoints import loader
 
 #: The user of an execution in a test.

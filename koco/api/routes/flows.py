@@ -30,7 +30,7 @@ from koco.control.webhooks import orders
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.forms import text_schema
 from koco.manifest.descriptions import KODOSUMI
-from koco.sdk.endpoint import handlers
+from koco.sdk.endpoint import protocol
 from koco.store import model, webhook_model
 from koco.store.model import Page
 from koco.store.webhook_model import Webhook
@@ -400,7 +400,7 @@ def _patience(prefer: str) -> int | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    value = handlers.decode(body)
+    value = protocol.decode(body)
     if not isinstance(value, dict):
         raise UsageError(
             f"the body is a JSON {type(value).__name__}", hint="send the inputs as an object"

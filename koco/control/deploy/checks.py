@@ -7,7 +7,7 @@ made.
 import asyncio
 import importlib.util
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,9 +18,11 @@ from koco.control.settings import Settings
 from koco.errors import ManifestError
 from koco.forms.off_loop import run_check
 from koco.manifest import key_literals, load, module_check
-from koco.manifest.model import Manifest
 from koco.manifest.problems import Problem
 from koco.sizes import KB
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 
 class Context(Protocol):
@@ -43,14 +45,14 @@ class Context(Protocol):
 
 
 #: Checks a manifest, including its defaults, and returns all problems.
-Check = Callable[[Context, Manifest], Awaitable[list[Problem]]]
+Check = Callable[[Context, "Manifest"], Awaitable[list[Problem]]]
 
 #: Modules that `ray[serve]` installs, and that koco never installs with its own dependencies.
 _OF_SERVE = ("fastapi", "starlette")
 _NO_NODE = "runners wait until a node has it: start one, unless the cluster's autoscaler does"
 
 
-async def check_serve(_: Context, manifest: Manifest) -> list[Problem]:
+async def check_serve(_: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem if the manifest has an app, and the cluster's Ray has no Serve."""
     if not manifest.app or all(importlib.util.find_spec(name) for name in _OF_SERVE):
         return []
@@ -58,7 +60,7 @@ async def check_serve(_: Context, manifest: Manifest) -> list[Problem]:
     return [Problem(("app",), "the cluster's Ray has no Serve, which an app needs", hint)]
 
 
-async def check_serve_options(_: Context, manifest: Manifest) -> list[Problem]:
+async def check_serve_options(_: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem for each option in `serve` that the installed Ray refuses."""
     if not manifest.serve:
         return []
@@ -66,7 +68,7 @@ async def check_serve_options(_: Context, manifest: Manifest) -> list[Problem]:
     return await asyncio.to_thread(serve_options.problems_of, manifest.serve)
 
 
-async def check_forms(context: Context, manifest: Manifest) -> list[Problem]:
+async def check_forms(context: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem for each form that is larger than the setting `max_form_kb`."""
     most_kb = context.settings.max_form_kb
     found: list[Problem] = []
@@ -81,7 +83,7 @@ async def check_forms(context: Context, manifest: Manifest) -> list[Problem]:
     return found
 
 
-async def check_secrets(context: Context, manifest: Manifest) -> list[Problem]:
+async def check_secrets(context: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem for each secret of a manifest that is not set or cannot be read."""
     known = {each.name: each.trouble for each in await context.vault.listing()}
     found: list[Problem] = []
@@ -93,7 +95,7 @@ async def check_secrets(context: Context, manifest: Manifest) -> list[Problem]:
     return found
 
 
-async def warn_of_placement(context: Context, manifest: Manifest) -> list[Problem]:
+async def warn_of_placement(context: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem if no node could take a runner. One may still be added later."""
     runner = manifest.runner
     if not (runner.resources or runner.labels):
@@ -102,7 +104,7 @@ async def warn_of_placement(context: Context, manifest: Manifest) -> list[Proble
     return [Problem(("runner",), why, _NO_NODE)] if why else []
 
 
-async def warn_of_keys(_: Context, manifest: Manifest) -> list[Problem]:
+async def warn_of_keys(_: Context, manifest: "Manifest") -> list[Problem]:
     """Return a problem for each value in a manifest that should be a secret."""
     return key_literals.find_problems(load.to_data(manifest))
 
@@ -114,13 +116,13 @@ CHECKS: list[Check] = [check_serve, check_serve_options, check_forms, check_secr
 WARNINGS: list[Check] = [warn_of_placement, warn_of_keys]
 
 
-def of_files(manifest: Manifest, names: Collection[str]) -> list[Problem]:
+def of_files(manifest: "Manifest", names: Collection[str]) -> list[Problem]:
     """Return the problems with a bundle's files that would break the import of an entrypoint."""
     return [*module_check.find_missing(manifest, names), *module_check.find_shadows(names)]
 
 
 async def find(
-    context: Context, manifest: Manifest, checks: Iterable[Check] = CHECKS
+    context: Context, manifest: "Manifest", checks: Iterable[Check] = CHECKS
 ) -> list[Problem]:
     """Run the checks and return their problems, in the order of the checks."""
     found = await asyncio.gather(*(check(context, manifest) for check in checks))
@@ -128,7 +130,7 @@ async def find(
 
 
 async def refuse(
-    context: Context, manifest: Manifest, names: Collection[str] | None = None
+    context: Context, manifest: "Manifest", names: Collection[str] | None = None
 ) -> None:
     """Refuse a manifest with problems, and its bundle if `names` lists the bundle's files.
 

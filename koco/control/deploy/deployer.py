@@ -7,7 +7,7 @@ another release takes over.
 
 import asyncio
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -27,9 +27,11 @@ from koco.control.services.catalog import Catalog
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, NotFoundError
 from koco.manifest import differences, load
-from koco.manifest.model import Manifest
 from koco.store.model import Release, ReleaseFailure, ReleaseOrigin
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ class Deployer:
 
     async def deploy(
         self,
-        manifest: Manifest,
+        manifest: "Manifest",
         *,
         bundle: str,
         by: str,

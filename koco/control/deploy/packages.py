@@ -13,12 +13,15 @@ import tomllib
 import zipfile
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from koco.cluster.runners import EnvironmentFailed
 from koco.manifest import requirements
-from koco.manifest.model import Runtime
 from koco.manifest.package_check import TextOf, lock_path
 from koco.sizes import format_size
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Runtime
 
 #: How long uv may take to convert a lock to requirements (seconds). Without a network, it usually
 #: takes milliseconds.
@@ -33,7 +36,7 @@ _TEXT_BYTES = 16 * 1024 * 1024
 _LOCK_AGAIN = "`uv lock` brings uv.lock up to date"
 
 
-def to_install(bundle: Path, runtime: Runtime) -> tuple[str, list[str]]:
+def to_install(bundle: Path, runtime: "Runtime") -> tuple[str, list[str]]:
     """Return the installer (`pip` or `uv`) and its lines. Blocks on the first call for a bundle.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from koco.cluster.dashboard import ServeError
 from koco.control.deploy import checks
@@ -11,12 +11,13 @@ from koco.control.services.bundles import Bundles
 from koco.errors import NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import differences, load, module_check
-from koco.manifest.checks import find_problems
-from koco.manifest.model import Manifest
 from koco.manifest.problems import Problem
 from koco.plurals import counted
 from koco.store.model import Release
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 Action = Literal["create", "update", "unchanged", "remove"]
 
@@ -100,6 +101,8 @@ class Planner:
 
     async def step(self, data: dict[str, Any], files: list[differences.File]) -> Step:
         """Plan the deploy of a manifest with these files."""
+        from koco.manifest.checks import find_problems  # pydantic: see `koco.manifest.load`
+
         quick = is_small(data)
         if problems := await run_check(lambda: find_problems(data), is_quick=quick):
             step = self._begun(str(data.get("service", "")))
@@ -144,7 +147,9 @@ class Planner:
         step.starting = None if starting is None else starting.number
         return step
 
-    async def _compare(self, step: Step, manifest: Manifest, files: list[differences.File]) -> None:
+    async def _compare(
+        self, step: Step, manifest: "Manifest", files: list[differences.File]
+    ) -> None:
         live, starting = self._live.get(step.service), self._starting.get(step.service)
         if live is not None:
             hidden = live.origin.hidden_env

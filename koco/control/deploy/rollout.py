@@ -11,7 +11,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -30,10 +30,12 @@ from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.manifest.agent_rules import MIP003
 from koco.manifest.descriptions import FlowDescription, FlowExample, FlowHints
-from koco.manifest.model import Flow
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release, ReleaseFailure
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Flow
 
 log = logging.getLogger(__name__)
 
@@ -360,7 +362,7 @@ def _exposed(flow: FlowDescription, named: Collection[str]) -> FlowDescription:
     return msgspec.structs.replace(flow, expose=(*flow.expose, MIP003))
 
 
-def _for_agents(flow: Flow) -> dict[str, Any]:
+def _for_agents(flow: "Flow") -> dict[str, Any]:
     """Return what a manifest tells agents of a flow, as fields of its description."""
     return {
         "output": flow.output,

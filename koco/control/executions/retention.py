@@ -9,17 +9,20 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from koco.control.access.audit import Audit
 from koco.control.settings import Settings
 from koco.errors import ConflictError, KocoError, NotFoundError
 from koco.events import line
 from koco.events.model import FINAL
-from koco.manifest.model import Manifest
 from koco.manifest.rules import FOREVER
 from koco.store.model import AuditEntry
 from koco.store.store import Store
 from koco.time_text import read_duration
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +140,7 @@ class Retention:
         return self._settings.keep_executions_days * _DAY_S or math.inf
 
 
-def keep_of(manifest: Manifest, flow: str) -> str | None:
+def keep_of(manifest: "Manifest", flow: str) -> str | None:
     """Return how long a manifest wants executions of a flow to be kept, or None."""
     for each in manifest.flows:
         if each.name == flow and each.keep is not None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,11 +35,13 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
 from koco.events.used import Used
-from koco.manifest.model import Limits
 from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.model import Execution, FailureEvent, NewExecution, Release
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Limits
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +308,7 @@ class Supervisor:
         if await surely(lambda: self._store.executions.settle(execution.fid, Status.ERROR, error)):
             self.on_final(execution.fid)
 
-    def limits(self, release: Release, flow: str) -> Limits:
+    def limits(self, release: Release, flow: str) -> "Limits":
         """Return the limits of a flow of a release, by its short name, as they count now."""
         declared = limits_of(release.manifest, flow)
         return self.overrides.apply(f"{release.service}/{flow}", release.number, declared)
@@ -359,7 +362,7 @@ class Supervisor:
 
         known: dict[str, Limits] = {}
 
-        def limits(flow: str) -> Limits:
+        def limits(flow: str) -> "Limits":
             if flow not in known:
                 known[flow] = limits_of(release.manifest, flow.partition("/")[2])
             return self.overrides.apply(flow, release.number, known[flow])

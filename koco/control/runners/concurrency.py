@@ -6,18 +6,21 @@ starts, and every later change goes through `Load`.
 
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from koco.control.settings import Settings
 from koco.errors import TooManyError
-from koco.manifest.model import Limits, Manifest
 from koco.plurals import counted, verbal
 from koco.store.model import Policy, Release
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Limits, Manifest
 
 #: The longest `retry_after_s` that a client is given (seconds).
 _LONGEST_S = 60.0
 
 
-def limits_of(manifest: Manifest, flow: str) -> Limits:
+def limits_of(manifest: "Manifest", flow: str) -> "Limits":
     """Return the limits of a flow, by its short name. Its own keys override the service's."""
     for each in manifest.flows:
         if each.name == flow:
@@ -32,7 +35,7 @@ def durable_flows(release: Release) -> frozenset[str]:
     return frozenset(f"{release.service}/{flow.name}" for flow in flows if flow.durable)
 
 
-def policy_of(limits: Limits, *, durable: bool = False) -> Policy:
+def policy_of(limits: "Limits", *, durable: bool = False) -> Policy:
     """Return the part of the limits that is stored with each execution."""
     return Policy(
         durable=durable,
@@ -86,18 +89,18 @@ class Load:
 
     # limits
 
-    def room(self, flow: str, limits: Limits) -> float:
+    def room(self, flow: str, limits: "Limits") -> float:
         """Return how many more executions of a flow the limits allow to begin now."""
         room = math.inf if limits.running is None else limits.running - self.running[flow]
         if self._settings.max_running:
             room = min(room, self._settings.max_running - self.running.total())
         return max(room, 0)
 
-    def is_bounded(self, limits: Limits) -> bool:
+    def is_bounded(self, limits: "Limits") -> bool:
         """Whether a queue has a limit that a launch under these limits may exceed."""
         return limits.queue is not None or bool(self._settings.max_queue)
 
-    def check(self, flow: str, limits: Limits, *, places: float, mean_s: float | None) -> None:
+    def check(self, flow: str, limits: "Limits", *, places: float, mean_s: float | None) -> None:
         """Reserve a place in the queue for a launch. Release it with `uncheck`.
 
         `places` is how many executions of this flow the runners could begin now.
@@ -126,7 +129,7 @@ class Load:
         """Release the place that `check` reserved."""
         self.waiting[flow] -= 1
 
-    def reason(self, flow: str, limits: Limits) -> str | None:
+    def reason(self, flow: str, limits: "Limits") -> str | None:
         """Return which limit keeps a flow's executions waiting; None if none does."""
         if limits.running is not None and self.running[flow] >= limits.running:
             running = self.running[flow]

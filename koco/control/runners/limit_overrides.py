@@ -3,10 +3,14 @@
 They are kept in the store, and in memory because each launch and each start of an execution asks.
 """
 
+from typing import TYPE_CHECKING
+
 from koco.events import line
-from koco.manifest.model import Limits
 from koco.store.model import LimitOverride
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Limits
 
 #: The limits that can be set.
 NAMES = ("running", "queue")
@@ -28,7 +32,7 @@ class Overrides:
         found = self._all.get(flow)
         return None if found is None or found.release not in (None, release) else found
 
-    def apply(self, flow: str, release: int, limits: Limits) -> Limits:
+    def apply(self, flow: str, release: int, limits: "Limits") -> "Limits":
         """Return limits with the override that counts for a flow in a release."""
         found = self.of(flow, release)
         return limits if found is None else limits.model_copy(update=found.limits)

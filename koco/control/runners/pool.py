@@ -14,6 +14,7 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from koco import trace_context
 from koco.cluster.runners import ENDED, RunnerActor, RunnerDied
@@ -35,13 +36,15 @@ from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.events.model import Status
-from koco.manifest import model
 from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
 from koco.sizes import MB
 from koco.store.model import Execution, FailureEvent, RunnerStart
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest import model
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class Pool:
     def __init__(
         self,
         name: str,
-        limits: model.Runner,
+        limits: "model.Runner",
         *,
         line: Line,
         start: Start,

@@ -8,11 +8,13 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from koco.control.runners.concurrency import Load
-from koco.manifest.model import Limits
 from koco.store.model import Execution
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Limits
 
 
 class _Place(NamedTuple):
@@ -49,7 +51,7 @@ class _Waiting:
 class Line:
     """The waiting executions of one release. `limits` returns a flow's limits by its full name."""
 
-    def __init__(self, load: Load, limits: Callable[[str], Limits]) -> None:
+    def __init__(self, load: Load, limits: Callable[[str], "Limits"]) -> None:
         self._load = load
         self.limits = limits
         #: By flow, and whether they run alone.

@@ -6,17 +6,20 @@ without others: the culprit then dies alone, and the others do not die with it.
 """
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from koco.control.runners.queue import Line
 from koco.control.runners.worker import Runner
-from koco.manifest import model
 from koco.store.model import Execution
+
+if TYPE_CHECKING:
+    from koco.manifest import model
 
 
 class Seclusion:
     """Decides for one pool which runner may run an execution alone."""
 
-    def __init__(self, line: Line, limits: model.Runner) -> None:
+    def __init__(self, line: Line, limits: "model.Runner") -> None:
         self._line = line
         self._limits = limits
         #: The runner that gets nothing new until it is empty, for the first one in line.

@@ -27,7 +27,7 @@ from koco.errors import (
 from koco.events.line import encode_payload
 from koco.forms import json_value_count
 from koco.sdk.endpoint import place, signing
-from koco.sdk.endpoint.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
+from koco.sdk.endpoint.protocol import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
 from koco.sizes import format_size
 from koco.store.model import Answer, Release
 

@@ -4,6 +4,8 @@ The encryption is AES-256-GCM with the secret's name as associated data, so a ro
 another name cannot be decrypted. The store alone reveals nothing, but the data directory reveals
 everything. Values leave only through `values_of`, in calls that are visible neither to Ray's
 dashboard nor to its GCS.
+
+`cryptography` is imported when it is first needed, because it takes 7 MB.
 """
 
 import base64
@@ -13,10 +15,9 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from koco.disk_sync import sync
 from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
@@ -26,6 +27,9 @@ from koco.manifest.problems import InvalidValueError
 from koco.sdk.process.secrets import Masks
 from koco.store.model import Release, ReleaseFailure, Sealed
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 #: The key's file in the data directory.
 KEY_FILE = "secrets.key"
@@ -47,6 +51,10 @@ class SecretError(KocoError):
     exit_code = 2
     http_status = 409
     code = "secret_failed"
+
+
+class _WrongKeyError(Exception):
+    """Data was encrypted with another key."""
 
 
 class KnownSecret(msgspec.Struct, frozen=True):
@@ -73,13 +81,12 @@ class Box:
         self._key = key
 
     @cached_property
-    def _cipher(self) -> AESGCM:
-        return AESGCM(self._key())
+    def _cipher(self) -> "AESGCM":
+        return _cipher(self._key())
 
     def seal(self, data: bytes, name: str) -> bytes:
         """Encrypt data under a name."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return self._MARK + nonce + self._cipher.encrypt(nonce, data, name.encode())
+        return self._MARK + _seal(self._cipher, data, name)
 
     def open(self, data: bytes, name: str) -> bytes:
         """Return the data that was encrypted under a name; other data as it is.
@@ -89,11 +96,9 @@ class Box:
         """
         if not data.startswith(self._MARK):
             return data
-        sealed = data[len(self._MARK) :]
-        nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(nonce, body, name.encode())
-        except InvalidTag:
+            return _open(self._cipher, data[len(self._MARK) :], name)
+        except _WrongKeyError:
             raise SecretError(
                 f"{name!r} was encrypted with another key than the data directory has",
                 hint=f"restore the former {KEY_FILE} from a backup",
@@ -121,9 +126,8 @@ class Vault:
             self._open(others[0])
         else:
             self._make_key()
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = AESGCM(self._key()).encrypt(nonce, value.encode(), name.encode())
-        row = Sealed(name, nonce + sealed, line.timestamp(), by)
+        sealed = _seal(_cipher(self._key()), value.encode(), name)
+        row = Sealed(name, sealed, line.timestamp(), by)
         return await self._store.secrets.put(row)
 
     async def remove(self, name: str) -> None:
@@ -231,10 +235,9 @@ class Vault:
         return None
 
     def _open(self, sealed: Sealed) -> str:
-        nonce, body = sealed.value[:_NONCE_BYTES], sealed.value[_NONCE_BYTES:]
         try:
-            return AESGCM(self._key()).decrypt(nonce, body, sealed.name.encode()).decode()
-        except InvalidTag:
+            return _open(_cipher(self._key()), sealed.value, sealed.name).decode()
+        except _WrongKeyError:
             raise SecretError(
                 f"the secret {sealed.name!r} was not encrypted with the key in {self._path}",
                 hint="restore the former file from a backup; or `koco secret unset` "
@@ -264,10 +267,30 @@ class Vault:
         except FileExistsError:
             return
         with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(AESGCM.generate_key(_KEY_BITS)) + b"\n")
+            file.write(base64.b64encode(os.urandom(_KEY_BITS // 8)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         sync(self._path.parent)
+
+
+def _cipher(key: bytes) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
+
+
+def _seal(cipher: "AESGCM", data: bytes, name: str) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, data, name.encode())
+
+
+def _open(cipher: "AESGCM", sealed: bytes, name: str) -> bytes:
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
+    except InvalidTag:
+        raise _WrongKeyError from None
 
 
 def users_of(name: str, releases: list[Release]) -> list[Release]:

@@ -20,13 +20,13 @@ import msgspec
 from koco import __version__
 from koco.control.storage import web_urls
 from koco.control.storage.download_messages import Order, Result
-from koco.control.storage.public_network import (
+from koco.control.storage.public_backend import (
     NotPublicError,
     Permits,
     PublicBackend,
     UnresolvedError,
-    is_public,
 )
+from koco.control.storage.public_network import is_public
 from koco.control.storage.web_urls import DownloadError
 from koco.sizes import MB
 

@@ -17,7 +17,8 @@ from koco.kodosumi.const import KODOSUMI_EXTRA
 from koco.kodosumi.endpoint import pickles
 from koco.manifest.descriptions import KODOSUMI
 from koco.sdk.endpoint import handlers
-from koco.sdk.endpoint.handlers import ANSWER, LAUNCH, Answer
+from koco.sdk.endpoint.handlers import Answer
+from koco.sdk.endpoint.protocol import ANSWER, LAUNCH
 
 #: The details of a route that its executions show.
 _ABOUT = ("summary", "description", "deprecated")

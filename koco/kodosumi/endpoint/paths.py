@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from koco.errors import InputsError
-from koco.sdk.endpoint.handlers import flow_name
+from koco.sdk.endpoint.protocol import flow_name
 
 _PARAMETER = re.compile(r"\{([A-Za-z_]\w*)(?::(\w+))?\}")
 #: The values of Starlette's kinds of parameters. `path` may have slashes, others have none.

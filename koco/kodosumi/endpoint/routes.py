@@ -22,8 +22,9 @@ from koco.kodosumi.endpoint import paths
 from koco.kodosumi.endpoint.launch import Launch
 from koco.kodosumi.error import InputsError
 from koco.manifest.descriptions import KODOSUMI, FlowDescription
-from koco.sdk.endpoint import handlers
-from koco.sdk.endpoint.handlers import LAUNCH, Answer, Handler, Route
+from koco.sdk.endpoint import handlers, protocol
+from koco.sdk.endpoint.handlers import Answer, Handler, Route
+from koco.sdk.endpoint.protocol import LAUNCH
 from koco.sdk.entrypoints import loader
 
 #: The options of a route that describe its flow, besides those in `openapi_extra`.
@@ -64,7 +65,7 @@ class EnterRoute(Route):
     def describe(self, service: str) -> FlowDescription:
         """Describe the flow of this route."""
         return FlowDescription(
-            name=handlers.flow_name(self.path, service),
+            name=protocol.flow_name(self.path, service),
             path=self.path,
             entrypoint=_name_of(self.handler),
             form=[*self._path_inputs(), *self.model.to_list()],
@@ -141,7 +142,7 @@ class Page:
         text = inspect.cleandoc(function.__doc__ or "").split("\f")[0]
         found = {"summary": title or None, "description": text, **about_flow(self.options)}
         return FlowDescription(
-            name=handlers.flow_name(self.path, service),
+            name=protocol.flow_name(self.path, service),
             path=self.path,
             entrypoint=_name_of(self.handler),
             form=None,

@@ -24,8 +24,9 @@ from koco.kodosumi.endpoint.paths import FlowPaths
 from koco.kodosumi.endpoint.routes import EnterRoute, LooseHandler, Page
 from koco.kodosumi.forms import Model
 from koco.manifest.descriptions import AppDescription
-from koco.sdk.endpoint import handlers, serve_api
-from koco.sdk.endpoint.handlers import FORM, INTERNAL, VALUE, Answer, Handler
+from koco.sdk.endpoint import handlers, protocol, serve_api
+from koco.sdk.endpoint.handlers import Answer, Handler
+from koco.sdk.endpoint.protocol import FORM, INTERNAL, VALUE
 from koco.sdk.endpoint.signature_gate import Gate, path_of
 
 log = logging.getLogger(__name__)
@@ -233,7 +234,7 @@ class ServeAPI(serve_api.ServeAPI):
 
     async def _internal(self, request: Request) -> Answer:
         _, _, kind, name = (*path_of(request.scope).split("/", 3), "", "")[:4]
-        asked = handlers.decode(await request.body())
+        asked = protocol.decode(await request.body())
         try:
             if kind == "locks":
                 return Answer(FORM, await self._lock_form(request, name, asked.get("data")))

@@ -9,7 +9,6 @@ import contextlib
 import datetime as dt
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,14 +21,8 @@ from koco.forms import Element, Model
 from koco.manifest import agent_rules
 from koco.manifest.descriptions import FlowDescription, FlowExample, FlowHints
 from koco.sdk.endpoint.launch import Launch
+from koco.sdk.endpoint.protocol import ERRORS, FAILURE, FORM, LAUNCH, VALUE, flow_name
 from koco.sdk.entrypoints import loader
-
-#: The header that says what an answer is: one of the words below.
-ANSWER = "x-koco-answer"
-LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "failure"
-
-#: The path for questions about locks: neither an author's route nor for other callers.
-INTERNAL = "/_koco"
 
 #: The longest message of a handler's own refusal (characters).
 _SAID_LENGTH = 16_384
@@ -306,16 +299,6 @@ def model_of(given: Any, where: str) -> Model:
     )
 
 
-def flow_name(path: str, service: str) -> str:
-    """Return the name of a path's flow: `/` has the service's name, `/a/b` is `a-b`."""
-    slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
-    if not slug:
-        return service
-    if not slug[0].isalpha():
-        slug = f"flow-{slug}"
-    return slug[:63].rstrip("-")
-
-
 def _describe_value(value: Any) -> str:
     if value is None:
         return "None"
@@ -327,13 +310,3 @@ def _describe_value(value: Any) -> str:
 def encode(answer: Answer) -> bytes:
     """Return an answer's body. Values that are not JSON are kept as their `repr`."""
     return line.encode_payload(answer.body)
-
-
-def decode(body: bytes) -> Any:
-    """Return the JSON in a request's body. Raises `UsageError` if the body is not JSON."""
-    try:
-        return msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(
-            f"the body is not valid JSON: {exc}", hint="send the inputs as an object"
-        ) from exc

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import DeployError
-from koco.sdk.endpoint.handlers import INTERNAL
+from koco.sdk.endpoint.protocol import INTERNAL
 from koco.spelling import nearest
 
 #: The environment variable that lists a replica's public paths, as JSON.

@@ -18,8 +18,9 @@ from starlette.routing import Route as _Path
 from koco.errors import DeployError, KocoError, NotFoundError, UsageError
 from koco.forms import Model
 from koco.manifest.descriptions import AppDescription, AppHandlers
-from koco.sdk.endpoint import handlers
-from koco.sdk.endpoint.handlers import ANSWER, INTERNAL, Answer, Handler, Route
+from koco.sdk.endpoint import handlers, protocol
+from koco.sdk.endpoint.handlers import Answer, Handler, Route
+from koco.sdk.endpoint.protocol import ANSWER, INTERNAL
 from koco.sdk.endpoint.signature_gate import Gate, path_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -189,7 +190,7 @@ class ServeAPI(FastAPI):
     async def _internal(self, request: Request) -> Answer:
         """Answer the control plane's own questions: for a lock's form, and for a lease."""
         _, _, kind, name = (*path_of(request.scope).split("/", 3), "", "")[:4]
-        asked = handlers.decode(await request.body())
+        asked = protocol.decode(await request.body())
         lock, lease = self.locks.get(name), self.leases.get(name)
         data = asked.get("data")
         if kind == "locks":
@@ -215,7 +216,7 @@ class _Endpoint:
             answer: Response = JSONResponse(self._route.describe(service).to_wire())
         else:
             try:
-                inputs = handlers.decode(await request.body())
+                inputs = protocol.decode(await request.body())
                 answer = response(await self._route.answer(request, inputs, service))
             except UsageError as exc:
                 answer = JSONResponse(exc.to_wire(), status_code=exc.http_status)

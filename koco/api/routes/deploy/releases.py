@@ -1,7 +1,7 @@
 """Releases of services: deploy, roll back, and list them."""
 
 import asyncio
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 from litestar import Response, get, post
@@ -29,9 +29,11 @@ from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import key_literals, load
 from koco.manifest.descriptions import AppHandlers
-from koco.manifest.model import Manifest
 from koco.store import model
 from koco.store.model import LAST, Page, ReleaseFailure, ReleaseOrigin
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0
@@ -258,7 +260,7 @@ async def show_release(request: Request, service: str, number: int, wait: float 
     return await Release.render(request, release, waits_for=waits_for, doing=doing)
 
 
-async def _refuse_more_secrets(request: Request, manifest: Manifest) -> None:
+async def _refuse_more_secrets(request: Request, manifest: "Manifest") -> None:
     """Refuse new secrets to callers who are limited to flows: they may belong to other services."""
     asked = set(manifest.secrets)
     if not (request.auth.flows and asked):

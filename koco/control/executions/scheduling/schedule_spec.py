@@ -3,18 +3,20 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from koco.errors import InputsError
 from koco.forms import Model, browser
 from koco.manifest.descriptions import FlowDescription
-from koco.manifest.model import Manifest, Schedule
 from koco.store.model import ReleaseFailure
 
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest, Schedule
 
-def hash_of(schedule: Schedule) -> str:
+
+def hash_of(schedule: "Schedule") -> str:
     """Return a hash of the flow, its inputs and the times. It is the same in the next release."""
     hashed = [schedule.flow, schedule.cron, schedule.timezone, schedule.inputs]
     return hashlib.sha256(msgspec.json.encode(hashed, order="deterministic")).hexdigest()[:16]
@@ -26,7 +28,7 @@ def public_id(service: str, schedule: str) -> str:
 
 
 async def find_problem(
-    manifest: Manifest, flows: Sequence[FlowDescription]
+    manifest: "Manifest", flows: Sequence[FlowDescription]
 ) -> ReleaseFailure | None:
     """Return the first problem with a release's schedules, or None.
 

@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -25,10 +25,13 @@ from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
-from koco.manifest import cron, model
+from koco.manifest import cron
 from koco.store.model import AuditEntry, Execution, Release, Schedule, SchedulePause
 from koco.store.schedules import EACH
 from koco.store.store import Store
+
+if TYPE_CHECKING:
+    from koco.manifest import model
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class Watch:
 
     service: str
     id: str
-    entry: model.Schedule
+    entry: "model.Schedule"
     state: Schedule
     next_s: float | None = None
     #: Why a launch failed, which due time that was (seconds since the epoch), when it is tried
@@ -331,7 +334,7 @@ def _since(release: Release, now_s: float) -> float:
     return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
 
 
-def _missed_times(entry: model.Schedule, after_s: float, due: float) -> list[float]:
+def _missed_times(entry: "model.Schedule", after_s: float, due: float) -> list[float]:
     """Return the due times between two times, which were all missed.
 
     There are at most `cron.MOST`; the last one is the latest in any case.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koco.control.storage import fetch_process, public_network
+from koco.control.storage import fetch_process, public_backend, public_network
 from koco.control.storage.download_messages import Order, Result
 from koco.sizes import MB
 from tests.support.file_site import Site, serving_files
@@ -83,10 +83,10 @@ def test_a_name_that_changes_its_address_is_of_no_use(
 
     def connect(self: Any, host: str, *_: Any, **__: Any) -> Any:
         connected.append(host)
-        raise public_network.httpcore.ConnectError("no route")
+        raise public_backend.httpcore.ConnectError("no route")
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    monkeypatch.setattr(public_network.httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(public_backend.httpcore.SyncBackend, "connect_tcp", connect)
     monkeypatch.setattr(public_network, "PORTS", {port})
     result, _ = fetch(f"http://rebinding.example:{port}/x", permits=public_network.is_public)
     assert "connection to its host failed" in result.error

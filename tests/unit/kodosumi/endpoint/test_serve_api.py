@@ -23,7 +23,7 @@ from koco.kodosumi.error import InputsError
 from koco.kodosumi.launch import Launch
 from koco.kodosumi.serve import ServeAPI, Templates
 from koco.sdk.endpoint import public, serving, signing
-from koco.sdk.endpoint.handlers import ANSWER
+from koco.sdk.endpoint.protocol import ANSWER
 
 KEY = b"k" * 32
 FORM = F.Model(

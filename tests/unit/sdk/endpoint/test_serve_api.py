@@ -19,7 +19,7 @@ from koco.events import datetimes
 from koco.events.line import encode_payload
 from koco.manifest.descriptions import FlowExample, FlowHints
 from koco.sdk.endpoint import serving, signing
-from koco.sdk.endpoint.handlers import ANSWER
+from koco.sdk.endpoint.protocol import ANSWER
 from koco.testing import Outcome
 
 KEY = b"k" * 32
