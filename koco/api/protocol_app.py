@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.plugins.core import MsgspecDIPlugin
 
 from koco.api.http import auth
+from koco.api.http.json_response import JsonResponse
 from koco.api.http.request import Request
 
 
@@ -38,6 +39,7 @@ def make(
         openapi_config=None,
         logging_config=None,
         request_class=Request,
+        response_class=JsonResponse,
         # `Request` counts instead, because the limit is a setting that may change.
         request_max_body_size=None,
         **more,

@@ -299,9 +299,12 @@ async def _authenticate(connection: Connection, secret: str) -> Caller:
 
 def read_secret(connection: Connection) -> str:
     """Return the secret in a connection's headers or cookie, or an empty string."""
-    if token := cookies.read_token(connection):
-        return token
-    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+    # Not by litestar's `headers`, which takes a tenth of what a small request takes in all.
+    headers = connection.scope["headers"]
+    given = next((value for name, value in headers if name == b"authorization"), None)
+    if given is None:
+        return cookies.read_token(connection)
+    scheme, _, secret = given.decode("latin-1").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -25,7 +25,7 @@ def limits_of(manifest: "Manifest", flow: str) -> "Limits":
     for each in manifest.flows:
         if each.name == flow:
             own = {key: getattr(each.limits, key) for key in each.limits.model_fields_set}
-            return manifest.limits.model_copy(update=own)
+            return manifest.limits.model_copy(update=own) if own else manifest.limits
     return manifest.limits
 
 
