@@ -65,6 +65,10 @@ class StoreFacts(Shape):
 
     path: str
     size_bytes: int
+    waits_for: Annotated[
+        Literal["standby"] | None,
+        text("standby", "what changes wait for: a synchronous standby that is away, or null"),
+    ] = None
 
 
 class BlobFacts(Shape):
@@ -176,7 +180,7 @@ async def show_status(request: Request) -> Overview:
             restarts=cluster.restarts,
         ),
         ray=Ray.of(cluster, nodes=[Node.of(each, alive=each.is_alive) for each in cluster.nodes]),
-        store=StoreFacts(parts.store.engine.location, await parts.store.engine.size_bytes()),
+        store=await _store(parts.store.engine),
         blobs=BlobFacts(parts.files.blobs.kept.location),
         services=[
             _service(parts, release, endpoints, unplaced, drift, unseen=unseen)
@@ -188,6 +192,12 @@ async def show_status(request: Request) -> Overview:
         left=await _left(parts, request.auth),
         processes=await _processes(parts.store.engine),
     )
+
+
+async def _store(engine: Engine) -> StoreFacts:
+    misses = await engine.missed_standbys()
+    waits_for: Literal["standby"] | None = None if misses is None else "standby"
+    return StoreFacts(engine.location, await engine.size_bytes(), waits_for)
 
 
 async def _processes(engine: Engine) -> list[Process]:

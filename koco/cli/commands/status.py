@@ -85,6 +85,8 @@ def _lines(status: Overview) -> list[tuple[str, str]]:
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
     lines.append(("store", f"{store['path']}, {format_size(store['size_bytes'])}"))
+    if store.get("waits_for"):
+        lines.append(("", "changes wait for a synchronous standby that is away: `koco doctor`"))
     if blobs := status.get("blobs"):  # older control planes leave it out
         lines.append(("blobs", blobs["path"]))
     if settings := _changed_settings(

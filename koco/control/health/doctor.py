@@ -39,6 +39,14 @@ _RUNNER_S = 2.0
 #: How long each check of `/health` may take, and how old its answer may be (seconds).
 _HEALTH_S, _FRESH_S = 2.0, 1.0
 
+#: How long changes may wait for the store before a reason is looked for (seconds).
+_COMMIT_S = 2.5
+#: The hint for changes that wait for a standby.
+_STANDBY = (
+    "bring it back, or take it out of synchronous_standby_names on the server (ALTER SYSTEM, and"
+    " pg_reload_conf()): reads go on, launches and events wait"
+)
+
 #: Less free space than this causes a warning (bytes).
 _LITTLE_BYTES = 2 * 10**9
 #: The hint for a disk without room for events.
@@ -84,6 +92,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int | None
     executions: dict[str, int]
     store: Literal["ok", "failed"]
+    waits_for: Annotated[
+        Literal["standby"] | None,
+        msgspec.Meta(
+            description="what the store's changes wait for: `standby` is a synchronous standby of"
+            " PostgreSQL that is away"
+        ),
+    ] = None
     late_ms: Annotated[
         int, msgspec.Meta(description="how late the control plane's own process was meanwhile")
     ]
@@ -158,7 +173,8 @@ class Doctor:
 
 async def _health(parts: Parts) -> Health:
     ray, late_of_ray = await _within(_HEALTH_S, parts.cluster.describe())
-    version, late_of_store = await _within(_HEALTH_S, parts.store.engine.probe())
+    engine = parts.store.engine
+    version, late_of_store = await _within(_HEALTH_S, engine.probe())
     tallies = await parts.store.executions.count_by_status()
     wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
     leads = parts.leadership.leads
@@ -167,6 +183,7 @@ async def _health(parts: Parts) -> Health:
     alive = sum(1 for node in nodes if node.is_alive)
     late_s = max(late_of_ray, late_of_store, late_of_troubles)
     is_late = late_s > _HEALTH_S
+    misses = None if version else (await _within(_HEALTH_S, engine.missed_standbys()))[0]
     failed = wrong is None or ray is None or version is None
     degraded = failed or wrong or is_late or parts.disk.trouble or not has_leader
     return Health(
@@ -176,6 +193,7 @@ async def _health(parts: Parts) -> Health:
         restarts=ray.restarts if ray else None,
         executions={status: tallies.get(status, 0) for status in Status if not status.is_final},
         store="failed" if version is None else "ok",
+        waits_for=None if misses is None else "standby",
         late_ms=round(late_s * 1000),
         leads=leads,
     )
@@ -246,7 +264,13 @@ async def _queue(parts: Parts) -> list[Finding]:
 async def _store(parts: Parts) -> list[Finding]:
     engine = parts.store.engine
     await engine.check()  # by a new connection, if there are any: it may be another one than before
-    version = await engine.probe()
+    probing = asyncio.ensure_future(engine.probe())
+    await asyncio.wait({probing}, timeout=_COMMIT_S)
+    if not probing.done() and (names := await engine.missed_standbys()) is not None:
+        probing.cancel()
+        what = f"changes wait for a synchronous standby, and none of {names!r} follows"
+        return [Finding("store", FAILED, f"{what}: {engine.location}", _STANDBY)]
+    version = await probing
     size = format_size(await engine.size_bytes())
     return [Finding("store", OK, f"writable, version {version}, {size}: {engine.location}")]
 

@@ -39,7 +39,7 @@ _ANSWER = {
 #: What `/health` answers meanwhile: see `koco.control.health.doctor.Health`.
 _HEALTH = {
     **{"status": "degraded", "store": "failed", "executions": {}, "late_ms": 0, "leads": False},
-    **dict.fromkeys(("troubles", "nodes", "restarts")),
+    **dict.fromkeys(("troubles", "nodes", "restarts", "waits_for")),
 }
 
 

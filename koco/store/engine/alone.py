@@ -18,6 +18,10 @@ class Alone:
         """False."""
         return False
 
+    async def missed_standbys(self) -> str | None:
+        """Return None: there are none."""
+        return None
+
     async def announce(self, *, url: str, node: str = "") -> None:
         """Do nothing: nobody asks."""
 

@@ -259,6 +259,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def missed_standbys(self) -> str | None:
+        """Return the server's setting with its synchronous standbys if changes wait for them."""
+        ...
+
     async def size_bytes(self) -> int:
         """Return its size on disk."""
         ...

@@ -13,7 +13,7 @@ from koco.errors import KocoError
 from koco.store.engine import protocol
 from koco.store.engine.base import BaseEngine
 from koco.store.engine.group_commit import GroupCommit
-from koco.store.engine.postgres import copying, failures, rights, schema
+from koco.store.engine.postgres import copying, failures, rights, schema, standbys
 from koco.store.engine.postgres.connection import Connection, connect
 from koco.store.engine.postgres.readers import Readers
 from koco.store.engine.postgres.writer import Writer
@@ -36,6 +36,7 @@ class PostgresEngine(BaseEngine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
+        self._watch = standbys.Watch(self.missed_standbys)
 
     @property
     def location(self) -> str:
@@ -71,10 +72,20 @@ class PostgresEngine(BaseEngine):
 
     async def close(self) -> None:
         """Commit pending changes and disconnect."""
+        self._watch.close()
         self._commits.close()
         for readers in self._pools:
             readers.close()
         self._writer.close()
+
+    async def write(self, change: Callable[[protocol.Connection], T], *, grows: bool = False) -> T:
+        """Make a change in the writer's next transaction."""
+        with self._watch.change():
+            return await super().write(change, grows=grows)
+
+    async def missed_standbys(self) -> str | None:
+        """Return the setting with the standbys that changes wait for, if they do."""
+        return await self.read(standbys.missed)
 
     async def read(self, look: Callable[[protocol.Connection], T], *, snapshot: bool = False) -> T:
         """Look in a thread: even a quick look waits for the server."""
