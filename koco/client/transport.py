@@ -410,6 +410,12 @@ class Transport:
             return bare[code]
         if code == NotFoundError.http_status and versions.HEADER in answer.headers:
             return NotFoundError(f"there is nothing at {self.url}{path}")
+        if code >= 500 and versions.HEADER in answer.headers:
+            return UnreachableError(
+                f"{self.url} answers {code}: its control plane runs, but cannot do this now",
+                hint="`koco status` says whether its store answers, and `koco doctor` whether all"
+                " else does: this answer has no reason in it",
+            )
         if code >= 500:
             return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=HINT)
         return self._not_koco(code)

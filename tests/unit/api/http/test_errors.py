@@ -16,7 +16,7 @@ from koco.api.openapi import annotations
 from koco.client import answers
 from koco.client.client import Client
 from koco.client.context_file import Context
-from koco.errors import KocoError
+from koco.errors import KocoError, UnreachableError
 from koco.store.errors import AwayError
 from tests.support.api_server import Api, serving
 from tests.support.checkout import ROOT
@@ -258,3 +258,18 @@ def test_only_admins_hear_where_the_store_is(
     assert ("db.internal" in answer.text) == (key == "root")
     assert ("control.log" in answer.json()["hint"]) == (key != "root")
     assert ("db.internal" in caplog.text) == (key != "root")
+
+
+def test_an_answer_without_a_body_says_whose_it_is(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request of an upload is HEAD: its answer cannot have a reason."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise AwayError("the store could not be read", hint="is it there?")
+
+    monkeypatch.setattr(api.parts.store.uploads, "renew", fail)
+    client = Client(Context("test", api.url, "ada"))
+    with pytest.raises(UnreachableError, match="its control plane runs, but") as caught:
+        client.files._transport.call("HEAD", f"/v1/blobs/{'0' * 64}")
+    assert "koco status" in (caught.value.hint or "")
