@@ -136,8 +136,9 @@ def _start_server(script: str, path: str, command: list[str], environment: dict[
     import fcntl
     import glob
 
-    others = glob.glob(f"{glob.escape(os.path.dirname(path))}/kf-????????")
-    if len(others) >= _MOST:
+    # A server has its lock from its start to its end, also if it is killed and leaves its socket.
+    locks = glob.glob(f"{glob.escape(os.path.dirname(path))}/kf-????????.lock")
+    if sum(_is_held(lock) for lock in locks) >= _MOST:
         return
     held = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -161,6 +162,17 @@ def _start_server(script: str, path: str, command: list[str], environment: dict[
     # All of the words, so that the titles of workers have as much room as in one of Ray's own.
     words = [sys.executable, script, path, str(held), str(raylet), *command]
     os.execve(sys.executable, words, environment)
+
+
+def _is_held(lock: str) -> bool:
+    import fcntl
+
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 if __name__ == "__main__":
