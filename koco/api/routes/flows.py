@@ -216,6 +216,7 @@ async def list_flows(
 ) -> Page[FlowSummary]:
     """List the flows that can be launched."""
     parts, tags, words = request.parts, tag or (), _words(q or "")
+    await parts.schedules.up_to_date()
     entries = [each for each in visible(request) if each.has(tags, words)]
     page = list_query.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
     return Page([FlowSummary.render(parts, entry) for entry in page.items], page.next)
@@ -236,6 +237,7 @@ async def list_tags(request: Request, limit: int = 1000, cursor: str | None = No
 )
 async def show_flow(request: Request, name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
+    await request.parts.schedules.up_to_date()
     entry = auth.find_flow(request, name.lstrip("/"))
     flow = FlowWithForm.render(request.parts, entry)
     # A dict, because the author's further metadata are members, too.

@@ -51,6 +51,7 @@ async def list_schedules(
     request: Request, *, flow: str | None = None, limit: int = 1000, cursor: str | None = None
 ) -> Page[Schedule]:
     """List the schedules of live releases: all that the caller may see, or those of a flow."""
+    await request.parts.schedules.up_to_date()
     found = request.parts.schedule_orders.visible(request.auth.reaches, flow)
     page = list_query.page(
         found, by=lambda each: f"{each.flow} {each.public_id}", limit=limit, cursor=cursor
@@ -65,7 +66,7 @@ async def pause_schedule(request: Request, data: ScheduleName) -> Schedules:
     That survives restarts and deploys. If a flow is named, schedules that later releases add to it
     are paused, too.
     """
-    orders = _orders_of_own(request, data)
+    orders = await _orders_of_own(request, data)
     found = await orders.pause(data.schedule, by=request.auth.name, sees=request.auth.reaches)
     return _changed(request, found)
 
@@ -73,7 +74,7 @@ async def pause_schedule(request: Request, data: ScheduleName) -> Schedules:
 @post("/v1/schedules/resume", status_code=200, guards=[requires("deploy")], errors=_ERRORS)
 async def resume_schedule(request: Request, data: ScheduleName) -> Schedules:
     """Resume a schedule, or all of a flow. Times that passed meanwhile are not made up for."""
-    orders = _orders_of_own(request, data)
+    orders = await _orders_of_own(request, data)
     return _changed(request, await orders.resume(data.schedule, sees=request.auth.reaches))
 
 
@@ -91,6 +92,7 @@ async def trigger_schedule(request: Request, data: ScheduleName) -> Response[Tri
     schedule has `overlap`, it is refused while the last run has not ended. The answer is 201, or
     200 if the idempotency key was already used for this.
     """
+    await request.parts.schedules.up_to_date()
     execution, is_new = await request.parts.schedule_orders.trigger(
         data.schedule,
         user=request.auth.name,
@@ -102,10 +104,11 @@ async def trigger_schedule(request: Request, data: ScheduleName) -> Response[Tri
     return Response(Triggered(execution.fid), status_code=201 if is_new else 200)
 
 
-def _orders_of_own(request: Request, named: ScheduleName) -> ScheduleOrders:
+async def _orders_of_own(request: Request, named: ScheduleName) -> ScheduleOrders:
     """Return what changes schedules. Refuse those of a service that is another person's own."""
     audit.add(request, target=named.schedule)
     orders = request.parts.schedule_orders
+    await request.parts.schedules.up_to_date()
     for each in orders.visible(request.auth.reaches, named.schedule):
         require_own(request.auth, each.service)
     return orders

@@ -157,6 +157,7 @@ async def show_status(request: Request) -> Overview:
     """
     parts = request.parts
     cluster = await parts.cluster.describe()
+    await parts.schedules.up_to_date()
     present = _seen(request.auth, await parts.store.releases.present())
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]

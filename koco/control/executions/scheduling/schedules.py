@@ -114,7 +114,11 @@ class Schedules:
         self._catalog = catalog
         self._launches = launches
         self._stir = asyncio.Event()
-        catalog.on_change = self._stir.set
+        #: Whether live releases have changed since the last `refresh`, and whether this process
+        #: launches what is due: it does not unless it leads.
+        self._is_stale = self._is_leading = False
+        self._refreshing = asyncio.Lock()
+        catalog.on_change = self._note_change
         self._watches: dict[tuple[str, str], Watch] = {}
         #: The same watches, by the full names of their flows.
         self._of: dict[str, list[Watch]] = {}
@@ -123,7 +127,20 @@ class Schedules:
 
     async def recover(self) -> None:
         """Begin with the live releases. The catalog must have been loaded before."""
+        self._is_leading = True
         self._tasks.keep(self._run)
+
+    def _note_change(self) -> None:
+        self._is_stale = True
+        self._stir.set()
+
+    async def up_to_date(self) -> None:
+        """Return once these are the schedules of the releases that are live now.
+
+        Who has just deployed would otherwise meet those of the former release for a moment.
+        """
+        if self._is_leading and (self._is_stale or self._refreshing.locked()):
+            await self.refresh(time.time())
 
     def of(self, flow: str) -> list[ScheduleState]:
         """Return the schedules of a flow, by its full name, with their launches and failures."""
@@ -222,6 +239,15 @@ class Schedules:
 
     async def refresh(self, now_s: float) -> None:
         """Follow the schedules of the live releases, and forget all others."""
+        async with self._refreshing:
+            self._is_stale = False
+            try:
+                await self._refresh(now_s)
+            except BaseException:
+                self._is_stale = True
+                raise
+
+    async def _refresh(self, now_s: float) -> None:
         live = {
             (release.service, schedule_spec.hash_of(entry)): (release, entry)
             for release in self._catalog.releases()
@@ -248,6 +274,9 @@ class Schedules:
         while self._watches.get(key) is watch:
             await self._pace.turn(watch.service)
             try:
+                await self.up_to_date()
+                if self._watches.get(key) is not watch:
+                    return
                 due = await self.attend(key, time.time())
             except Exception as exc:  # report it and try again: a schedule must never stop
                 log.exception("the schedule of %s/%s failed", watch.service, watch.entry.flow)

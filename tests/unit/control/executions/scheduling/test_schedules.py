@@ -334,6 +334,26 @@ def test_schedules_follow_the_catalog(tmp_path: Path) -> None:
     clocked(tmp_path, body)
 
 
+def test_who_has_just_deployed_meets_the_new_schedules(tmp_path: Path) -> None:
+    """Those of the former release are neither shown nor launched, however slow the store is."""
+
+    async def body(c: Clock) -> None:
+        await c.schedules.recover()
+        every_second = {"flow": "flow", "cron": "* * * * * *"}
+        release = await c.w.live()
+        live = msgspec.structs.replace(
+            release, manifest=_scheduled(release.manifest, every_second), flows=(flow(),)
+        )
+        c.catalog.put(live)
+        await asyncio.gather(*(c.schedules.up_to_date() for _ in range(2)))
+        assert [each.cron for each in c.schedules.of("svc/flow")] == ["* * * * * *"]
+        c.catalog.put(msgspec.structs.replace(live, manifest=release.manifest))
+        await c.schedules.up_to_date()
+        assert c.schedules.of("svc/flow") == []
+
+    clocked(tmp_path, body)
+
+
 def test_a_release_whose_schedules_cannot_launch_fails() -> None:
     """The error says which one, why, and what to do."""
     form = Model(InputText(name="who", label="Who", required=True)).to_list()
