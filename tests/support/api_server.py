@@ -15,6 +15,7 @@ import uvicorn
 from argon2 import PasswordHasher
 
 from koco.api.app import create_app
+from koco.control import tasks as background
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
 from koco.control.access.login_throttle import Attempts
@@ -226,8 +227,12 @@ async def _stop(api: Api, running: Any) -> None:
 async def end_others() -> None:
     """End all other tasks of the loop, and the tasks that they start while they end.
 
-    A task that is left when the loop is closed would make a later test fail.
+    A task that is left when the loop is closed would make a later test fail. A pool starts a
+    runner for each that ends, so owners of tasks start no more.
     """
+    loop = asyncio.get_running_loop()
+    for owner in list(background._all):
+        owner._is_stopped |= any(task.get_loop() is loop for task in tuple(owner._spawned))
     for _ in range(10):
         if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
             return
