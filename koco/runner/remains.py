@@ -78,7 +78,7 @@ def collect_from(path: Path) -> Remains:
             batches += _batches(each, path.name)
         # An attempt with a status has ended, so output after its last event is not wanted.
         ended = {each.fid for each in left if each.status is not None}
-        tails = [tail for tail in _tails(path) if tail.fid not in ended]
+        tails = [tail for tail in _tails(path, left) if tail.fid not in ended]
     except (OSError, ValueError) as exc:
         log.warning("the remains of runner %s cannot be read completely: %s", path.name, exc)
     encoded = [wire.encode_batches([batch]) for batch in batches]
@@ -131,17 +131,24 @@ def _consecutive_runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes
         yield first, run
 
 
-def _tails(path: Path) -> list[Tail]:
-    """Return unfinished lines, and what was still in the pipes."""
-    owner, lines = partial_lines.read(path)
+def _tails(path: Path, left: list[backlog.Leftover]) -> list[Tail]:
+    """Return unfinished lines, and what was still in the pipes, apart from what is in events."""
+
+    def events(line: partial_lines.Line) -> set[int]:
+        mine = [each for each in left if (each.fid, each.attempt) == (line.fid, line.attempt)]
+        return {number for each in mine for number in each.lines}
+
+    owner, lines = partial_lines.read(path, events)
     found: dict[tuple[str, int], _Unread] = {}
-    for line, text in lines:
-        found.setdefault((line.fid, line.attempt), _Unread()).add(line, text)
+    for each in lines:
+        whose = each.line.fid, each.line.attempt
+        found.setdefault(whose, _Unread()).add(each)
     if owner is not None:
         unread = found.setdefault((owner.fid, owner.attempt), _Unread())
         for number, (kind, fd) in enumerate(FDS.items(), 1):
+            in_file = pipe_buffer.read(path, fd, events(owner), kept=unread.offsets.get(kind, 0))
             in_pipe = _read_bytes(path / f"{pipe_keeper.PIPE}{number}")
-            unread.output.write_bytes(kind, pipe_buffer.read(path, fd) + in_pipe)
+            unread.output.write_bytes(kind, in_file + in_pipe)
     tails = [Tail(fid, attempt, each.lines()) for (fid, attempt), each in found.items()]
     return [tail for tail in tails if tail.lines]
 
@@ -153,12 +160,16 @@ class _Unread:
         self._lines: list[tuple[Kind, str]] = []
         self.output = Output(lambda kind, text: self._lines.append((kind, text)))
         self._others: list[tuple[Kind, str]] = []
+        #: Up to which offset a pipe's data is in these lines.
+        self.offsets: dict[Kind, int] = {}
 
-    def add(self, line: partial_lines.Line, text: str) -> None:
+    def add(self, found: partial_lines.Found) -> None:
+        line = found.line
         if line.is_first:
-            self.output.write_bytes(line.kind, text.encode())
+            self.output.write_bytes(line.kind, found.text.encode())
+            self.offsets[line.kind] = found.offset
         else:
-            self._others.append((line.kind, text))
+            self._others.append((line.kind, found.text.removesuffix("\r")))
 
     def lines(self) -> list[tuple[Kind, str]]:
         self.output.finish()

@@ -120,7 +120,7 @@ def prepare(
 
     def emit(kind: Kind, text: str) -> None:
         if replay is None:
-            sink.put(launch.fid, line.encode(kind, text), output.on_kept)
+            sink.put(launch.fid, line.encode(kind, text), output.kept)
         else:
             replay.put_line(launch.fid, kind, text, output)
 

@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from koco.events.model import Kind
-from koco.runner.output.partial_lines import Lines
+from koco.runner.output.partial_lines import Kept, Lines
+from koco.runner.output.pipe_buffer import PipeFile
 from koco.sdk.process import secrets
 from koco.sdk.ray_work.registry import Started
 from koco.sdk.steps import places
@@ -44,7 +45,7 @@ os.register_at_fork(after_in_child=_note_fork)
 class _Partial:
     """The beginning of a line that has no newline yet: of one kind, from one thread."""
 
-    __slots__ = ("is_kept", "parts", "pieces", "returned", "size")
+    __slots__ = ("kept", "parts", "pieces", "returned", "size")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -53,8 +54,8 @@ class _Partial:
         self.pieces = 0
         #: Whether the last character was a carriage return, perhaps half of a line's end.
         self.returned = False
-        #: Whether part of the line is in a file.
-        self.is_kept = False
+        #: Where it is kept in files, if it is.
+        self.kept: Kept | None = None
 
     def take(self) -> str:
         text = self.parts[0] if len(self.parts) == 1 else "".join(self.parts)
@@ -80,8 +81,8 @@ class Output:
         self._unfinished = lines
         self._lock = threading.Lock()
         self._is_open = True
-        #: The receiver of a line calls this as soon as the line is kept, before anything else.
-        self.on_kept: Callable[[], None] | None = None
+        #: The files from which the receiver of a line moves it into its own, if there are any.
+        self.kept: Kept | None = None
         #: Whether the line that is being emitted comes from a pipe.
         self.is_piped = False
         self._home: int | None = None
@@ -103,28 +104,24 @@ class Output:
         self,
         kind: Kind,
         data: bytes,
-        done: Callable[[int], None] | None = None,
+        pipe: PipeFile | None = None,
         *,
         is_piped: bool = False,
     ) -> bool:
         """Write bytes in the same way. The last bytes of a character may follow later.
 
-        `done` is called with the number of bytes that are kept elsewhere. `is_piped` says that they
-        come from another process, or from C code.
+        They are the last read of `pipe`, if that is given. `is_piped` says that they come from
+        another process, or from C code.
         """
         with self._lock:
             if not self._is_open:
                 return False
             self.is_piped = is_piped
-            size = 0
-            for piece in [data] if done is None else data.splitlines(keepends=True):
-                size += len(piece)
-                if done is not None:
-                    self.on_kept = functools.partial(done, size)
-                self._add(kind, None, self._decoders[kind].decode(piece))
-                if self.on_kept is not None:
-                    self.on_kept()
-            self.on_kept, self.is_piped = None, False
+            if pipe is None:
+                self._add(kind, None, self._decoders[kind].decode(data))
+            else:
+                self._add_from_file(kind, data, pipe)
+            self.is_piped = False
             return True
 
     def finish(self) -> None:
@@ -139,10 +136,40 @@ class Output:
                 self._unfinished.close()
             self._is_open = False
 
-    def _add(self, kind: Kind, key: int | None, text: str) -> None:
+    def _add_from_file(self, kind: Kind, data: bytes, pipe: PipeFile) -> None:
+        """Add data in pieces of which each becomes one event at most."""
+        rest, decoder, at = self._partial(kind, None), self._decoders[kind], pipe.begin
+        for each in data.splitlines(keepends=True):
+            line = each
+            while line:
+                if rest.returned and not line.startswith(b"\n"):
+                    rest.returned = False
+                    if rest.size:
+                        self._end(kind, rest)
+                room = LINE_CHARS + secrets.masks.longest + 1 - rest.size
+                piece, line = line[: max(room, 1)], line[max(room, 1) :]
+                at += len(piece)
+                text = decoder.decode(piece)
+                # The last bytes of a character that is not complete stay in the file.
+                held = 0 if piece.endswith((b"\n", b"\r")) else len(decoder.getstate()[0])
+                if rest.kept is None:
+                    rest.kept = self._begin(kind, None)
+                rest.kept.set_pipe(pipe, max(at - held, pipe.done))
+                self._add(kind, None, text)
+
+    def _partial(self, kind: Kind, key: int | None) -> _Partial:
         rest = self._partials.get((kind, key))
         if rest is None:
             rest = self._partials[kind, key] = _Partial()
+        return rest
+
+    def _begin(self, kind: Kind, key: int | None) -> Kept:
+        if self._unfinished is None:
+            return Kept()
+        return self._unfinished.begin(kind, is_first=key is None)
+
+    def _add(self, kind: Kind, key: int | None, text: str) -> None:
+        rest = self._partial(kind, key)
         if rest.returned or "\r" in text:
             self._add_returning(kind, rest, text)
         else:
@@ -151,13 +178,18 @@ class Output:
                 self._hold(kind, rest, line)
                 self._end(kind, rest)
             self._hold(kind, rest, tail)
-        if self._unfinished is not None and (rest.size or rest.is_kept):
-            # Keep an unfinished line in a file, so that it survives this process.
-            rest.is_kept = bool(rest.size)
-            if rest.size <= _KEPT_CHARS:
-                self._unfinished.keep(kind, key, "".join(rest.parts))
+        if rest.kept is None and rest.size and self._unfinished is not None:
+            rest.kept = self._begin(kind, key)
+        if (kept := rest.kept) is not None and (rest.size or kept.is_used):
+            # Keep an unfinished line in a file, so that it survives this process. A longer one
+            # stays in the file of its pipe.
+            is_kept = rest.size <= _KEPT_CHARS or self._unfinished is None
+            if is_kept:
+                kept.keep("".join(rest.parts) + "\r" * rest.returned)
         if key is not None and not (rest.size or rest.returned):
             del self._partials[kind, key]  # else it would grow, because threads come and go
+            if rest.kept is not None and self._unfinished is not None:
+                self._unfinished.release(rest.kept)
 
     def _add_returning(self, kind: Kind, rest: _Partial, text: str) -> None:
         """Add text with carriage returns: each ends a line, but never an empty one."""
@@ -188,19 +220,33 @@ class Output:
         if rest.size > LINE_CHARS + kept:
             whole = secrets.mask(rest.take())
             while len(whole) > LINE_CHARS + kept:
-                self._emit(kind, whole[:LINE_CHARS])
+                piece, whole = whole[:LINE_CHARS], whole[LINE_CHARS:]
+                self._send(kind, rest, piece, left=whole)
                 rest.pieces += 1
-                whole = whole[LINE_CHARS:]
             rest.parts, rest.size = [whole], len(whole)
 
     def _end(self, kind: Kind, rest: _Partial) -> None:
         size = rest.size
-        self._emit(kind, rest.take())
+        self._send(kind, rest, rest.take())
         if rest.pieces:
             size += rest.pieces * LINE_CHARS
             pieces, rest.pieces = rest.pieces + 1, 0
             said = f"koco: a line of {size:,} characters on {kind} came in {pieces} pieces"
             self._emit(Kind.STDERR, said)
+
+    def _send(self, kind: Kind, rest: _Partial, text: str, *, left: str = "") -> None:
+        """Emit a line, so that it leaves the files in which its beginning is kept."""
+        kept = rest.kept
+        if kept is None or not kept.is_used:
+            self._emit(kind, text)
+            return
+        kept.stage(left)
+        self.kept = kept
+        try:
+            self._emit(kind, text)
+        finally:
+            self.kept = None
+        kept.settle()
 
 
 current: ContextVar[Output | None] = ContextVar("koco_output", default=None)

@@ -159,6 +159,8 @@ class _ReusedPipe(Pipe):
                 except OSError:  # there is no /proc
                     os.close(self.reader)
                     return False
+            if self._file is not None:
+                self._file.clear()
             os.dup2(self.writer, FDS[self.kind])
             os.close(self.writer)
             self.writer = -1
@@ -177,14 +179,12 @@ class _ReusedPipe(Pipe):
         return super().take(room)
 
     def pass_on(self, data: bytes) -> bool:
-        """Write data to the execution, and empty the file."""
-        file = self._file
-        done = None if file is None else file.mark_done
-        output = self.output
-        is_taken = output is not None and output.write_bytes(self.kind, data, done, is_piped=True)
+        """Write data to the execution, and empty the file unless a long line is unfinished."""
+        file, output = self._file, self.output
+        is_taken = output is not None and output.write_bytes(self.kind, data, file, is_piped=True)
         if not is_taken:
             write_all(self._log, data)
-        if file is not None:
+        if file is not None and (file.is_done or not is_taken):
             file.clear()
         return True
 

@@ -7,13 +7,14 @@ place is not a stored one, the flow does something else there: from then on, all
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from koco.events import line
 from koco.events.model import Kind
 from koco.events.steps import mark_of
 from koco.runner.output.lines import Output
+from koco.runner.output.partial_lines import Kept
 from koco.sdk import tracer
 from koco.sdk.interruption import fence
 from koco.sdk.steps import places
@@ -45,8 +46,8 @@ class _Stored:
 class Sink(tracer.Sink, Protocol):
     """What a replay needs of the sink behind it: of an attempt's, or of a test's."""
 
-    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
-        """Take an event; call `then` once it is kept."""
+    def put(self, fid: str, event: bytes, kept: Kept | None = None) -> None:
+        """Take an event; `kept` has its line so far."""
 
 
 class Replay:
@@ -67,9 +68,9 @@ class Replay:
         """Take the marks of the stored events by place: see `koco.events.steps.marks_of`."""
         self._stored = {place: _Stored(each) for place, each in marks.items()}
 
-    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
+    def put(self, fid: str, event: bytes, kept: Kept | None = None) -> None:
         """Take an event, unless it is stored; see `Attempt.put`."""
-        self._put(fid, event, _place_here(), then)
+        self._put(fid, event, _place_here(), kept)
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event, unless it is stored."""
@@ -80,13 +81,13 @@ class Replay:
     def put_line(self, fid: str, kind: Kind, text: str, output: Output) -> None:
         """Take a line of captured output, unless it is stored."""
         place = PIPE if output.is_piped else _place_here()
-        self._put(fid, line.encode(kind, text), place, output.on_kept)
+        self._put(fid, line.encode(kind, text), place, output.kept)
 
-    def _put(self, fid: str, event: bytes, place: str, then: Callable[[], None] | None) -> None:
+    def _put(self, fid: str, event: bytes, place: str, kept: Kept | None) -> None:
         if not self._is_stored(event, place):
-            self._sink.put(fid, _at(event, place), then)
-        elif then is not None:
-            then()
+            self._sink.put(fid, _at(event, place), kept)
+        elif kept is not None:
+            kept.settle()
 
     def _is_stored(self, event: bytes, place: str) -> bool:
         if (stored := self._stored.get(place)) is None:

@@ -28,6 +28,7 @@ from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
 from koco.runner.output.backlog import Backlog
 from koco.runner.output.outbox import Outbox
+from koco.runner.output.partial_lines import Kept
 from koco.sdk.interruption import fence
 from koco.sdk.process.control_client import Control
 
@@ -59,13 +60,13 @@ class Attempt:
         self._spool = spool
         self._number = number
 
-    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
-        """Take an event; block while the spool is full. `then` is called once it is kept."""
+    def put(self, fid: str, event: bytes, kept: Kept | None = None) -> None:
+        """Take an event; block while the spool is full. `kept` has its line so far."""
         if (mine := fence.here()) is None:
-            self._spool.put(fid, event, self._number, then)
+            self._spool.put(fid, event, self._number, kept)
         else:
             with mine:
-                self._spool.put(fid, event, self._number, then)
+                self._spool.put(fid, event, self._number, kept)
 
     def put_async(self, fid: str, event: bytes) -> Coroutine[Any, Any, None]:
         """Take an event; wait while the spool is full."""
@@ -145,14 +146,12 @@ class Spool:
 
     # any thread
 
-    def put(
-        self, fid: str, event: bytes, attempt: int = 0, then: Callable[[], None] | None = None
-    ) -> None:
-        """Take an event; block while the spool is full. `then` is called once it is kept."""
+    def put(self, fid: str, event: bytes, attempt: int = 0, kept: Kept | None = None) -> None:
+        """Take an event; block while the spool is full. `kept` has its line so far."""
         self._require_own_process()
         with self._lock:
             self._wait_for_room(fid)
-            self._take(fid, event, attempt, then)
+            self._take(fid, event, attempt, kept)
 
     async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; wait while the spool is full."""
@@ -269,18 +268,23 @@ class Spool:
         return outbox if outbox and attempt in (0, outbox.attempt) else None
 
     def _take(
-        self, fid: str, event: bytes, attempt: int, then: Callable[[], None] | None = None
+        self, fid: str, event: bytes, attempt: int, kept: Kept | None = None
     ) -> Outbox | None:
         # This runs once for each event, so it has few steps.
         outbox = self._outboxes.get(fid)
         if outbox is None or (attempt and attempt != outbox.attempt):
             return None  # its attempt is over, but a thread that it left behind still writes
-        if self._backlog is None:
-            outbox.lines.append(event)
-        else:
-            self._backlog.add(outbox, event)
-        if then is not None:
-            then()
+        if kept is not None:
+            kept.announce(outbox.written + 1)
+        try:
+            if self._backlog is None:
+                outbox.lines.append(event)
+            else:
+                self._backlog.add(outbox, event)
+        finally:
+            if kept is not None:
+                # Before the lock is released: once the event is sent, it may leave the backlog.
+                kept.settle()
         self._bytes += len(event)
         outbox.bytes += len(event)
         if fid not in self._refused:

@@ -36,12 +36,10 @@ class Process:
         """Store nothing more."""
         self.is_over = True
 
-    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
-        """Store an event; call `then` after that."""
+    def put(self, fid: str, event: bytes, kept: object = None) -> None:
+        """Store an event."""
         if not self.is_over:
             self._memory.put(event)
-        if then is not None:
-            then()
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Store an event."""

@@ -45,7 +45,7 @@ RUNNER = """
     async def main():
         spool = Spool("r1", never, backlog=home.backlog)
         sink = spool.open("f", 1)
-        output = Output(lambda kind, text: sink.put("f", line.encode(kind, text), output.on_kept),
+        output = Output(lambda kind, text: sink.put("f", line.encode(kind, text), output.kept),
                         lines=home.lines_of("f", 1))
         home.set_pipe_owner("f", 1)
         capture.begin(output)

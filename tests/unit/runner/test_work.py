@@ -41,6 +41,6 @@ def test_only_plain_executions_keep_unfinished_lines(tmp_path: Path, durable: bo
         )
         made.output.write(Kind.STDOUT, "50 %")
         _, lines = partial_lines.read(tmp_path)
-        assert [text for _, text in lines] == ([] if durable else ["50 %"])
+        assert [each.text for each in lines] == ([] if durable else ["50 %"])
 
     asyncio.run(main())

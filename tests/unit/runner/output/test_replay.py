@@ -1,12 +1,15 @@
 """Events of a flow that runs again: each is stored once, and says where it was written."""
 
 import asyncio
+import os
 import threading
+from pathlib import Path
 
 from koco.events import line
 from koco.events.model import Kind
 from koco.events.steps import marks_of
 from koco.runner.output.lines import Output, patch_threads
+from koco.runner.output.pipe_buffer import PipeFile
 from koco.runner.output.replay import Replay
 from koco.runner.output.spool import Spool
 from koco.sdk.steps import places
@@ -101,7 +104,7 @@ def test_events_in_another_order_are_recognised() -> None:
     spooled(body)
 
 
-def test_printed_lines_are_recognised_and_those_of_pipes_are_not() -> None:
+def test_printed_lines_are_recognised_and_those_of_pipes_are_not(tmp_path: Path) -> None:
     """A dropped line counts as kept, so the file of its pipe goes on."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
@@ -110,19 +113,25 @@ def test_printed_lines_are_recognised_and_those_of_pipes_are_not() -> None:
         output = Output(lambda kind, text: replay.put_line("a", kind, text, output))
         before = [line.encode(Kind.STDOUT, "printed"), line.encode(Kind.STDERR, "printed")]
         replay.load(marks_of(before))
-        kept: list[int] = []
+        file, (reader, writer) = PipeFile(tmp_path, 2), os.pipe()
+        done: list[bool] = []
+
+        def read(*, is_piped: bool) -> None:
+            os.write(writer, b"printed\n")
+            output.write_bytes(Kind.STDERR, file.read(reader, 99), file, is_piped=is_piped)
+            done.append(file.is_done)
 
         def flow() -> None:
             places.here.set(tree.main)
             output.write(Kind.STDOUT, "printed\n")
-            output.write_bytes(Kind.STDERR, b"printed\n", kept.append)
-            output.write_bytes(Kind.STDERR, b"printed\n", kept.append, is_piped=True)
+            read(is_piped=False)
+            read(is_piped=True)
             output.write(Kind.STDOUT, "again\n")
 
         thread = threading.Thread(target=flow)
         thread.start()
         await asyncio.to_thread(thread.join)
         assert await stored(shelf, 2) == [("~pipe", "printed"), ("", "again")]
-        assert kept == [8] * 4
+        assert done == [True, True]
 
     spooled(body)
