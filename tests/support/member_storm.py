@@ -71,9 +71,9 @@ def rage(server: postgres.Server, database: str, for_s: float, seed: int) -> Out
     chance, outcome, url = random.Random(seed), Outcome(), server.url(database)
     seats = [Seat(url, name, outcome) for name in NAMES]
     try:
-        until_s = time.monotonic() + for_s
         while not outcome.accepted:
             time.sleep(0.1)
+        until_s = time.monotonic() + for_s
         while time.monotonic() < until_s:
             time.sleep(chance.uniform(0.2, 2))
             what = chance.choices(("kill", "stop", "cut", "restart"), (5, 3, 4, 1))[0]

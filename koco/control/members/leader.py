@@ -12,8 +12,8 @@ from koco.sdk.process import control_client
 from koco.store.engine.protocol import Engine
 from koco.store.members import Leader
 
-#: How long a leader counts as one that has not renewed its lease (seconds). A long transaction
-#: keeps it from doing so, and does not depose it.
+#: How long a leader counts as one that has not renewed its lease (seconds). A slow disk of the
+#: server keeps it from doing so, and does not depose it.
 _FRESH_S = 15.0
 #: How long the answer of the store is believed (seconds).
 _KNOWN_S = 0.5

@@ -1,9 +1,10 @@
 """Who may write to a database, and by which locks: one process alone, or several that share it.
 
 Whoever has it alone holds `_LEADING` and `_PRESENT` for as long as its writing connection lives.
-Those who share it hold `_PRESENT` together, one of them leads and holds `_LEADING`, and each of
-their transactions holds `_WRITING`: the SQL of the repositories is written for one writer. Locks
-are taken in the order in which they are listed, so nobody waits in a circle.
+Those who share it hold `_PRESENT` together. One of them leads and holds `LEADING`, by a connection
+of its own, which only renews its claim. Each of their transactions holds `WRITING`: the SQL of the
+repositories is written for one writer. Locks are taken in the order in which they are listed, so
+nobody waits in a circle.
 """
 
 import time
@@ -20,7 +21,7 @@ from koco.store.errors import DeposedError
 from koco.store.version import LATEST, require_known
 
 #: Advisory locks: the letters `kocp`, `koco` and `kocw`, as numbers.
-_PRESENT, LEADING, _WRITING = 0x6B6F6370, 0x6B6F636F, 0x6B6F6377
+_PRESENT, LEADING, WRITING = 0x6B6F6370, 0x6B6F636F, 0x6B6F6377
 #: How long an opening waits for the lock of a process that has just ended, and for another one to
 #: migrate the tables (seconds).
 _PATIENCE_S, _MIGRATION_S = 5.0, 60.0
@@ -121,7 +122,7 @@ class Shared:
     is_shared, leads = True, False
     # The lock comes first and alone, because what follows must see the commits before it.
     begin = (
-        f"BEGIN; SELECT pg_advisory_xact_lock({_WRITING});"
+        f"BEGIN; SELECT pg_advisory_xact_lock({WRITING});"
         f" SELECT {_NUMBER}, version, opened FROM store"
     )
     skipped = 2
@@ -185,10 +186,18 @@ class Leading(Shared):
         self._backend = backend
 
     def renew(self, db: Connection) -> None:
-        """Join again, and take the lead if nobody else has: the server was started again, say."""
+        """Join again, if no other leader has come."""
         self.rejoin(db)
         if _opened(db) != self.epoch:
             raise deposed(self._location)
+
+    def take_again(self, db: Connection) -> None:
+        """Take the lead with another connection, if nobody else has it: the former one was lost.
+
+        Raises:
+            DeposedError: another process leads.
+        """
+        self.renew(db)
         # The server may not know yet that the former connection is lost.
         db.raw.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks"
@@ -223,7 +232,7 @@ def deposed(location: str) -> DeposedError:
 def turn(db: Connection) -> Iterator[None]:
     """Run a transaction when no other process of a shared store writes."""
     with db.raw.transaction():
-        db.raw.execute(f"SELECT pg_advisory_xact_lock({_WRITING})")
+        db.raw.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
         yield
 
 

@@ -75,11 +75,10 @@ class Writer:
         self._is_moving = False
         self._db: Connection | None = None
         self._wire: wires.Wire | None = None
-        #: Held while the connection is used, so that another one may take its place in between.
+        #: Held while the connection is used.
         self._use = threading.Lock()
+        self._deposing = threading.Lock()
         self._deposed: DeposedError | None = None
-        #: When it last noticed that no server answers (monotonic), and so nobody else has one.
-        self.down_at = 0.0
 
     def open(self) -> None:
         """Connect, take the locks, and migrate the tables.
@@ -96,17 +95,16 @@ class Writer:
             raise
         self._keep(db)
 
-    def adopt(self, db: Connection, right: Right) -> None:
-        """Write with another connection from now on, and by another right."""
+    def adopt(self, right: Right) -> None:
+        """Write by another right from now on."""
         with self._use:
-            self._drop()
             self._right = right
-            self._keep(db)
 
     def depose(self, why: DeposedError) -> None:
         """Write nothing any more. Whoever waits for the server gets this error."""
-        if self._deposed is None:
-            self._deposed = why
+        with self._deposing:
+            is_first, self._deposed = self._deposed is None, self._deposed or why
+        if is_first:
             self._on_deposed()
         if (wire := self._wire) is not None:
             wire.cut()
@@ -268,9 +266,7 @@ class Writer:
 
     def _note_lost(self, cause: psycopg.Error) -> None:
         self._is_moving = self._is_moving or failures.is_read_only(cause)
-        if failures.is_down(cause):
-            self.down_at = time.monotonic()
-        else:
+        if not failures.is_down(cause):
             log.warning("the connection to %s was lost: %s", self._location, cause)
 
     def _failure(self, cause: psycopg.Error, unanswered: _UnansweredError | None) -> KocoError:

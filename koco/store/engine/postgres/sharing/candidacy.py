@@ -133,7 +133,7 @@ class Candidacy:
             self._location,
             found.idle_s,
         )
-        roster.end(db, found)
+        roster.end(db, found, unread_s=LEASE_S)
         return _LONGEST_S
 
     def _forget_wire(self) -> None:

@@ -1,7 +1,6 @@
 """The engine for a database that several processes share, of which one leads."""
 
 import asyncio
-import logging
 import secrets
 from contextlib import closing, suppress
 
@@ -11,12 +10,10 @@ from koco.store.engine.postgres import rights
 from koco.store.engine.postgres.engine import PostgresEngine
 from koco.store.engine.postgres.sharing import roster, signals
 from koco.store.engine.postgres.sharing.candidacy import Candidacy
+from koco.store.engine.postgres.sharing.claim import Claim
 from koco.store.engine.postgres.sharing.listener import Listener
-from koco.store.engine.postgres.sharing.reign import Reign
 from koco.store.engine.postgres.writer import Writer
 from koco.store.members import Leader, Member
-
-log = logging.getLogger(__name__)
 
 
 class SharedEngine(PostgresEngine):
@@ -29,7 +26,8 @@ class SharedEngine(PostgresEngine):
         self._by = secrets.token_hex(6)
         self._leading = asyncio.Lock()
         self._epoch: int | None = None
-        self._reigning: asyncio.Task[None] | None = None
+        self._claim: Claim | None = None
+        self._is_closing = False
 
     @property
     def is_shared(self) -> bool:
@@ -50,10 +48,11 @@ class SharedEngine(PostgresEngine):
 
     async def close(self) -> None:
         """Commit pending changes and leave. If this process leads, another one may at once."""
-        if self._reigning is not None:
-            self._reigning.cancel()
+        self._is_closing = True
         self._listener.close()
         await super().close()
+        if self._claim is not None:
+            self._claim.close()
 
     async def announce(self, *, url: str, node: str = "") -> None:
         """Enter where this process is reached among the members."""
@@ -61,7 +60,7 @@ class SharedEngine(PostgresEngine):
         await self.write(self._identity.announce)
 
     async def lead(self, *, url: str = "") -> int:
-        """Wait in the server's queue for the leader's lock, whose session writes from then on."""
+        """Wait in the server's queue for the leader's lock."""
         async with self._leading:
             if self._writer.deposed is not None:
                 raise self._writer.deposed
@@ -114,25 +113,21 @@ class SharedEngine(PostgresEngine):
             db, right = await candidacy.win()
         except psycopg.Error as exc:
             raise self._not_opened(exc) from exc
-        await asyncio.to_thread(self._writer.adopt, db, right)
-        self._reigning = asyncio.create_task(self._reign(right.epoch))
+        self._claim = Claim(
+            db,
+            right,
+            connect=self._connect,
+            look=lambda: self._quick.read(roster.epoch, snapshot=False),
+            location=self.location,
+            on_lost=lambda: self._writer.depose(rights.deposed(self.location)),
+            on_moved=self._move,
+        )
+        await asyncio.to_thread(self._writer.adopt, right)
         return right.epoch
 
-    async def _reign(self, epoch: int) -> None:
-        reign = Reign(
-            epoch,
-            renew=lambda: self.write(lambda db: roster.renew(db, epoch)),
-            look=lambda: self.read(roster.epoch),
-            down_at=lambda: self._writer.down_at,
-        )
-        try:
-            await reign.last()
-        except Exception:
-            log.exception("the claim to lead cannot be renewed")
-        self._writer.depose(rights.deposed(self.location))
-
     def _fall(self) -> None:
-        self.on_deposed()
+        if not self._is_closing:
+            self.on_deposed()
 
     def _hear(self, heard: signals.Heard) -> None:
         if heard.has_gap:

@@ -39,9 +39,8 @@ class Reign:
     async def last(self) -> None:
         """Return once another process leads, or may.
 
-        A claim that cannot be renewed is not lost as long as a look says that it is not: another
-        process may stand still in a transaction, or the server's disk be slow. And nobody else
-        leads while there is no server.
+        A claim that cannot be renewed is not lost as long as a look says that it is not: the
+        server's disk may be slow. And nobody else leads while there is no server.
         """
         renewing: asyncio.Future[object] | None = None
         while True:

@@ -9,7 +9,7 @@ from koco import __version__
 from koco.store.engine import protocol
 from koco.store.engine.postgres import schema
 from koco.store.engine.postgres.connection import Connection
-from koco.store.engine.postgres.rights import LEADING, turn
+from koco.store.engine.postgres.rights import LEADING, WRITING, turn
 from koco.store.members import Leader, Member
 
 _TABLES = """
@@ -59,9 +59,8 @@ _CROWN = """
 _RENEW = (
     "UPDATE leader SET renewed = clock_timestamp(), backend = pg_backend_pid() WHERE epoch = :epoch"
 )
-#: Who has the lock, and since when it does nothing. A leader that is alone in a long transaction
-#: cannot renew its claim meanwhile, but it does something. A server that does not keep track of
-#: that still knows the claim.
+#: Who has the lock, and since when it does nothing. A server that does not keep track of that still
+#: knows the claim.
 _HOLDER = f"""
     SELECT a.pid, a.backend_start, a.state = 'active' AND coalesce(wait_event_type, '') <> 'Client',
         coalesce({_AGE.format("a.state_change")}, {_AGE.format("l.renewed")}, 0)
@@ -73,6 +72,16 @@ _HOLDER = f"""
 _END = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE pid = %s AND backend_start = %s
+"""
+#: Ends the transaction that keeps all others from writing if its process does not read what the
+#: server sends: that of the former leader, perhaps, which stands still. One that does nothing in a
+#: transaction loses its session anyway.
+_END_UNREAD = f"""
+    SELECT pg_terminate_backend(a.pid) FROM pg_locks k
+        JOIN pg_database d ON d.oid = k.database JOIN pg_stat_activity a ON a.pid = k.pid
+        WHERE k.locktype = 'advisory' AND k.classid = 0 AND k.objid = {WRITING} AND k.granted
+        AND d.datname = current_database() AND a.state = 'active' AND a.wait_event_type = 'Client'
+        AND clock_timestamp() - a.state_change > make_interval(secs => %s)
 """
 
 
@@ -138,14 +147,15 @@ def holder(db: Connection) -> Holder | None:
     return None if row is None else Holder(*row)
 
 
-def end(db: Connection, found: Holder) -> None:
-    """End a session."""
+def end(db: Connection, found: Holder, *, unread_s: float) -> None:
+    """End a session, and a transaction whose process has not read for some time."""
     db.raw.execute(_END, (found.backend, found.began))
+    db.raw.execute(cast(Any, _END_UNREAD), (unread_s,))
 
 
-def renew(db: protocol.Connection, epoch: int) -> None:
-    """Renew a leader's claim."""
-    db.execute(_RENEW, {"epoch": epoch})
+def renew(db: Connection, epoch: int) -> bool:
+    """Renew a leader's claim; False if another process leads."""
+    return db.execute(_RENEW, {"epoch": epoch}).rowcount > 0
 
 
 def epoch(db: protocol.Connection) -> int:

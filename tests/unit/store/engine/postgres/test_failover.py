@@ -160,7 +160,7 @@ def test_a_leader_that_no_longer_reaches_the_server_knows_that_it_may_not_lead(
 
 
 def test_a_leader_may_work_on_one_transaction_for_long(tmp_path: Path) -> None:
-    """It cannot renew its claim meanwhile, but it does something."""
+    """Its claim is renewed beside it."""
 
     async def main() -> None:
         async with sharing(url_for(tmp_path), "a", "b") as (a, b):
@@ -176,6 +176,57 @@ def test_a_leader_may_work_on_one_transaction_for_long(tmp_path: Path) -> None:
             assert not leading.done()
             await launch(a.store)
             assert not a.falls
+            leading.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_leader_whose_event_loop_is_busy_leads_on(tmp_path: Path) -> None:
+    """It renews its claim in a thread, for longer than the lease lasts."""
+    url = url_for(tmp_path)
+
+    async def main() -> None:
+        with processes(url, "next") as [next_one]:
+            async with sharing(url, "leader") as (leader,):
+                epoch = await leader.lead()
+                next_one.tell("lead")
+                await asyncio.sleep(1.3)
+                until_s = time.monotonic() + 5
+                while time.monotonic() < until_s:
+                    pass
+                await launch(leader.store)
+                await asyncio.sleep(0.5)
+                assert not leader.falls
+                found = await leader.store.engine.leader()
+                assert found is not None
+                assert (found.epoch, found.age_s < 2) == (epoch, True)
+
+    asyncio.run(main())
+
+
+def test_a_leader_whose_writer_is_blocked_leads_on(tmp_path: Path) -> None:
+    """The server ends the session that stands still in a transaction; it is made again."""
+
+    async def main() -> None:
+        async with sharing(url_for(tmp_path), "leader", "next") as (leader, next_one):
+            await leader.lead()
+            leading = asyncio.create_task(next_one.lead())
+            await asyncio.sleep(1.3)
+            runs: list[float] = []
+
+            def change(db: Connection) -> None:
+                db.execute("UPDATE tallies SET count = count")
+                runs.append(time.monotonic())
+                if len(runs) == 1:
+                    time.sleep(4)
+                db.execute("UPDATE tallies SET count = count")
+
+            await leader.store.engine.write(change)
+            await launch(leader.store)
+            await asyncio.sleep(1.5)
+            assert len(runs) == 2
+            assert not leading.done()
+            assert not leader.falls
             leading.cancel()
 
     asyncio.run(main())

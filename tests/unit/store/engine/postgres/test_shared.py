@@ -70,7 +70,7 @@ def test_a_wait_for_the_lead_may_be_cancelled(tmp_path: Path) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await given_up
             await launch(b.store)
-            a.store.engine._writer.close()  # type: ignore[attr-defined]
+            a.store.engine._claim.close()  # type: ignore[attr-defined]
             assert await asyncio.wait_for(kept, 2)
 
     asyncio.run(main())
