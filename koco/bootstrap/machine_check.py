@@ -51,11 +51,13 @@ def store(url: str | None) -> str:
     return address.check(url)
 
 
-def processes(api: object, store: str) -> int:
+def processes(api: object, store: str, *, asked_on: str | None = None) -> int:
     """Return how many processes the control plane has, with this database, or "" for a file.
 
+    `asked_on` is the resource that was asked for the nodes of further ones.
+
     Raises:
-        UsageError: several need a database.
+        UsageError: several need a database, or there are no further ones.
     """
     count = int(str(api or 1))  # the number that the command has checked
     if count > 1 and not store:
@@ -63,6 +65,11 @@ def processes(api: object, store: str) -> int:
             f"a store in a file has one process, not {count}",
             hint="`--store postgresql://…` names a database that several can use; `--api 1`"
             " returns to one",
+        )
+    if count == 1 and asked_on:
+        raise UsageError(
+            f"--api-on {asked_on} places further processes, and there is only one",
+            hint="`--api 3` starts three; they need a store in PostgreSQL",
         )
     return count
 

@@ -17,8 +17,8 @@ class Order:
     #: Whether the running Ray's dashboard has died and must be started again.
     needs_dashboard: bool = False
     #: The options that the user set for the control plane, by the names of
-    #: `koco.control.start.Start`: host, port, url, data_dir, store, blobs, api, tls_cert, tls_key.
-    #: A running control plane that differs from them is replaced.
+    #: `koco.control.start.Start`: host, port, url, data_dir, store, blobs, api, api_on,
+    #: tls_cert, tls_key. A running control plane that differs from them is replaced.
     asked: dict[str, Any] = field(default_factory=dict)
     #: The values of options that the user did not set. A running control plane may differ from
     #: them.

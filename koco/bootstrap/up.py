@@ -38,7 +38,9 @@ def up(order: Order) -> dict[str, Any]:
         signed = head_key.sign_request(data_dir, "configure", values=order.settings)
         ray.get(control.operate.remote(signed), timeout=30)
     start = msgspec.convert(ready["start"], Start)
-    started = members.start(start, lambda number: _start_actor(start, generation, number))
+    started = members.start(
+        start, generation, lambda number: _start_actor(start, generation, number)
+    )
     return {"ray": ray.__version__, "admitted": admitted, "members": started, **done, **ready}
 
 
@@ -95,7 +97,7 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
     wanted = {**order.defaults, **were, **order.asked}
     node = ray.util.get_node_ip_address()
     store = machine_check.store(wanted.get("store"))
-    api = machine_check.processes(wanted.get("api"), store)
+    api = machine_check.processes(wanted.get("api"), store, asked_on=order.asked.get("api_on"))
     cert, key = machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     host, port = wanted.get("host") or node, int(wanted["port"])
     if former is None or (host, port) != (former.host, former.port):
@@ -110,6 +112,7 @@ def _options(order: Order, *, former: Start | None = None) -> Start:
         store=store,
         blobs=blobs_check.place(wanted.get("blobs"), data_dir),
         api=api,
+        api_on=wanted.get("api_on") or "",
         host=host,
         port=port,
         url=wanted["url"],
@@ -136,7 +139,7 @@ def _start_actor(start: Start, generation: int, number: int = 0) -> Any:
 
         store_check.reach(start.store)
     first = {"name": control_client.name(generation), "resources": ON_HEAD}
-    options = members.options(generation, number) if number else first
+    options = members.options(start, generation, number) if number else first
     return (
         ray.remote(ControlPlane)
         .options(

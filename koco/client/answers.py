@@ -949,6 +949,13 @@ class Process(TypedDict):
     leads: bool
 
 
+class MissingProcess(TypedDict):
+    """A process of the control plane that does not run."""
+
+    name: str
+    why: str
+
+
 class Overview(TypedDict):
     """The state of the control plane, the cluster and the executions."""
 
@@ -962,3 +969,4 @@ class Overview(TypedDict):
     settings: NotRequired[dict[str, str | float | bool | list[str] | None] | None]
     left: NotRequired[list[LeftOver] | None]
     processes: NotRequired[list[Process]]
+    missing: NotRequired[list[MissingProcess]]

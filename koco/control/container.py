@@ -33,6 +33,7 @@ from koco.control.services.endpoint_client import Endpoints
 from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
+from koco.control.start import Start
 from koco.control.storage.chunked import ChunkedUploads
 from koco.control.storage.disk import Disk
 from koco.control.tracing.exporter import Exporter
@@ -75,6 +76,8 @@ class Parts:
     settings: Settings
     streams: Streams
     rates: Rates
+    #: The options that this process was started with.
+    start: Start
     url: str
     #: The URL at which nodes and flows reach their part of the API.
     node_url: str

@@ -14,6 +14,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     store: str = ""
     #: How many processes the control plane has; more than one need a store in PostgreSQL.
     api: int = 1
+    #: The Ray resource of the nodes that may have the processes beside the first; otherwise any.
+    api_on: str = ""
     #: A directory or `s3://BUCKET/PREFIX` for blobs; otherwise they are in the data directory.
     blobs: str = ""
     host: str = "127.0.0.1"

@@ -4,12 +4,14 @@ import contextlib
 import copy
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -174,6 +176,39 @@ def test_a_leader_that_was_stopped_writes_nothing_afterwards(
     for fid in fids[:-1]:
         _are_whole(there.events(fid), results=200)
     assert _epoch(server) == epoch + 1
+
+
+def test_further_processes_run_where_a_resource_is(app: Koco) -> None:
+    """One on each such node; those without one wait for it, and it is said what to do."""
+    said = app.run("up", "--api", "3", "--api-on", "koco-api").ok()
+    assert "waits for a node with koco-api (2 needed, 0 there)" in said.err
+    status = app.get("/v1/status")
+    assert [each["name"].count(":") for each in status["processes"]] == [1]
+    waiting = [each["name"] for each in status["missing"]]
+    assert len(waiting) == 2 and "0 there" in status["missing"][0]["why"]
+    with app.another_node() as plain, app.another_node(resources={"koco-api": 1}) as first:
+        eventually(lambda: len(app.get("/v1/status")["processes"]) == 2, within_s=60)
+        [left] = app.get("/v1/status")["missing"]
+        assert "1 there" in left["why"]
+        assert "is missing" in app.run("status").out
+        assert f"{left['name']} is missing" in app.run("doctor").out
+        with app.another_node(resources={"koco-api": 1}) as second:
+            eventually(lambda: len(app.get("/v1/status")["processes"]) == 3, within_s=60)
+            found = app.get("/v1/status")
+            assert found["missing"] == []
+            pids = {each["pid"] for each in found["processes"] if each["name"] in waiting}
+            assert {_node_of(pid, (plain, first, second)) for pid in pids} == {first, second}
+    eventually(lambda: len(app.get("/v1/status")["missing"]) == 2, within_s=60)
+    said = app.run("up", "--api", "3", "--api-on", "").ok()
+    assert " is at http://127.0.0.1:" in said.err
+    assert len(eventually(lambda: app.get("/v1/status")["processes"])) == 3
+
+
+def _node_of(pid: int, nodes: Sequence[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """The node whose process this is."""
+    above = {each.pid for each in psutil.Process(pid).parents()}
+    [found] = [each for each in nodes if each.pid in above]
+    return found
 
 
 def test_a_change_of_their_number_is_an_upgrade(app: Koco) -> None:

@@ -19,6 +19,7 @@ from koco.control.container import Parts
 from koco.control.executions.leftovers import LeftOver
 from koco.control.executions.scheduling.schedules import ScheduleState
 from koco.control.health import problems
+from koco.control.members import missing
 from koco.control.settings import Settings
 from koco.errors import KocoError
 from koco.store.engine.protocol import Engine
@@ -122,6 +123,13 @@ class Process(Shape):
     leads: bool
 
 
+class MissingProcess(Shape):
+    """A process of the control plane that has not started, or that has ended."""
+
+    name: Annotated[str, text("member:1:2")]
+    why: str
+
+
 class Overview(Shape):
     """The state of the control plane, the cluster, the services and the executions."""
 
@@ -146,6 +154,9 @@ class Overview(Shape):
     processes: Annotated[
         list[Process], Meta(description="the control plane's processes, if it has several")
     ]
+    missing: Annotated[
+        list[MissingProcess], Meta(description="those of its processes that do not run now")
+    ]
 
 
 @get("/v1/status", guards=[requires("read")])
@@ -167,6 +178,7 @@ async def show_status(request: Request) -> Overview:
     shown |= coming.keys()
     draining = _seen(request.auth, await _draining(parts, shown=shown))
     endpoints, drift, unseen = await _endpoints(parts, live)
+    gone = await missing.find(parts.store.engine, parts.start, cluster.nodes)
     unplaced = await problems.of_runners(parts, live)
     for release in first:
         if waits := await parts.deployer.waits_for(release):
@@ -192,6 +204,7 @@ async def show_status(request: Request) -> Overview:
         mortal=await parts.store.executions.count_mortal(request.auth.sight),
         left=await _left(parts, request.auth),
         processes=await _processes(parts.store.engine),
+        missing=[MissingProcess.of(each) for each in gone],
     )
 
 

@@ -128,7 +128,7 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     data_dir = machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
     blobs_check.place(wanted.get("blobs"), data_dir)
     store = machine_check.store(wanted.get("store"))
-    machine_check.processes(wanted.get("api"), store)
+    machine_check.processes(wanted.get("api"), store, asked_on=asked.get("api_on"))
     if store:
         from koco.bootstrap import store_check  # the driver of the database
 
@@ -215,7 +215,7 @@ def _start_parts(
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
     context = context._replace(url=answer["url"], cluster=kept)
     local_home.save_answering(context)
-    more = {name: answer[name] for name in ("ray", "version", "replaced")}
+    more = {name: answer[name] for name in ("ray", "version", "replaced", "members")}
     return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)
 
 

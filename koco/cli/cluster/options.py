@@ -1,6 +1,7 @@
 """Options that `koco up` passes to a control plane, on this machine or on a cluster elsewhere."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ _KEPT = {
     "store": "store",
     "blobs": "blobs",
     "api": "processes",
+    "api_on": "processes_on",
     "tls_cert": "tls_cert",
     "tls_key": "tls_key",
 }
@@ -31,6 +33,8 @@ _MOVES = ("host", "port", "tls_cert", "tls_key", "url")
 MOST_PROCESSES = 16
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
+#: The names of Ray's resources that can be asked for: no `node:…`, which is one node only.
+_RESOURCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ def check(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         )
     if not 1 <= asked.get("api", 1) <= MOST_PROCESSES:
         raise UsageError(f"--api is a number of processes, from 1 to {MOST_PROCESSES}")
+    if (on := asked.get("api_on")) and not _RESOURCE.fullmatch(on):
+        raise UsageError(
+            f"--api-on {on!r} is not the name of a resource",
+            hint="a name as koco-api in `ray start --resources '{\"koco-api\": 1}'`",
+        )
     if asked.get("url"):
         asked["url"] = url.check(asked["url"], "--public-url")
     if asked.get("store"):
@@ -150,7 +159,7 @@ def options_to_keep(start: Mapping[str, Any]) -> dict[str, Any]:
     They are kept even if somebody else requested them, because the next `koco up` must not begin
     another store.
     """
-    names = ("port", "data_dir", "store", "blobs", "api", "tls_cert", "tls_key")
+    names = ("port", "data_dir", "store", "blobs", "api", "api_on", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}
 
 

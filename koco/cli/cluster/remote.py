@@ -125,7 +125,7 @@ def _bring_up(
     context_file.save_begun(context)
     _require_reachable(context, answer["start"])
     _finish(context)
-    more = {name: answer[name] for name in ("ray", "version", "started", "replaced")}
+    more = {name: answer[name] for name in ("ray", "version", "started", "replaced", "members")}
     return _result(context, **more)
 
 

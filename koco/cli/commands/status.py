@@ -7,7 +7,7 @@ from koco.cli import connection
 from koco.cli.arguments import Contexts
 from koco.cli.parameters import Option
 from koco.cli.terminal import output, schedule_text, times
-from koco.client.answers import LeftOver, Node, Overview, Process, Ray
+from koco.client.answers import LeftOver, MissingProcess, Node, Overview, Process, Ray
 from koco.plurals import counted
 from koco.sizes import GB, format_size
 
@@ -81,6 +81,7 @@ def _lines(status: Overview) -> list[tuple[str, str]]:
             f"up since {times.at(plane['started'])}, {counted(plane['restarts'] or 0, 'restart')}",
         ),
         *(("", _process(each)) for each in status.get("processes") or ()),
+        *(("", _missing(each)) for each in status.get("missing") or ()),
         ("ray", f"{_versions(ray)}, {counted(len(ray['nodes']), 'node')}"),
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
@@ -118,6 +119,10 @@ def _lines(status: Overview) -> list[tuple[str, str]]:
 def _process(process: Process) -> str:
     leads = ", leads" if process["leads"] else ""
     return f"{process['name']} at {process['url']}, process {process['pid']}{leads}"
+
+
+def _missing(process: MissingProcess) -> str:
+    return f"{process['name']} is missing: {process['why']}"
 
 
 def _left_over(left: LeftOver) -> str:

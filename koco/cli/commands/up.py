@@ -54,6 +54,13 @@ def command(
         int | None,
         Option(metavar="N", help="How many processes the control plane has; needs --store."),
     ] = None,
+    api_on: Annotated[
+        str | None,
+        Option(
+            metavar="RESOURCE",
+            help="With --api: only nodes with this Ray resource have further processes.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         str | None, Option(metavar="FILE", help="The TLS certificate (PEM), on the head.")
     ] = None,
@@ -106,6 +113,7 @@ def command(
         "data_dir": data_dir,
         "store": store,
         "api": api,
+        "api_on": api_on,
         "blobs": blobs,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
@@ -140,7 +148,9 @@ def command(
         output.note(f"upgraded the control plane in place, from koco {former}")
     for member in result.get("members", ()):
         if why := member["error"]:
-            output.note(f"process {member['name']} has not started yet: {why}")
+            output.note(f"{member['name']} has not started yet: {why}")
+        else:
+            output.note(f"{member['name']} is at {member['url']}")
     where = result["address"] if ray is None else result["dashboard"]
     output.note(f"Ray {result['ray']} at {where}, control plane {result['version']}")
     output.note(f"context {result['context']!r} is in {result['contexts']}")

@@ -184,6 +184,7 @@ async def assemble(
         settings=settings,
         streams=access.streams,
         rates=access.rates,
+        start=start,
         url=start.url,
         node_url=start.node_url,
         code=code,

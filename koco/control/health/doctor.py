@@ -22,6 +22,7 @@ from koco.cluster.serve import name_of
 from koco.control import patient_wait
 from koco.control.container import Parts
 from koco.control.health import event_canary, problems
+from koco.control.members import missing
 from koco.control.runners.worker import Runner
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
@@ -221,6 +222,15 @@ async def _control_plane(parts: Parts) -> list[Finding]:
         return [Finding("control plane", OK, what)]
     hint = f"{parts.data_dir / 'control.log'} on the head says why"
     return [Finding("control plane", WARNING, f"{what}, restarted {restarts} times", hint)]
+
+
+async def _processes(parts: Parts) -> list[Finding]:
+    if (count := parts.start.api) == 1:
+        return []
+    nodes = (await parts.cluster.describe()).nodes
+    gone = await missing.find(parts.store.engine, parts.start, nodes)
+    found = [Finding("process", WARNING, f"{each.name} is missing", each.why) for each in gone]
+    return found or [Finding("processes", OK, f"{count} share the store, and one leads")]
 
 
 async def _services(parts: Parts) -> list[Finding]:
@@ -442,6 +452,7 @@ async def _webhooks(parts: Parts) -> list[Finding]:
 
 _LOOKS: dict[str, Look] = {
     "control plane": _control_plane,
+    "processes": _processes,
     "store": _store,
     "disk": _disk,
     "blobs": _blobs,

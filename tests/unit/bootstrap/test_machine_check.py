@@ -110,6 +110,15 @@ def _addresses() -> list[str]:
     ]
 
 
+def test_a_resource_for_further_processes_needs_further_ones() -> None:
+    """One that was asked for an earlier control plane counts no more, and does no harm."""
+    with pytest.raises(UsageError, match="there is only one") as caught:
+        machine_check.processes(None, "", asked_on="koco-api")
+    assert "`--api 3`" in str(caught.value.hint)
+    assert machine_check.processes(3, "postgresql://db/koco", asked_on="koco-api") == 3
+    assert machine_check.processes(1, "") == 1
+
+
 # what was asked
 
 DEFAULTS = {"host": "127.0.0.1", "port": 8400, "data_dir": "/d"}
@@ -131,6 +140,18 @@ def test_requested_options_are_remembered_and_can_be_reset() -> None:
     assert back.all["data_dir"] == "/d"
     assert back.all["url"] == "http://127.0.0.1:8400"
     assert back.kept == {"api": 8400}
+
+
+def test_the_nodes_of_further_processes_are_remembered_and_can_be_reset() -> None:
+    """By a resource's name, and nothing else."""
+    first = wanted(options.check({"api": 3, "api_on": "koco-api"}, is_here=True))
+    again = wanted({}, first.kept)
+    assert (again.asked, again.all["api_on"]) == ({}, "koco-api")
+    back = wanted(options.check({"api_on": ""}, is_here=True), first.kept)
+    assert (back.asked["api_on"], back.kept["processes"]) == (None, 3)
+    assert "processes_on" not in back.kept
+    with pytest.raises(UsageError, match="is not the name of a resource"):
+        options.check({"api_on": "node:10.0.0.1"}, is_here=True)
 
 
 @pytest.mark.parametrize(

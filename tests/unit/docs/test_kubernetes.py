@@ -21,6 +21,7 @@ from tests.support.checkout import ROOT
 from tests.support.kubernetes_schemas import FOLDER, KINDS
 
 BASE = ROOT / "docs/kubernetes"
+THREE = BASE / "three-processes"
 PAGE = (ROOT / "docs/kubernetes.md").read_text()
 KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -88,8 +89,11 @@ def test_each_object_is_as_its_schema_says(found: dict[str, Any]) -> None:
 
 def test_every_file_is_in_the_kustomization() -> None:
     """No object is forgotten."""
-    files = {path.name for path in BASE.iterdir()} - {"kustomization.yaml"}
+    files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert files == set(KUSTOMIZATION["resources"])
+    three = yaml.safe_load((THREE / "kustomization.yaml").read_text())
+    named = {*three["resources"], *(each["path"] for each in three["patches"] if "path" in each)}
+    assert {path.name for path in THREE.iterdir()} - {"kustomization.yaml"} == named
 
 
 @pytest.mark.parametrize(
@@ -223,6 +227,7 @@ def test_versions_agree() -> None:
 
     [image] = KUSTOMIZATION["images"]
     assert image["newTag"] == __version__
+    assert yaml.safe_load((THREE / "kustomization.yaml").read_text())["images"] == [image]
     assert set(re.findall(r"/koco:([\w.]+)", PAGE)) == {__version__}
     args = dict(each.split("=") for each in instructions("ARG"))
     assert the("RayCluster", "koco")["spec"]["rayVersion"] == args["RAY"]
@@ -252,7 +257,7 @@ def test_the_image_has_what_it_copies_and_is_not_roots() -> None:
 def test_the_overlay_of_the_page_builds(tmp_path: Path) -> None:
     """What it changes is changed, and every object is still as its schema says."""
     [overlay] = [
-        each for each in re.findall(r"```yaml\n(.*?)^```", PAGE, re.M | re.S) if "../base" in each
+        each for each in re.findall(r"```yaml\n(.*?)^```", PAGE, re.M | re.S) if "../base\n" in each
     ]
     shutil.copytree(BASE, tmp_path / "base")
     (tmp_path / "overlay").mkdir()
@@ -279,8 +284,12 @@ def test_the_overlay_of_the_page_builds(tmp_path: Path) -> None:
 def test_the_patch_for_postgresql_builds(tmp_path: Path) -> None:
     """The head's pod gets the password's file where the options name it."""
     blocks = re.findall(r"```yaml\n(.*?)^ *```", PAGE, re.M | re.S)
-    [overlay] = [yaml.safe_load(each) for each in blocks if "../base" in each]
-    [options] = [yaml.safe_load(each)[0] for each in blocks if "options=" in each]
+    [overlay] = [yaml.safe_load(each) for each in blocks if "../base\n" in each]
+    [options] = [
+        yaml.safe_load(each)[0]
+        for each in blocks
+        if "options=" in each and "components:" not in each
+    ]
     [patch] = [textwrap.dedent(f"  {each}") for each in blocks if "initContainers" in each]
     overlay["configMapGenerator"][0]["literals"].append(options)
     overlay["patches"].append({"target": {"kind": "RayCluster", "name": "koco"}, "patch": patch})
@@ -301,6 +310,104 @@ def test_the_patch_for_postgresql_builds(tmp_path: Path) -> None:
     assert head["initContainers"][0]["command"][-1] == path
     mounts = [each["mountPath"] for each in head["containers"][0]["volumeMounts"]]
     assert str(Path(path).parent) in mounts
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The objects of the page's overlay with the component for three processes."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl builds kustomizations")
+    place = tmp_path_factory.mktemp("three")
+    blocks = re.findall(r"```yaml\n(.*?)^ *```", PAGE, re.M | re.S)
+    [overlay] = [yaml.safe_load(each) for each in blocks if "../base\n" in each]
+    [more] = [yaml.safe_load(each) for each in blocks if "components:" in each]
+    overlay["configMapGenerator"][0]["literals"] += more["configMapGenerator"][0]["literals"]
+    shutil.copytree(BASE, place / "base")
+    (place / "overlay").mkdir()
+    text = yaml.safe_dump({**overlay, "components": more["components"]})
+    (place / "overlay/kustomization.yaml").write_text(text)
+    built = subprocess.check_output(["kubectl", "kustomize", place / "overlay"], text=True)
+    return [*yaml.safe_load_all(built)]
+
+
+def only(found: list[dict[str, Any]], kind: str, name: str = "koco") -> dict[str, Any]:
+    [one] = [each for each in found if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return one
+
+
+def test_three_processes_are_as_the_schemas_say(three: list[dict[str, Any]]) -> None:
+    """With the overlay's image everywhere, and options that `koco up` takes."""
+    assert [problem for each in three for problem in problems(each)] == []
+    images = {each for each in find(three, "image") if "koco" in each}
+    assert images == {f"registry.acme.example/koco:{__version__}"}
+    words = shlex.split(only(three, "ConfigMap")["data"]["options"])
+    asked = dict(zip(words[::2], words[1::2], strict=True))
+    main.build().get_command(None, "up").make_context("up", words, resilient_parsing=False)
+    [group] = [
+        each
+        for each in only(three, "RayCluster")["spec"]["workerGroupSpecs"]
+        if asked["--api-on"] in each.get("resources", {})
+    ]
+    assert group["resources"][asked["--api-on"]] == "1"
+    assert group["rayStartParams"]["num-cpus"] == "0"
+    assert group["replicas"] == group["minReplicas"] == int(asked["--api"]) - 1
+
+
+def test_each_of_the_three_has_what_it_needs_to_lead(three: list[dict[str, Any]]) -> None:
+    """The data directory, the database's password, the bucket's keys, and no further rights."""
+    spec = only(three, "RayCluster")["spec"]
+    pods = [each["template"] for each in (spec["headGroupSpec"], spec["workerGroupSpecs"][-1])]
+    options = only(three, "ConfigMap")["data"]["options"]
+    [passfile] = re.findall(r"passfile=(\S+)", options)
+    made = set(re.findall(r"create secret generic (\S+)", PAGE))
+    for pod in pods:
+        ray = pod["spec"]["containers"][0]
+        mounts = {each["mountPath"]: each["name"] for each in ray["volumeMounts"]}
+        assert {mounts["/var/lib/koco"], mounts[str(Path(passfile).parent)]} <= {
+            each["name"] for each in pod["spec"]["volumes"]
+        }
+        assert pod["spec"]["initContainers"][0]["command"][-1] == passfile
+        secrets = {each["secretRef"]["name"] for each in ray["envFrom"]}
+        assert secrets | {*find(pod["spec"]["volumes"], "secretName")} <= made
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        for each in pod["spec"]["containers"] + pod["spec"]["initContainers"]:
+            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in each["resources"]["limits"]
+            assert {"cpu", "memory"} <= each["resources"]["requests"].keys()
+        [drain] = [each for each in ray["env"] if "DRAIN_TIMEOUT" in each["name"]]
+        assert int(drain["value"]) < pod["spec"].get("terminationGracePeriodSeconds", 30)
+    claim = only(three, "PersistentVolumeClaim", "koco-data")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_three_are_behind_one_service_and_are_moved_one_by_one(
+    three: list[dict[str, Any]],
+) -> None:
+    """Each answers for itself whether it takes requests; no machine has two of them."""
+    spec = only(three, "RayCluster")["spec"]
+    head, *groups = spec["headGroupSpec"], *spec["workerGroupSpecs"]
+    mine = only(three, "Service")["spec"]["selector"].items() - {"ray.io/cluster": "koco"}.items()
+    has = [mine <= each["template"]["metadata"]["labels"].items() for each in (head, *groups)]
+    assert has == [True, False, True]
+    budgets = {
+        each["metadata"]["name"]: each["spec"]
+        for each in three
+        if each["kind"] == "PodDisruptionBudget"
+    }
+    assert budgets["koco-api"]["minAvailable"] == 2
+    assert budgets["koco-api"]["selector"]["matchLabels"].items() >= mine
+    assert budgets.keys() == {"koco-api", "koco-workers"}
+    assert budgets["koco-workers"]["selector"]["matchLabels"]["ray.io/group"] == "workers"
+    for each in (head, groups[-1]):
+        pod = each["template"]["spec"]
+        [node, _] = pod["topologySpreadConstraints"]
+        assert (node["topologyKey"], node["whenUnsatisfiable"]) == (
+            "kubernetes.io/hostname",
+            "DoNotSchedule",
+        )
+        assert node["labelSelector"]["matchLabels"].items() >= mine
+        probes = [*find(pod, "readinessProbe")]
+        assert [probe["httpGet"] for probe in probes] == [{"path": "/health", "port": 8400}]
 
 
 def test_no_secret_is_an_argument_of_a_command_in_a_pod() -> None:

@@ -48,7 +48,7 @@ def answer(plane: Plane, **more: Any) -> str:
     port = int(plane.url.rpartition(":")[2])
     found = {
         **{"ray": "2.60.0", "version": __version__, "url": plane.url},
-        **{"admitted": True, "started": True, "replaced": None},
+        **{"admitted": True, "started": True, "replaced": None, "members": []},
         "start": {"host": "127.0.0.1", "port": port, "data_dir": "/data", "tls_cert": None},
         **more,
     }

@@ -7,6 +7,14 @@ from tests.support.memory_plane import STATUS, Plane
 from tests.unit.conftest import Cli
 
 
+def test_status_names_missing_processes(plane: Plane, cli: Cli) -> None:
+    """With what to do about it."""
+    gone = {"name": "member:1:2", "why": "it waits for a node with koco-api"}
+    plane.status = {**STATUS, "missing": [gone]}
+    expected = f"{'':<15}member:1:2 is missing: it waits for a node with koco-api"
+    assert expected in cli("status").out.splitlines()
+
+
 def test_flows_lists_flows(plane: Plane, cli: Cli) -> None:
     """One line each, a list with a cursor as JSON."""
     assert cli("flows").out == "flow\trelease\tsummary\tnext\nhello/greet\t2\tGreet somebody\t-\n"

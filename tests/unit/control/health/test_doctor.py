@@ -18,6 +18,7 @@ from koco.control.executions.leftovers import Leftovers
 from koco.control.health import doctor
 from koco.control.health.doctor import Doctor, Finding
 from koco.control.leadership import Leadership
+from koco.control.start import Start
 from koco.control.storage.blob_stores.directory import Directory
 from koco.control.storage.disk import Disk
 from koco.errors import KocoError
@@ -59,6 +60,7 @@ def parts(w: World, **more: Any) -> Any:
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
         "data_dir": data_dir,
+        "start": Start(data_dir=str(data_dir), port=8400, url=""),
         "started": "2026-01-31T00:00:00.000000Z",
     }
     found |= more
