@@ -36,6 +36,7 @@ from koco.control.start import Start
 from koco.control.tasks import Tasks
 from koco.control.tracing import variables
 from koco.errors import ConflictError, KocoError
+from koco.runner.process import identity
 from koco.sdk.process import control_client, local_socket
 from koco.store.errors import AwayError
 from koco.store.store import Store
@@ -76,6 +77,7 @@ class Plane:
         self._head_key = HeadKey(self._data_dir)
         suffix = f"-{self._number}" if self._number else ""
         log_file.write_to(self._data_dir / f"control{suffix}.log")
+        identity.restore_sigterm()
         self._store: Store | None = None
         self._leader_calls: LeaderCalls | None = None
         self._listening: Listening | None = None

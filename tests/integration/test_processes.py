@@ -152,6 +152,33 @@ def test_another_process_leads_if_the_leader_dies(app: Koco) -> None:
     assert leader(app)["pid"] != former["pid"]
 
 
+def test_another_process_leads_at_once_if_the_leader_is_terminated(
+    app: Koco, server: postgres.Server
+) -> None:
+    """Launches are accepted all the while, and none is lost."""
+    for _ in range(2):  # not the same one twice
+        former, epoch = leader(app), _epoch(server)
+        one, two = (at(app, url) for url in others(app))
+        fids: list[str] = []
+        led_s = longest_s = 0.0
+        began = time.monotonic()
+        os.kill(former["pid"], signal.SIGTERM)
+        while not led_s or len(fids) < 20:
+            asked = time.monotonic()
+            fids.append((one, two)[len(fids) % 2].launch("emit", count=1))
+            longest_s = max(longest_s, time.monotonic() - asked)
+            if not led_s and _epoch(server) > epoch:
+                led_s = time.monotonic() - began
+            assert time.monotonic() - began < _FAILOVER_S
+        print(
+            f"another process led {led_s:.2f} s after {former['name']} was terminated; of"
+            f" {len(fids)} launches meanwhile, none took longer than {longest_s:.2f} s"
+        )
+        for fid in fids:
+            _are_whole(one.events(fid), results=1)
+        assert not _exists(former["pid"])
+
+
 def test_a_leader_that_was_stopped_writes_nothing_afterwards(
     app: Koco, server: postgres.Server
 ) -> None:

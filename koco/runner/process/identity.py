@@ -74,7 +74,8 @@ def lead_process_group(runner: str) -> None:
 def restore_sigterm() -> None:
     """Let SIGTERM end this process, as it ends any other.
 
-    Ray's handler waits for pending calls, and `hold` is pending for ever: the process would take
-    no work and never end. Through C, because Python can set handlers only in the main thread.
+    Ray's handler waits for pending calls, and `hold` is pending for ever, in a runner and in the
+    control plane: the process would never end, and a leader would keep its lease. Through C,
+    because Python can set handlers only in the main thread.
     """
     ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(0))
