@@ -77,6 +77,8 @@ class FlowLoop(asyncio.SelectorEventLoop):
         task: asyncio.Task[Any] = super().create_task(coro, **options)
         owner = context.get(current) if context is not None else current.get()
         task.koco_output = owner  # type: ignore[attr-defined]
+        if owner is not None:
+            owner.add_task(task)
         return task
 
     def stop(self) -> None:

@@ -127,6 +127,9 @@ class Executor:
         described = await description.describe(self._spec, self._flows)
         self._is_ready = not described.problems
         self._shared = Shared()  # the state after the author's modules were imported
+        # What is imported stays. Without it, a collection takes microseconds instead of 20 ms.
+        gc.collect()
+        gc.freeze()
         # JSON, because its numbers can have any size.
         return msgspec.json.encode(described)
 
@@ -308,7 +311,8 @@ class Executor:
         if self._shared is not None and not self._shared.restore(is_alone=is_alone):
             self._is_spent = True
         # The remaining output may have to wait for room in the spool, which this loop makes.
-        await asyncio.to_thread(self._capture.end, mine.output)
+        if not self._capture.end_if_empty(mine.output):
+            await asyncio.to_thread(self._capture.end, mine.output)
         if (failure := mine.journal.failure) is not None:
             return Outcome(Status.ERROR, Kind.ERROR, describe(failure))
         return outcome
@@ -316,6 +320,7 @@ class Executor:
     async def _leave(self, mine: Work) -> None:
         """Free the place of an execution whose flow has ended."""
         await flows.leave(mine.launch)
+        mine.journal.let_go()
         self._served += 1
         if mine.is_parted:
             self._parted.remove(mine)

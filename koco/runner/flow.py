@@ -310,12 +310,7 @@ async def _cancel_leftover_tasks() -> None:
     A task that resists for longer than `_OTHERS_S` goes on until its process ends.
     """
     mine = current.get()
-    # Select by owner: in a test, `asyncio.all_tasks()` also returns tasks of others.
-    others = {
-        task
-        for task in asyncio.all_tasks() - {asyncio.current_task()}
-        if mine is not None and getattr(task, "koco_output", None) is mine
-    }
+    others = mine.tasks - {asyncio.current_task()} if mine is not None else set()
     for task in others:
         task.cancel()
     if others:

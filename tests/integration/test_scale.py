@@ -45,7 +45,7 @@ def cluster(fresh: Koco) -> Iterator[Cluster]:
         server.remove()
 
 
-@pytest.mark.timeout(400 + _TOTAL // 12)
+@pytest.mark.timeout(400 + _TOTAL // 40)
 def test_nothing_is_lost_or_doubled_whatever_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     """What was accepted ends once, with the events that its flow wrote, in their order."""
     kills = _KILLS if _KILLS >= 0 else None

@@ -186,7 +186,7 @@ class Koco:
             **({"--temp-dir": str(folder)} if folder else {}),
         }
         agent.close()
-        before = eventually(self._nodes)
+        before = len(self.get("/v1/status")["ray"]["nodes"])
         process = subprocess.Popen(
             [sys.executable, "-c", _NODE, "start", "--block", *itertools.chain(*options.items())],
             cwd=self.root,  # what flows write there is to go with it
@@ -196,7 +196,7 @@ class Koco:
             stderr=subprocess.DEVNULL,
         )
         try:
-            eventually(lambda: self._nodes() - before)
+            eventually(lambda: len(self.get("/v1/status")["ray"]["nodes"]) > before)
             yield process
         finally:
             process.terminate()
@@ -205,9 +205,6 @@ class Koco:
             except subprocess.TimeoutExpired:
                 process.kill()  # the rest of the node has the mark, and goes with `koco down`
                 process.wait()
-
-    def _nodes(self) -> set[str]:
-        return {node["id"] for node in self.get("/v1/status")["ray"]["nodes"] if node["alive"]}
 
     # the API
 

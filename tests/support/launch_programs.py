@@ -5,11 +5,16 @@ Each scenario runs in a process of its own: see `tests.support.lone_runner`.
 
 import asyncio
 import contextlib
+import gc
 
 import msgspec
 
 from koco.events.model import Status
+from koco.runner.flow import Run
+from koco.runner.output.lines import Output
 from koco.runner.spec import Launch
+from koco.runner.work import Work
+from koco.sdk.steps.journal import Journal
 from tests.support.lone_runner import Runner, Stored
 
 #: What the flow did, in this process.
@@ -58,3 +63,22 @@ async def cancelled_before(runner: Runner) -> None:
     await runner.plane.until(lambda: bool(mine.statuses) and mine.statuses[-1].is_final)
     assert mine.statuses[-1] is Status.CANCELLED
     assert did == []
+
+
+async def leaves_no_garbage(runner: Runner) -> None:
+    """What an execution consists of is freed without a search for cycles.
+
+    Else the collector would search all that the author has imported, again and again.
+    """
+    # The class of each object, not `isinstance`: some objects answer that with an import.
+    kinds = (Journal, Output, Run, Work)
+    await runner.finished(await runner.launch("noted_flow", durable=False))
+    await asyncio.sleep(0.1)
+    gc.collect()
+    gc.disable()
+    for number in range(5):
+        await runner.finished(await runner.launch("noted_flow", f"g{number}", durable=False))
+    await asyncio.sleep(0.3)
+    left = [type(each).__name__ for each in gc.get_objects() if type(each) in kinds]
+    # A frame or a task may still refer to the last one.
+    assert len(left) <= len(kinds), left

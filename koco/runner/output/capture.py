@@ -42,6 +42,7 @@ class Capture:
         self._pipes: Pipes | None = None
         self._streams: tuple[_Stream, _Stream] | None = None
         self._flush_c: Callable[[], None] = lambda: None
+        self._has_c_rest: Callable[[], bool] = lambda: True
         #: Captures subprocesses if several executions share the descriptors.
         self._children = None if dedicated else children()
 
@@ -54,7 +55,7 @@ class Capture:
         elif self._on_pipes is not None:
             self._on_pipes([])
         if self._pipes is not None:
-            self._flush_c = _line_buffer_c()
+            self._flush_c, self._has_c_rest = _line_buffer_c()
         self._streams = (
             _Stream(Kind.STDOUT, self, sys.stdout),
             _Stream(Kind.STDERR, self, sys.stderr),
@@ -83,6 +84,21 @@ class Capture:
         if self._children is not None:
             self._children.end(output)
         output.finish()
+
+    def end_if_empty(self, output: Output) -> bool:
+        """Do the same if no output can remain; return whether that was so. Never waits."""
+        if self._pipes is not None:
+            if self._has_c_rest():
+                return False
+            for stream in self._streams or ():
+                stream.flush()
+            if not self._pipes.leave_if_empty(output.finish_if_empty):
+                return False
+            self.sole = None
+            return True
+        if self._children is None or self._children.has_pipes(output):
+            return False
+        return output.finish_if_empty()
 
     def output(self) -> Output | None:
         """Return the execution whose code is writing."""
@@ -205,12 +221,19 @@ class _Bytes(io.RawIOBase):
         return len(piece)
 
 
-def _line_buffer_c() -> Callable[[], None]:
-    """Make C's `printf` flush each line as it ends; return a function that flushes the rest."""
+def _line_buffer_c() -> tuple[Callable[[], None], Callable[[], bool]]:
+    """Make C's `printf` flush each line as it ends.
+
+    Return a function that flushes the rest, and one that returns whether there may be a rest.
+    """
     c = ctypes.CDLL(None)
     try:
         stdout = ctypes.c_void_p.in_dll(c, "stdout")
     except ValueError:
-        return lambda: None  # this C library has another name for it
+        return lambda: None, lambda: True  # this C library has another name for it
     c.setvbuf(stdout, None, _LINE_BUFFERED, 0)
-    return lambda: c.fflush(stdout)
+    pending = getattr(c, "__fpending", None)
+    if pending is None:
+        return lambda: c.fflush(stdout), lambda: True
+    pending.restype = ctypes.c_size_t
+    return lambda: c.fflush(stdout), lambda: bool(pending(stdout))

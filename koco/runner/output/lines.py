@@ -4,10 +4,13 @@ A context variable holds the execution. Coroutines and `asyncio.to_thread` inher
 help. Threads and executors do not, so `patch_threads` makes them.
 """
 
+import asyncio
 import codecs
 import functools
 import os
 import threading
+import weakref
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -29,6 +32,7 @@ LINE_CHARS = 1024 * 1024
 Emit = Callable[[Kind, str], None]
 
 _decoder = codecs.getincrementaldecoder("utf-8")
+_decoder_of_pipe = functools.partial(_decoder, "backslashreplace")
 
 #: This process's id. It differs in a copy of a runner made by `fork`.
 pid = os.getpid()
@@ -77,6 +81,7 @@ class Output:
         self.started: Started | None = None
         #: The jobs that it has given to executors and that have not ended.
         self.jobs: set[Future[Any]] = set()
+        self._tasks: set[weakref.ref[asyncio.Task[Any]]] = set()
         self._emit = emit
         self._unfinished = lines
         self._lock = threading.Lock()
@@ -87,7 +92,18 @@ class Output:
         self.is_piped = False
         self._home: int | None = None
         self._partials: dict[tuple[Kind, int | None], _Partial] = {}
-        self._decoders = {kind: _decoder("backslashreplace") for kind in (Kind.STDOUT, Kind.STDERR)}
+        #: Made for those kinds that subprocesses, or C code, write to.
+        self._decoders = defaultdict[Kind, codecs.IncrementalDecoder](_decoder_of_pipe)
+
+    def add_task(self, task: "asyncio.Task[Any]") -> None:
+        """Record a task of the execution; called on its loop."""
+        self._tasks.add(weakref.ref(task, self._tasks.discard))
+
+    @property
+    def tasks(self) -> "set[asyncio.Task[Any]]":
+        """The recorded tasks that have not ended."""
+        tasks = (ref() for ref in self._tasks.copy())  # a thread of a flow's may add one
+        return {task for task in tasks if task is not None and not task.done()}
 
     def write(self, kind: Kind, text: str) -> bool:
         """Emit each line that `text` completes, keep the rest; return False after the end."""
@@ -132,9 +148,26 @@ class Output:
             for (kind, _), rest in self._partials.items():
                 if rest.size or rest.pieces:
                     self._end(kind, rest)
-            if self._unfinished is not None:
-                self._unfinished.close()
-            self._is_open = False
+            self._close()
+
+    def finish_if_empty(self) -> bool:
+        """Do the same if there is nothing left to emit; return whether that was so. Never waits."""
+        if not self._lock.acquire(blocking=False):
+            return False  # a thread that the execution leaves behind writes just now
+        try:
+            rests = self._partials.values()
+            is_empty = not (self._decoders or any(rest.size or rest.pieces for rest in rests))
+            if is_empty:
+                self._close()
+            return is_empty
+        finally:
+            self._lock.release()
+
+    def _close(self) -> None:
+        if self._unfinished is not None:
+            self._unfinished.close()
+        self._is_open = False
+        self._emit = _emit_nothing  # the function refers to this object
 
     def _add_from_file(self, kind: Kind, data: bytes, pipe: PipeFile) -> None:
         """Add data in pieces of which each becomes one event at most."""
@@ -247,6 +280,10 @@ class Output:
         finally:
             self.kept = None
         kept.settle()
+
+
+def _emit_nothing(kind: Kind, text: str) -> None:
+    """Stand in for the function of an execution that has ended."""
 
 
 current: ContextVar[Output | None] = ContextVar("koco_output", default=None)

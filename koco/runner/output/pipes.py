@@ -8,6 +8,8 @@ import contextlib
 import fcntl
 import os
 import selectors
+import struct
+import termios
 import threading
 from collections.abc import Callable, Mapping
 from typing import NoReturn
@@ -19,6 +21,7 @@ from koco.runner.output.pipe_buffer import PipeFile
 #: With a pipe of this size a subprocess seldom waits for the reader. (Linux's limit for users.)
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031
+_INT = struct.Struct("i")
 
 #: In the order in which their pipes are handed to the keeper.
 FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
@@ -62,6 +65,23 @@ class Pipes:
         for pipe in self._pipes.values():
             pipe.leave()
 
+    def leave_if_empty(self, finish: Callable[[], bool]) -> bool:
+        """Leave if the pipes are empty and `finish` returns True; return whether that was so.
+
+        Never waits. `finish` is called while nobody reads the pipes, so nothing is under way.
+        """
+        with contextlib.ExitStack() as held:
+            for pipe in self._pipes.values():
+                if not pipe.lock.acquire(blocking=False):
+                    return False
+                held.callback(pipe.lock.release)
+                if pipe.has_data():
+                    return False
+            if not finish():
+                return False
+        self.leave()
+        return True
+
     def drain(self, *kinds: Kind) -> None:
         """Read what subprocesses have written so far to some or all kinds of output."""
         if self._is_entered:
@@ -91,6 +111,7 @@ class Pipe:
         self.lock = threading.Lock()
         #: Whether it may have data, because it has writers.
         self.is_open = False
+        self._is_watched = False
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self._log = log
@@ -99,7 +120,12 @@ class Pipe:
     def open_for(self, output: Output) -> None:
         """Have the pipe read for an execution whenever it has data."""
         self.output, self.is_open = output, True
-        self._selector.register(self.reader, selectors.EVENT_READ, self)
+        self._watch()
+
+    def has_data(self) -> bool:
+        """Return whether something was written that is not read yet."""
+        [size] = _INT.unpack(fcntl.ioctl(self.reader, termios.FIONREAD, bytes(_INT.size)))
+        return bool(size)
 
     def read(self) -> None:
         """Read the pipe, up to its size, because a subprocess may write for ever."""
@@ -112,7 +138,7 @@ class Pipe:
                     return
                 room -= len(data)
                 if not data:
-                    self._selector.unregister(self.reader)
+                    self._unwatch()
                     self.output, self.is_open = None, False
                     self.release()
                 elif not self.pass_on(data):
@@ -122,6 +148,15 @@ class Pipe:
     def take(self, room: int) -> bytes:
         """Return up to `room` bytes of data; empty if there is no writer left."""
         return os.read(self.reader, room)
+
+    def _watch(self) -> None:
+        self._selector.register(self.reader, selectors.EVENT_READ, self)
+        self._is_watched = True
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._selector.unregister(self.reader)
+            self._is_watched = False
 
     def pass_on(self, data: bytes) -> bool:
         """Write data to the execution; return False if that has ended."""
@@ -190,8 +225,14 @@ class _ReusedPipe(Pipe):
 
     def leave(self) -> None:
         """Lead the descriptor back to the log. Writers that still have the pipe are read on."""
+        with self.lock:
+            # Or its end, which is read here, would wake the thread that reads as well.
+            self._unwatch()
         os.dup2(self._log, FDS[self.kind])
         self.read()
+        with self.lock:
+            if self.is_open:
+                self._watch()
 
     def release(self) -> None:
         """Keep the pipe for the next execution."""

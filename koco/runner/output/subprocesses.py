@@ -55,6 +55,10 @@ class Children:
                 pipes[kind].open_for(output)
             return pipes[kind].writer
 
+    def has_pipes(self, output: Output) -> bool:
+        """Return whether an execution has started a subprocess."""
+        return output in self._pipes
+
     def drain(self, output: Output, kind: Kind) -> None:
         """Read the output that an execution's subprocesses have written so far."""
         if (pipes := self._pipes.get(output)) and (pipe := pipes.get(kind)):

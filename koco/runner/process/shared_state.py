@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 #: Modules in which every name is restored.
@@ -27,6 +28,9 @@ _WRAPPED = (json, threading)
 #: Besides the standard library's, these packages' modules must stay the ones koco was loaded with.
 _OURS = frozenset({"koco", "msgspec", "ray"})
 
+#: Returns the values of many names.
+_Read = Callable[[dict[str, Any]], tuple[Any, ...]]
+
 
 class Shared:
     """The state of this process now, to be restored later.
@@ -36,8 +40,12 @@ class Shared:
 
     def __init__(self) -> None:
         # These compare about 700 names in C. A Python loop takes three times as long.
-        self._all, self._map, self._is = all, map, operator.is_
-        self._whole = [(vars(module), dict(vars(module))) for module in _WHOLE]
+        self._all, self._map, self._is, self._callable = all, map, operator.is_, callable
+        self._missing = KeyError
+        self._whole = [
+            (vars(module), dict(vars(module)), operator.itemgetter(*vars(module)))
+            for module in _WHOLE
+        ]
         self._wrapped = [
             (vars(module), {name: each for name, each in vars(module).items() if callable(each)})
             for module in _WRAPPED
@@ -48,6 +56,7 @@ class Shared:
             for name, module in sys.modules.items()
             if name.partition(".")[0] in kept and name != "__main__"
         }
+        self._read_modules: _Read = operator.itemgetter(*self._modules)
         self._filters = list(warnings.filters)
         self._recursion = sys.getrecursionlimit()
         self._switching_s = sys.getswitchinterval()
@@ -59,19 +68,25 @@ class Shared:
 
         Limits that a neighbour may rely on are restored only if nothing else runs here.
         """
-        for now, before in self._whole:
-            self._put_back(now, before)
+        for now, before, read in self._whole:
+            self._put_back(now, before, read)
         # No `all` or `sorted` here: builtins may be the ones that are missing.
         for now, before in self._wrapped:
+            if self._all(self._map(self._callable, self._map(now.get, before))):
+                continue
             for name, value in before.items():
                 if not callable(now.get(name)):
                     now[name] = value
-        self._put_back(sys.modules, self._modules)
+        self._put_back(sys.modules, self._modules, self._read_modules)
         return self._restore_limits() if is_alone else True
 
-    def _put_back(self, now: dict[str, Any], before: dict[str, Any]) -> None:
+    def _put_back(self, now: dict[str, Any], before: dict[str, Any], read: _Read) -> None:
         """Restore the names that have changed. After most executions none has."""
-        if not self._all(self._map(self._is, self._map(now.get, before), before.values())):
+        try:
+            is_same = self._all(self._map(self._is, read(now), before.values()))
+        except self._missing:
+            is_same = False
+        if not is_same:
             for name, value in before.items():
                 if now.get(name, before) is not value:
                     now[name] = value
@@ -79,7 +94,8 @@ class Shared:
     def _restore_limits(self) -> bool:
         sys.setrecursionlimit(self._recursion)
         sys.setswitchinterval(self._switching_s)
-        logging.disable(logging.NOTSET)
+        if logging.root.manager.disable != logging.NOTSET:
+            logging.disable(logging.NOTSET)  # slow: it forgets what every logger knows
         if list(warnings.filters) != self._filters:
             warnings.filters[:] = self._filters  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]

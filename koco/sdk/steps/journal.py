@@ -256,6 +256,11 @@ class Journal(Tree):
         """Called when the flow has ended, before the tasks that it leaves behind are cancelled."""
         self.is_over = True
 
+    def let_go(self) -> None:
+        """Forget what refers to this journal, because nothing is recorded any more."""
+        super().let_go()
+        self.refusals.on_stuck = None
+
     def check(self) -> None:
         """Raise the exception with which the journal was closed, if it was."""
         if self._closed is not None:

@@ -34,10 +34,29 @@ class Tree:
     """The branches of one execution."""
 
     def __init__(self) -> None:
-        #: The flow's own task or thread.
-        self.main = Branch(self, "")
-        #: Threads that the flow starts.
-        self.unordered = Branch(self, UNORDERED)
+        self._main: Branch | None = None
+        self._unordered: Branch | None = None
+
+    @property
+    def main(self) -> "Branch":
+        """The flow's own task or thread."""
+        if self._main is None:
+            self._main = Branch(self, "")
+        return self._main
+
+    @property
+    def unordered(self) -> "Branch":
+        """Threads that the flow starts."""
+        if self._unordered is None:
+            self._unordered = Branch(self, UNORDERED)
+        return self._unordered
+
+    def let_go(self) -> None:
+        """Forget the branches, which refer to this tree: no garbage collector is needed then.
+
+        Called once the flow has ended. What it leaves behind gets new ones.
+        """
+        self._main = self._unordered = None
 
 
 class Branch:

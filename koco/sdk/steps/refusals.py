@@ -29,7 +29,7 @@ class Refusals:
         #: Called once, in any thread, when a task or a thread was refused too often.
         self.on_stuck: Callable[[], object] | None = None
         self._count = 0
-        self._of_tasks: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+        self._of_tasks: WeakKeyDictionary[asyncio.Task[Any], int] | None = None
         #: Whether that was the case.
         self.is_stuck = False
 
@@ -38,6 +38,8 @@ class Refusals:
         self._count += 1
         task = asyncio.current_task()
         assert task is not None
+        if self._of_tasks is None:
+            self._of_tasks = WeakKeyDictionary()
         of_task = self._of_tasks[task] = self._of_tasks.get(task, 0) + 1
         if of_task <= MOST_OF_TASK and self._count <= MOST:
             await asyncio.sleep(0)

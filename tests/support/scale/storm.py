@@ -122,7 +122,7 @@ class Storm:
             checker = Checker(self.history)
             self.faults = checker.check()
             self.counts = checker.counts
-        self.faults += [Fault("kills", "", each) for each in self.kills.faults]
+        self.faults += [Fault("deposed", "", each) for each in self.kills.faults]
 
     @contextmanager
     def _taking(self, what: str) -> Iterator[None]:

@@ -212,6 +212,34 @@ def test_late_output_never_reaches_the_next_execution() -> None:
     ]
 
 
+def test_an_execution_that_leaves_no_output_ends_without_waiting() -> None:
+    """What a subprocess of it writes later goes to the log. A rest anywhere is told."""
+    lines = events_from("""
+        import ctypes
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(first := output("first"))
+        print("whole")
+        assert capture.end_if_empty(first) and capture.output() is None
+        capture.begin(second := output("second"))
+        child = subprocess.Popen(["sh", "-c", "read x; echo late child"], stdin=subprocess.PIPE)
+        assert capture.end_if_empty(second)
+        capture.begin(third := output("third"))
+        child.communicate(b"\\n")
+        os.write(1, b"raw")
+        assert not capture.end_if_empty(third)
+        capture.end(third)
+        capture.begin(fourth := output("fourth"))
+        ctypes.CDLL(None).printf(b"from C")
+        assert not capture.end_if_empty(fourth)
+        capture.end(fourth)
+    """)
+    assert lines == [
+        ("first", "stdout", "whole"),
+        ("third", "stdout", "raw"),
+        ("fourth", "stdout", "from C"),
+    ]
+
+
 def test_a_forked_process_is_captured() -> None:
     """Children of `multiprocessing` print into the pipe like other subprocesses."""
     lines = events_from("""

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import logging
 import operator
 import os
 import resource
@@ -77,13 +78,14 @@ def test_restores_removed_modules() -> None:
 
 
 def test_restores_limits_if_nothing_else_runs(tmp_path: Path) -> None:
-    """Recursion, warnings, folder and files; a neighbour that relies on a limit keeps it."""
+    """Recursion, warnings, logging, folder, files; a neighbour that relies on a limit keeps it."""
     shared = Shared()
     depth, home, files = sys.getrecursionlimit(), Path.cwd(), resource.RLIMIT_NOFILE
     soft, hard = resource.getrlimit(files)
     with warnings.catch_warnings():
         sys.setrecursionlimit(depth + 1000)
         warnings.simplefilter("error")
+        logging.disable(logging.CRITICAL)
         os.chdir(tmp_path)
         resource.setrlimit(files, (soft - 1, hard))
         try:
@@ -92,7 +94,9 @@ def test_restores_limits_if_nothing_else_runs(tmp_path: Path) -> None:
             assert shared.restore(is_alone=True)
             assert (sys.getrecursionlimit(), Path.cwd()) == (depth, home)
             assert resource.getrlimit(files) == (soft, hard)
+            assert logging.getLogger().isEnabledFor(logging.CRITICAL)
         finally:
+            logging.disable(logging.NOTSET)
             os.chdir(home)
             sys.setrecursionlimit(depth)
 
