@@ -33,6 +33,7 @@ from koco.control.server.listener import configured
 from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
+from koco.control.start import Start
 from koco.control.storage.blob_stores.protocol import BlobStore
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.chunked import ChunkedUploads
@@ -179,6 +180,8 @@ async def _start(
     vault = Vault(store, api.data_dir)
     url = "https://koco.example.com"
     api.parts = SimpleNamespace(
+        schedules=NoSchedules(),
+        start=Start(data_dir="", port=0, url=""),
         store=store,
         disk=disk,
         spooler=spooler,
@@ -224,6 +227,17 @@ async def _stop(api: Api, running: Any) -> None:
     await api.parts.store.close()
 
 
+class NoSchedules:
+    """Stands for `Schedules`, of releases without any."""
+
+    async def up_to_date(self) -> None:
+        """Do nothing."""
+
+    def of(self, flow: str) -> list[Any]:
+        """Return nothing."""
+        return []
+
+
 async def end_others() -> None:
     """End all other tasks of the loop, and the tasks that they start while they end.
 
@@ -231,9 +245,9 @@ async def end_others() -> None:
     runner for each that ends, so owners of tasks start no more.
     """
     loop = asyncio.get_running_loop()
-    for owner in list(background._all):
-        owner._is_stopped |= any(task.get_loop() is loop for task in tuple(owner._spawned))
-    for _ in range(10):
+    for _ in range(20):
+        for owner in list(background._all):
+            owner._is_stopped |= any(task.get_loop() is loop for task in tuple(owner._spawned))
         if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
             return
         for each in others:

@@ -260,11 +260,14 @@ def over_store(tmp_path: Path, body: Callable[[Store], Awaitable[None]]) -> None
     """Run a test over a store of its own, and end what it leaves running."""
 
     async def main() -> None:
-        async with opened("sqlite", tmp_path) as store:
-            try:
-                await asyncio.wait_for(body(store), 60)
-            finally:
-                await end_others()
+        try:
+            async with opened("sqlite", tmp_path) as store:
+                try:
+                    await asyncio.wait_for(body(store), 60)
+                finally:
+                    await end_others()
+        finally:
+            await end_others()  # what the last writes of the store have woken
 
     asyncio.run(main())
 

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import pickle
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import fastapi
@@ -145,7 +144,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         about = app.describe("shop")
         release = api.call(parts.store.releases.go_live("shop", 1, about.flows, app=about.handlers))
         parts.catalog = Catalog()
-        parts.schedules = SimpleNamespace(of=lambda _: [])
         parts.catalog.put(release)
         serve: Any = ServerOfOne(app)
         server = api.call(serve.start())

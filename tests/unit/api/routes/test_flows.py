@@ -1,7 +1,6 @@
 """The routes of flows and their tags, over a real socket."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +28,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         )
         api.parts.catalog = Catalog()
         api.parts.catalog.put(api.call(store.releases.go_live("office", release.number, FLOWS)))
-        api.parts.schedules = SimpleNamespace(of=lambda _: [])
         api.admit("reports", "read", flows=("office/report",))
         yield api
 
