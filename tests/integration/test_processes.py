@@ -86,6 +86,7 @@ def processes(app: Koco) -> list[dict[str, Any]]:
                 found: list[dict[str, Any]] = at(app, url).get("/v1/status")["processes"]
                 assert [each["leads"] for each in found].count(True) == 1
                 assert len(found) == 3
+                assert all(each["url"] for each in found)  # one that starts has none yet
                 _known[:] = [each["url"] for each in found]
                 return found
         return []
