@@ -18,9 +18,10 @@ from psycopg.pq import TransactionStatus
 
 from koco.errors import KocoError
 from koco.store.engine.group_commit import Committed, Waiting
-from koco.store.engine.postgres import failures, wires
+from koco.store.engine.postgres import failures
 from koco.store.engine.postgres.connection import Connection
 from koco.store.engine.postgres.rights import Right, turn
+from koco.store.engine.postgres.wires import Lasting
 from koco.store.errors import DeposedError, StoreError
 
 log = logging.getLogger(__name__)
@@ -71,10 +72,7 @@ class Writer:
         self._location = location
         self._ending = ending
         self._on_deposed = on_deposed
-        self._on_moved = on_moved
-        self._is_moving = False
-        self._db: Connection | None = None
-        self._wire: wires.Wire | None = None
+        self._lasting = Lasting(connect, renew=self._renew, on_moved=on_moved)
         #: Held while the connection is used.
         self._use = threading.Lock()
         self._deposing = threading.Lock()
@@ -93,7 +91,7 @@ class Writer:
         except BaseException:
             db.close()
             raise
-        self._keep(db)
+        self._lasting.keep(db)
 
     def adopt(self, right: Right) -> None:
         """Write by another right from now on."""
@@ -106,8 +104,7 @@ class Writer:
             is_first, self._deposed = self._deposed is None, self._deposed or why
         if is_first:
             self._on_deposed()
-        if (wire := self._wire) is not None:
-            wire.cut()
+        self._lasting.cut()
 
     @property
     def deposed(self) -> DeposedError | None:
@@ -117,7 +114,7 @@ class Writer:
     def close(self) -> None:
         """Give the locks back."""
         with self._use:
-            self._drop()
+            self._lasting.drop()
 
     def commit(self, taken: list[Waiting]) -> Committed:
         """Commit changes in one transaction; return what became of each."""
@@ -153,7 +150,7 @@ class Writer:
         """
         if self._deposed is not None:
             raise self._deposed
-        db = self._connected()
+        db = self._lasting.connected()
         db.news.clear()
         db.touched.clear()
         db.leads = self._right.leads
@@ -214,7 +211,7 @@ class Writer:
         """Ask what became of a transaction, once it is certainly over."""
         values = {"number": unanswered.transaction}
         if not self._right.is_shared:
-            rows = self._connected().raw.execute(_STATUS, values).fetchall()
+            rows = self._lasting.connected().raw.execute(_STATUS, values).fetchall()
         else:
             # Also a process that no longer leads asks: it may have led when it committed.
             with closing(self._connect()) as db, turn(db):  # the lost transaction had its turn
@@ -223,25 +220,9 @@ class Writer:
         log.warning("the transaction whose commit had no answer: %s", status)
         return bool(status == "committed")
 
-    def _connected(self) -> Connection:
-        """Return the connection, or a new one with the locks if it was lost."""
-        if self._db is not None:
-            return self._db
-        db = self._connect()
-        try:
-            self._right.renew(db)
-        except BaseException:
-            db.close()
-            raise
+    def _renew(self, db: Connection) -> None:
+        self._right.renew(db)
         log.warning("connected to %s again", self._location)
-        self._keep(db)
-        if self._is_moving:
-            self._is_moving = False
-            self._on_moved()
-        return db
-
-    def _keep(self, db: Connection) -> None:
-        self._db, self._wire = db, wires.Wire(db)
 
     @contextmanager
     def _using(self) -> Iterator[None]:
@@ -250,22 +231,14 @@ class Writer:
             try:
                 yield
             except BaseException:
-                if (db := self._db) is not None and (
+                if (db := self._lasting.db) is not None and (
                     db.is_lost or db.raw.info.transaction_status is not TransactionStatus.IDLE
                 ):
-                    self._drop()
+                    self._lasting.drop()
                 raise
 
-    def _drop(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
-
     def _note_lost(self, cause: psycopg.Error) -> None:
-        self._is_moving = self._is_moving or failures.is_read_only(cause)
+        self._lasting.note_lost(cause)
         if not failures.is_down(cause):
             log.warning("the connection to %s was lost: %s", self._location, cause)
 

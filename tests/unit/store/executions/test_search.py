@@ -191,7 +191,7 @@ def test_a_search_that_takes_long_ends_with_a_cursor(
             cursor, found, pages = None, [], 0
             while pages == 0 or cursor is not None:
                 page = listing.page(
-                    store.engine._writer._db,
+                    store.engine._writer._lasting.db,
                     Filter(search="report"),
                     sight=EVERYTHING,
                     limit=50,

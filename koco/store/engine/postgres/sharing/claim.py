@@ -18,7 +18,7 @@ from koco.store.engine.postgres.connection import Connection
 from koco.store.engine.postgres.rights import Leading
 from koco.store.engine.postgres.sharing import roster
 from koco.store.engine.postgres.sharing.reign import Reign
-from koco.store.engine.postgres.wires import Wire
+from koco.store.engine.postgres.wires import Lasting
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +46,15 @@ class Claim:
         on_moved: Callable[[], None],
     ) -> None:
         self._right = right
-        self._connect = connect
+        self._lasting = Lasting(connect, renew=right.take_again, on_moved=on_moved)
         self._look = look
         self._location = location
         self._on_lost = on_lost
-        self._on_moved = on_moved
-        self._is_moving = False
         #: When it last noticed that no server answers (monotonic), and so nobody else has one.
         self._down_at = 0.0
         self._closing = threading.Event()
         self._stop: Callable[[], object] = lambda: None
-        self._keep(db)
+        self._lasting.keep(db)
         self._thread = threading.Thread(target=self._run, name="koco-reign", daemon=True)
         self._thread.start()
 
@@ -69,12 +67,11 @@ class Claim:
     def _end(self) -> None:
         """End what waits for the server."""
         self._closing.set()
-        if (wire := self._wire) is not None:
-            wire.cut()
+        self._lasting.cut()
 
     def _run(self) -> None:
         asyncio.run(self._last())
-        self._drop()
+        self._lasting.drop()
 
     async def _last(self) -> None:
         """Return once the claim is lost, or this is closed."""
@@ -118,7 +115,7 @@ class Claim:
                 if not roster.renew(self._connected(), self._right.epoch):
                     raise rights.deposed(self._location)
             except psycopg.Error as exc:
-                self._drop()
+                self._lasting.drop()
                 if not failures.is_of_connection(exc):
                     raise
                 self._note_lost(exc)
@@ -127,37 +124,13 @@ class Claim:
             self._closing.wait(_PAUSE_S)
 
     def _connected(self) -> Connection:
-        """Return the connection, or a new one with the lock if it was lost."""
-        if self._db is not None:
-            return self._db
-        db = self._connect()
-        try:
-            self._right.take_again(db)
-        except BaseException:
-            db.close()
-            raise
-        self._keep(db)
-        if self._is_moving:
-            self._is_moving = False
-            self._on_moved()
+        db = self._lasting.connected()
+        if self._closing.is_set():
+            self._lasting.cut()  # `_end` may have cut the former one
         return db
 
-    def _keep(self, db: Connection) -> None:
-        self._db: Connection | None = db
-        self._wire: Wire | None = Wire(db)
-        if self._closing.is_set():
-            self._wire.cut()  # `_end` may have cut the former one
-
-    def _drop(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-        if (wire := self._wire) is not None:
-            self._wire = None
-            wire.close()
-
     def _note_lost(self, exc: psycopg.Error) -> None:
-        self._is_moving = self._is_moving or failures.is_read_only(exc)
+        self._lasting.note_lost(exc)
         if failures.is_down(exc):
             self._down_at = time.monotonic()
         elif not self._closing.is_set():

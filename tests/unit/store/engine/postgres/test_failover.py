@@ -283,7 +283,7 @@ def test_a_leader_goes_on_after_a_restart_of_the_server(tmp_path: Path) -> None:
                     await asyncio.to_thread(server.stop, signal.SIGQUIT)
                     await asyncio.sleep(1)
                     await asyncio.to_thread(server.start)
-                    await until(lambda: leading.done() or a.store.engine._writer._db)  # type: ignore[attr-defined]
+                    await until(lambda: leading.done() or a.store.engine._writer._lasting.db)  # type: ignore[attr-defined]
                     await asyncio.sleep(2)
                     assert leading.done() == bool(a.falls)
                     leader = b if leading.done() else a
