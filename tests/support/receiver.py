@@ -56,6 +56,13 @@ class Receiver:
                 self.changed.wait(left)
             return list(self.messages)
 
+    def wait_for(self, is_it: Callable[[Any], bool]) -> list[Message]:
+        """Return the messages once one of them has such content, however many come before."""
+        told = self.wait(1)
+        while not any(is_it(each.content) for each in told):
+            told = self.wait(len(told) + 1)
+        return told
+
 
 @contextlib.contextmanager
 def receiving() -> Iterator[Receiver]:

@@ -33,16 +33,13 @@ def test_a_message_brings_its_configuration(api: Api, receiver: Receiver) -> Non
     wish = {"taskPushNotificationConfig": config}
     asked = {"message": ask.message({"data": {}}), "configuration": wish}
     task = ask.ask("SendMessage", asked)["task"]
-    told = receiver.wait(2)
-    while not any("'approval'" in str(each.content) for each in told):
-        told = receiver.wait(len(told) + 1)
+    receiver.wait_for(lambda content: "'approval'" in str(content))
     ask.send({"data": {"ok": True}}, taskId=task["id"])
     receiver.wait(3)
     ask.send({"text": "hey"}, taskId=task["id"])
-    told = receiver.wait(4)
+    receiver.wait(4)
     # In any order: one may overtake another. That it works again is sent only if it is seen.
-    while not any("task" in each.content for each in told):
-        told = receiver.wait(len(told) + 1)
+    told = receiver.wait_for(lambda content: "task" in content)
 
     def one(what: str, text: str) -> Any:
         return next(each for each in told if what in each.content and text in str(each.content))
